@@ -1,0 +1,108 @@
+// Package connectors is the seam between xVault and the machines it backs up.
+// A connector reads one type of source (and, for some types, writes back to
+// it); this package holds the contract they all keep, the registry that lists
+// them, and the validation of their configuration.
+//
+// The rule that every connector keeps: what it cannot read it reports, by name;
+// it never ends a broken run as a smaller success.
+package connectors
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+
+	"xvault/internal/entry"
+	"xvault/internal/job"
+)
+
+// Env is what a worker lends a connector for one job.
+type Env struct {
+	// Credential is the source's secret, in memory only.
+	Credential job.Credential
+	// PinnedHostKeys were pinned at the hub on first use; they count like those
+	// of the configuration.
+	PinnedHostKeys []string
+	// PinHostKey asks the hub to pin the key that a first connection showed. It
+	// is called before anything is authenticated, and only where the
+	// configuration says trust_on_first_use and nothing is pinned yet.
+	PinHostKey func(ctx context.Context, key string) error
+	// Dial opens outbound connections; it refuses forbidden addresses.
+	Dial Dialer
+	Log  *slog.Logger
+}
+
+// Item is one entry on its way from the source to the archive.
+type Item struct {
+	entry.Header
+	// Body yields the content of a file: Header.Size bytes, then io.EOF, or the
+	// endings that package entry names. Nil for everything that is not a file.
+	// It is valid until the visit that received it returns.
+	Body io.Reader
+	// Err says that the entry exists but could not be read at all; the reader
+	// goes on with the next. Its code is one of internal/job.
+	Err *job.Error
+}
+
+// Source reads one source for one job. It is used by one goroutine; Close
+// releases everything and may be called at any time, also twice.
+type Source interface {
+	// Probe connects, authenticates and looks whether every configured path is
+	// there, without reading content. Errors are *job.Error.
+	Probe(ctx context.Context) (ProbeResult, error)
+	// Read visits every entry once, in archive order: depth first, a directory
+	// directly before its contents, names compared component by component as
+	// bytes. It lists and reads ahead on its own within a bounded memory. An
+	// error of visit ends the reading and is returned as it is; its own errors
+	// are *job.Error: connect_failed when the source went away, and so on.
+	Read(ctx context.Context, visit func(Item) error) error
+	Close() error
+}
+
+// ProbeResult is what a probe job answers with.
+type ProbeResult struct {
+	HostKey            string      `json:"host_key,omitempty"` // public key line
+	HostKeyFingerprint string      `json:"host_key_fingerprint,omitempty"`
+	ServerVersion      string      `json:"server_version,omitempty"`
+	Paths              []ProbePath `json:"paths"`
+	Warnings           []string    `json:"warnings,omitempty"` // what to fix, in words
+}
+
+// ProbePath tells of one configured path.
+type ProbePath struct {
+	Path      string    `json:"path"`
+	Reachable bool      `json:"reachable"`
+	Kind      string    `json:"kind,omitempty"` // "file", "dir", "symlink"
+	Error     *ProbeErr `json:"error,omitempty"`
+}
+
+// ProbeErr is why a path is not reachable.
+type ProbeErr struct {
+	Code    job.Code `json:"code"`
+	Message string   `json:"message"`
+}
+
+// FieldError names the field of a configuration that is wrong, as a dotted
+// path: "paths[1]". Value is never a secret, for configurations hold none.
+type FieldError struct {
+	Field   string
+	Message string
+}
+
+// Dialer opens outbound connections. The guarded one checks the resolved
+// address, so that a name cannot lead to a forbidden one.
+type Dialer interface {
+	DialContext(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Type is one type of source.
+type Type struct {
+	Name    string // "sftp"
+	Version string // of the connector; goes into the manifest
+	// Validate checks a raw configuration, unknown fields included, and returns
+	// it in canonical form with defaults filled in, or every fault it found.
+	Validate func(raw []byte) (canonical []byte, faults []FieldError)
+	// Open makes a Source of a canonical configuration. It does not connect yet.
+	Open func(config []byte, env Env) (Source, error)
+}
