@@ -114,6 +114,8 @@ CREATE TABLE workers (
     storage_state     text NOT NULL DEFAULT 'ok' CHECK (storage_state IN ('ok', 'missing', 'foreign')),
     age_recipient     text NOT NULL CHECK (age_recipient LIKE 'age1%'),
     token_hash        bytea NOT NULL,
+    -- Of the registration that made the current token, until that token is first used.
+    registration_hash bytea,
     -- Counts the starts of this worker; the earlier one's token and leases end with it.
     incarnation       bigint NOT NULL DEFAULT 1,
     public_url        text NOT NULL DEFAULT '',
@@ -127,6 +129,15 @@ CREATE TABLE workers (
 );
 CREATE UNIQUE INDEX workers_token ON workers (token_hash);
 CREATE INDEX workers_last_seen ON workers (last_seen_at) WHERE status <> 'offline';
+
+-- Tokens of earlier incarnations, so that a superseded process is told so.
+CREATE TABLE worker_past_tokens (
+    token_hash  bytea PRIMARY KEY,
+    worker_id   text NOT NULL REFERENCES workers (id) ON DELETE CASCADE,
+    incarnation bigint NOT NULL,
+    ended_at    timestamptz NOT NULL DEFAULT xvault_now()
+);
+CREATE UNIQUE INDEX worker_past_tokens_by_worker ON worker_past_tokens (worker_id, incarnation);
 
 CREATE TABLE jobs (
     id                 uuid PRIMARY KEY,

@@ -23,6 +23,12 @@ type RegisterRequest struct {
 	StorageID uuid.UUID `json:"storage_id"`
 	PublicURL string    `json:"public_url,omitempty"`
 	Slots     int       `json:"slots"`
+	// RegistrationID is a fresh random UUID (version 4) of this start. A worker
+	// keeps it in its state folder from before it calls until the answer's
+	// token is kept there too: if the answer was lost, the same id together with
+	// the token used then (join or own) registers once more. It counts as a
+	// secret, and ends with the first heartbeat under the new token.
+	RegistrationID uuid.UUID `json:"registration_id,omitzero"`
 }
 
 // Capabilities says what a worker can do.
@@ -220,7 +226,10 @@ type ReconcileRequest struct {
 	Complete bool `json:"complete"`
 }
 
-// ReconcileResponse tells where disk and catalog differ.
+// ReconcileResponse tells where disk and catalog differ. Both lists are empty
+// where the storage is not the one that the worker registered. Missing counts
+// what the catalog knew when it answered, so a snapshot that was stored after
+// the worker listed its disk may be among them: look again before acting.
 type ReconcileResponse struct {
 	Unknown []uuid.UUID `json:"unknown"`
 	Missing []uuid.UUID `json:"missing"`
