@@ -1,0 +1,7 @@
+package devenv
+
+import "syscall"
+
+func deathSignal(s syscall.Signal) *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Pdeathsig: s}
+}
