@@ -32,12 +32,11 @@ func (a *Account) own(path string) error {
 // nil where this process is not root anyway.
 func unprivileged(names ...string) (*Account, error) {
 	if os.Getuid() != 0 {
-		return nil, nil //nolint:nilnil // no account means: stay who you are
+		return nil, nil // no account means: stay who you are
 	}
 	for _, name := range names {
 		u, err := user.Lookup(name)
-		var unknown user.UnknownUserError
-		if errors.As(err, &unknown) {
+		if _, ok := errors.AsType[user.UnknownUserError](err); ok {
 			continue
 		}
 		if err != nil {

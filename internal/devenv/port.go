@@ -12,9 +12,12 @@ func FreePort() (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("find a free port: %w", err)
 	}
-	port := l.Addr().(*net.TCPAddr).Port
+	addr, ok := l.Addr().(*net.TCPAddr)
 	if err := l.Close(); err != nil {
 		return 0, fmt.Errorf("find a free port: %w", err)
 	}
-	return port, nil
+	if !ok {
+		return 0, fmt.Errorf("find a free port: %v is not a TCP address", l.Addr())
+	}
+	return addr.Port, nil
 }

@@ -92,7 +92,7 @@ func (p *Postgres) prepare(ctx context.Context) error {
 		return err
 	}
 	pwfile := filepath.Join(p.cfg.Dir, "password")
-	if b, err := os.ReadFile(pwfile); err == nil { //nolint:gosec // our own folder
+	if b, err := os.ReadFile(pwfile); err == nil {
 		p.password = secret.New(string(b))
 		return nil
 	} else if !errors.Is(err, os.ErrNotExist) {
@@ -250,7 +250,7 @@ func DumpDatabase(ctx context.Context, databaseURL string) (string, error) {
 	}
 	password, _ := u.User.Password()
 	u.User = url.User(u.User.Username())
-	cmd := exec.CommandContext(ctx, pgDump, "--dbname", u.String()) //nolint:gosec // fixed program
+	cmd := exec.CommandContext(ctx, pgDump, "--dbname", u.String())
 	cmd.Env = append(plainEnv(), "PGPASSWORD="+password)
 	out, err := cmd.Output()
 	if err != nil {

@@ -1,6 +1,7 @@
 package devenv
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -36,7 +37,7 @@ type Process struct {
 // Start runs a program. The kernel sends a child's death signal when the thread
 // that started it ends, so that thread is kept until the child is gone.
 func Start(c Command) (*Process, error) {
-	cmd := exec.Command(c.Path, c.Args...) //nolint:gosec,noctx // callers name the program; Stop ends it
+	cmd := exec.Command(c.Path, c.Args...) //nolint:noctx // Stop ends it
 	cmd.Dir, cmd.Stdout, cmd.Stderr = c.Dir, c.Output, c.Output
 	cmd.Env = c.Env
 	if cmd.Env == nil {
@@ -128,4 +129,6 @@ func (p *Process) Stop(s os.Signal, grace time.Duration) error {
 	return nil
 }
 
-func isFinished(err error) bool { return err == os.ErrProcessDone || err == syscall.ESRCH }
+func isFinished(err error) bool {
+	return errors.Is(err, os.ErrProcessDone) || errors.Is(err, syscall.ESRCH)
+}

@@ -92,7 +92,7 @@ func Dir(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp(parent, "")
+	dir, err := os.MkdirTemp(parent, "") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatalf("make test folder: %v", err)
 	}

@@ -102,7 +102,7 @@ func TestRedisForgets(t *testing.T) {
 func TestServersDieWithTheProcess(t *testing.T) {
 	t.Parallel()
 	tmp := testenv.Dir(t)
-	if err := os.Chmod(tmp, 0o755); err != nil { //nolint:gosec // Postgres runs as another user
+	if err := os.Chmod(tmp, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestChild$", "-test.count=1")

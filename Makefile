@@ -1,0 +1,77 @@
+# Everything here also runs by hand; `make check` is what a change has to pass.
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+GO          ?= go
+BIN         := bin
+TOOLS       := .cache/tools
+GOLANGCI    := $(TOOLS)/golangci-lint-v2.15.0
+SQLC        := github.com/sqlc-dev/sqlc/cmd/sqlc@v1.31.1
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# What `go test` runs; e.g. make test PKG=./hub/... ARGS='-run TestJobs -v'
+PKG  ?= ./...
+ARGS ?=
+
+.PHONY: help
+help: ## Show this
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/xvault: one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/xvault .
+
+.PHONY: deps
+deps: ## Install what tests and demo need (apt, when root); nothing happens if all is there
+	@packaging/deps.sh
+
+.PHONY: test
+test: deps ## Run every test against real servers that it starts itself (about 10 minutes)
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 20m $(ARGS) $(PKG)
+
+.PHONY: test-long
+test-long: deps ## Run the tests that take long as well
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 90m -tags long $(ARGS) $(PKG)
+
+.PHONY: bench
+bench: deps ## Measure; docs/benchmarks.md says what and how
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m $(ARGS) $(PKG)
+
+.PHONY: lint
+lint: $(GOLANGCI) ## Check the code with golangci-lint
+	$(GOLANGCI) run ./...
+
+.PHONY: fmt
+fmt: $(GOLANGCI) ## Format the code
+	$(GOLANGCI) fmt ./...
+
+.PHONY: check
+check: lint test ## What a change has to pass: lint and test
+
+.PHONY: demo
+demo: deps ## Back up a real tree from a real SSH server, open it with stock tools, compare
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/xvault .
+	@$(BIN)/xvault dev --demo
+
+.PHONY: generate
+generate: ## Generate the catalog's query code from its SQL, and the OpenAPI document
+	cd store/catalog && $(GO) run $(SQLC) generate
+	$(GO) test ./hub/api -run TestOpenAPI -update
+
+.PHONY: vuln
+vuln: ## Look for known vulnerabilities in what the code calls
+	$(GO) run $(GOVULNCHECK) ./...
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf $(BIN) .cache
+
+# One file a version, so that another pin builds another tool.
+$(GOLANGCI):
+	@mkdir -p $(TOOLS)
+	GOBIN=$(CURDIR)/$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+	@mv $(TOOLS)/golangci-lint $@
