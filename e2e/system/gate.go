@@ -1,0 +1,152 @@
+package system
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// Gate is a TCP proxy that can be shut: it stands for the network between two
+// parts.
+type Gate struct {
+	Addr   string
+	target string
+	listen net.Listener
+
+	mu    sync.Mutex
+	shut  bool
+	conns map[net.Conn]struct{}
+	wg    sync.WaitGroup
+}
+
+// NewGate opens a gate to target, a "host:port".
+func NewGate(t testing.TB, target string) *Gate {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &Gate{Addr: l.Addr().String(), target: target, listen: l, conns: map[net.Conn]struct{}{}}
+	g.wg.Go(g.serve)
+	t.Cleanup(func() {
+		g.Shut()
+		if err := l.Close(); err != nil {
+			t.Errorf("close gate: %v", err)
+		}
+		g.wg.Wait()
+	})
+	return g
+}
+
+// Shut cuts every connection and refuses new ones.
+func (g *Gate) Shut() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shut = true
+	for c := range g.conns {
+		_ = c.Close() // that is the point
+	}
+}
+
+// Open lets connections through again.
+func (g *Gate) Open() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shut = false
+}
+
+func (g *Gate) serve() {
+	for {
+		c, err := g.listen.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			continue
+		}
+		g.wg.Go(func() { g.forward(c) })
+	}
+}
+
+func (g *Gate) forward(c net.Conn) {
+	up, err := net.Dial("tcp", g.target)
+	if err != nil {
+		_ = c.Close()
+		return
+	}
+	if !g.enter(c, up) {
+		return
+	}
+	defer g.leave(c, up)
+	var both sync.WaitGroup
+	pipe := func(dst, src net.Conn) {
+		_, _ = io.Copy(dst, src)
+		_ = dst.Close()
+		_ = src.Close()
+	}
+	both.Go(func() { pipe(up, c) })
+	both.Go(func() { pipe(c, up) })
+	both.Wait()
+}
+
+func (g *Gate) enter(conns ...net.Conn) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range conns {
+		if g.shut {
+			_ = c.Close()
+			continue
+		}
+		g.conns[c] = struct{}{}
+	}
+	return !g.shut
+}
+
+func (g *Gate) leave(conns ...net.Conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range conns {
+		_ = c.Close()
+		delete(g.conns, c)
+	}
+}
+
+// LossyHub stands before a hub and loses the replies to chosen calls: the hub
+// has done the work, the caller never hears of it.
+type LossyHub struct {
+	URL  string
+	Lost atomic.Int64
+	left atomic.Int64
+}
+
+// NewLossyHub loses the next n replies to paths that end in suffix.
+func NewLossyHub(t testing.TB, hub, suffix string, n int64) *LossyHub {
+	t.Helper()
+	target, err := url.Parse(hub)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &LossyHub{}
+	l.left.Store(n)
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	proxy.ModifyResponse = func(r *http.Response) error {
+		if strings.HasSuffix(r.Request.URL.Path, suffix) && l.left.Add(-1) >= 0 {
+			l.Lost.Add(1)
+			_, _ = io.Copy(io.Discard, r.Body) // the hub is done with it
+			panic(http.ErrAbortHandler)        // cuts the caller's connection
+		}
+		return nil
+	}
+	server := httptest.NewServer(proxy)
+	l.URL = server.URL
+	t.Cleanup(server.Close)
+	return l
+}

@@ -1,0 +1,58 @@
+package system
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// Artifact is the name of the sealed file within a snapshot's folder.
+const Artifact = "backup.tar.zst.enc"
+
+// StockRestore opens an artifact with age, zstd and tar alone, and gives the
+// folder into which tar extracted it.
+func StockRestore(t testing.TB, artifact, identity string) string {
+	t.Helper()
+	out, msg := stockRestore(t, artifact, identity)
+	if msg != "" {
+		t.Fatalf("age -d | zstd -d | tar x of %s failed:\n%s", artifact, msg)
+	}
+	return out
+}
+
+// StockRefuses reports whether the stock tools find the artifact broken.
+func StockRefuses(t testing.TB, artifact, identity string) bool {
+	t.Helper()
+	_, msg := stockRestore(t, artifact, identity)
+	return msg != ""
+}
+
+func stockRestore(t testing.TB, artifact, identity string) (dir, failure string) {
+	t.Helper()
+	dir = t.TempDir()
+	key := filepath.Join(t.TempDir(), "key.txt")
+	if err := os.WriteFile(key, []byte(identity+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	script := `set -euo pipefail; age -d -i "$1" "$2" | zstd -q -d -c | tar -x -p --numeric-owner -f - -C "$3"`
+	cmd := exec.Command("bash", "-c", script, "restore", key, artifact, dir)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Run(); err != nil {
+		return dir, err.Error() + "\n" + stderr.String()
+	}
+	if stderr.Len() > 0 {
+		return dir, "complaints on stderr:\n" + stderr.String()
+	}
+	return dir, ""
+}
+
+// MustRestoreTo proves that a snapshot's artifact restores, with stock tools, to
+// exactly want, the tree that stood at the absolute path sourcePath.
+func MustRestoreTo(t testing.TB, snapshotDir, identity, sourcePath string, want Tree) {
+	t.Helper()
+	out := StockRestore(t, filepath.Join(snapshotDir, Artifact), identity)
+	want.MustEqual(t, Scan(t, filepath.Join(out, sourcePath)))
+}

@@ -1,0 +1,87 @@
+package system
+
+import (
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"xvault/internal/testenv"
+)
+
+// Worker is one worker process; it keeps its id, storage and state over
+// restarts.
+type Worker struct {
+	*Process
+	ID                   string
+	Storage, State, Temp string
+	HubURL               string // from the next start on
+	RedisURL             string
+	lab                  *Lab
+	port                 int
+	fails                failpoints
+}
+
+// AddWorker prepares another worker, which knows the first hub.
+func (l *Lab) AddWorker() *Worker {
+	l.t.Helper()
+	id := fmt.Sprintf("w%d-%s", len(l.Workers)+1, rand.Text()[:6])
+	dir := filepath.Join(l.Dir, id)
+	w := &Worker{
+		ID: id, lab: l, port: FreePort(l.t), HubURL: l.Hubs[0].URL, RedisURL: l.Redis.URL,
+		Storage: filepath.Join(dir, "storage"), State: filepath.Join(dir, "state"), Temp: filepath.Join(dir, "temp"),
+		fails: failpoints{log: filepath.Join(l.Dir, id+".failpoints")},
+	}
+	for _, d := range []string{w.Storage, w.State, w.Temp} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+	l.Workers = append(l.Workers, w)
+	return w
+}
+
+// Env is the environment that the worker runs with.
+func (w *Worker) Env() []string {
+	l := w.lab
+	concurrency := l.opts.Concurrency
+	if concurrency == 0 {
+		concurrency = 4
+	}
+	env := append(l.plainEnv(),
+		"WORKER_ID="+w.ID, "WORKER_STORAGE_BASE="+w.Storage, "WORKER_STATE_DIR="+w.State, "WORKER_TEMP_DIR="+w.Temp,
+		fmt.Sprintf("WORKER_CONCURRENCY=%d", concurrency),
+		fmt.Sprintf("WORKER_LISTEN_ADDR=127.0.0.1:%d", w.port),
+		l.secretEnv("WORKER_JOIN_TOKEN", l.JoinToken),
+		"REDIS_URL="+w.RedisURL, "HUB_BASE_URL="+w.HubURL,
+	)
+	return append(env, l.opts.WorkerEnv...)
+}
+
+// Start starts the process; specs are failpoints, "name=action".
+func (w *Worker) Start(specs ...string) {
+	w.lab.t.Helper()
+	w.Process = Spawn(w.lab.t, w.ID, w.lab.Dir, append(w.Env(), w.fails.env(specs)...), w.lab.Binary, "worker", "run")
+}
+
+// WaitOnline waits until the hub counts this very process as online.
+func (w *Worker) WaitOnline() {
+	w.lab.t.Helper()
+	last := "nothing"
+	testenv.Eventually(w.lab.t, time.Minute, func() bool {
+		r, err := w.lab.API.Try("GET", "/api/v1/workers/"+w.ID, nil)
+		if err != nil {
+			last = err.Error()
+			return !w.Alive()
+		}
+		last = r.String()
+		return r.Status == 200 && decode[WorkerRow](w.lab.t, r).Status == "online" || !w.Alive()
+	}, "%s is not online", w.ID)
+	if !w.Alive() {
+		w.lab.t.Fatalf("%s ended at start; the hub's last answer: %s\n%s", w.ID, last, w.Tail(30))
+	}
+}
+
+// Hits lists the failpoints that were reached, in order.
+func (w *Worker) Hits() []string { return w.fails.hits() }
