@@ -1,0 +1,19 @@
+package job
+
+// Codes of the problems with which the internal API refuses, where a worker
+// acts on which it is. Others are for people only.
+const (
+	// RefusedUnauthorized (401): the token is nobody's; the worker was removed.
+	RefusedUnauthorized = "unauthorized"
+	// RefusedSuperseded (401): the worker started anew since; this process ends.
+	RefusedSuperseded = "worker_superseded"
+	// RefusedNotClaimable (409) and RefusedGone (410): nothing to do, or not here
+	// and now; the delivery is dropped.
+	RefusedNotClaimable = "not_claimable"
+	RefusedGone         = "gone"
+	// RefusedLeaseLost (409): the attempt is not the current one; the job's work
+	// stops.
+	RefusedLeaseLost = "lease_lost"
+	// RefusedHostKey (409): another host key is pinned.
+	RefusedHostKey = "host_key_changed"
+)
