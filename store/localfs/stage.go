@@ -1,0 +1,232 @@
+package localfs
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path"
+
+	"golang.org/x/sys/unix"
+
+	"xvault/internal/failpoint"
+	"xvault/store/blob"
+)
+
+// writebackEvery is after how many bytes the kernel is asked to begin writing:
+// the fsync at the end then has little left to do.
+const writebackEvery = 16 << 20
+
+// staged is a snapshot in a folder of its own under staging.
+type staged struct {
+	fs       *FS
+	key      blob.Key
+	dir      string // below the storage's root
+	artifact *os.File
+	hash     hash.Hash
+	size     int64
+	started  int64 // up to where writing back was asked for
+	err      error // the first failure; final
+	settled  bool  // committed or discarded
+}
+
+// Stage implements blob.Store.
+func (fs *FS) Stage(key blob.Key) (blob.Staged, error) {
+	if err := key.Validate(); err != nil {
+		return nil, fail("stage snapshot", err)
+	}
+	if _, err := fs.root.Lstat(key.Prefix()); err == nil {
+		return nil, fail("stage snapshot", blob.ErrExists)
+	}
+	s := &staged{fs: fs, key: key, dir: path.Join(stagingDir, unique(key.SnapshotID.String())), hash: sha256.New()}
+	if err := fs.root.Mkdir(s.dir, dirMode); err != nil {
+		return nil, fail("stage snapshot", err)
+	}
+	f, err := fs.root.OpenFile(path.Join(s.dir, blob.Artifact), os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
+	if err != nil {
+		return nil, errors.Join(fail("stage snapshot", err), s.Discard())
+	}
+	s.artifact = f
+	return s, nil
+}
+
+// Write implements blob.Staged.
+func (s *staged) Write(p []byte) (int, error) {
+	if s.err != nil {
+		return 0, s.err
+	}
+	if s.size > 0 {
+		if err := failpoint.Hit("backup.frame"); err != nil {
+			return 0, s.failed("write artifact", err)
+		}
+	}
+	n, err := s.artifact.Write(p)
+	s.hash.Write(p[:n])
+	s.size += int64(n)
+	if err != nil {
+		return n, s.failed("write artifact", err)
+	}
+	s.writeback()
+	return n, nil
+}
+
+// writeback is a hint: whatever goes wrong shows at fsync.
+func (s *staged) writeback() {
+	if s.size-s.started >= writebackEvery {
+		_ = unix.SyncFileRange(int(s.artifact.Fd()), s.started, s.size-s.started, unix.SYNC_FILE_RANGE_WRITE)
+		s.started = s.size
+	}
+}
+
+func (s *staged) failed(op string, err error) error {
+	s.err = fail(op, err)
+	return s.err
+}
+
+// Commit implements blob.Staged.
+func (s *staged) Commit(ctx context.Context, files blob.Files) error {
+	if s.err != nil {
+		return s.err
+	}
+	if s.settled {
+		return s.failed("commit snapshot", errors.New("it was committed or discarded before"))
+	}
+	if err := s.finishArtifact(); err != nil {
+		return s.failed("store artifact", err)
+	}
+	if err := s.compare(files); err != nil {
+		return s.failed("compare artifact", err)
+	}
+	if err := s.writeBeside(files); err != nil {
+		return s.failed("store manifest", err)
+	}
+	if ctx.Err() != nil {
+		return s.failed("store snapshot", context.Cause(ctx))
+	}
+	if err := s.moveIntoPlace(); err != nil {
+		return s.failed("store snapshot", err)
+	}
+	s.settled = true
+	return nil
+}
+
+func (s *staged) finishArtifact() error {
+	if err := failpoint.Hit("backup.fsync"); err != nil {
+		return err
+	}
+	err := s.artifact.Sync()
+	err = errors.Join(err, s.artifact.Close())
+	s.artifact = nil
+	if err != nil {
+		return err
+	}
+	return failpoint.Hit("backup.fsync.after")
+}
+
+// compare holds what the caller wrote, what this side hashed on the way and
+// what the file system says it has against each other.
+func (s *staged) compare(files blob.Files) error {
+	if s.size != files.Size {
+		return fmt.Errorf("%w: %d bytes arrived of %d", blob.ErrMismatch, s.size, files.Size)
+	}
+	if [sha256.Size]byte(s.hash.Sum(nil)) != files.SHA256 {
+		return fmt.Errorf("%w: the hashes differ", blob.ErrMismatch)
+	}
+	info, err := s.fs.root.Lstat(path.Join(s.dir, blob.Artifact))
+	if err != nil {
+		return err
+	}
+	if info.Size() != files.Size || !info.Mode().IsRegular() {
+		return fmt.Errorf("%w: the file has %d bytes of %d", blob.ErrMismatch, info.Size(), files.Size)
+	}
+	if s.fs.readBack {
+		return s.compareReadBack(files)
+	}
+	return nil
+}
+
+func (s *staged) compareReadBack(files blob.Files) error {
+	f, err := s.fs.root.Open(path.Join(s.dir, blob.Artifact))
+	if err != nil {
+		return err
+	}
+	defer closeQuietly(f)
+	// Read from the disk rather than from memory, where the kernel agrees.
+	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+	h := sha256.New()
+	n, err := io.Copy(h, f)
+	if err != nil {
+		return err
+	}
+	if n != files.Size || [sha256.Size]byte(h.Sum(nil)) != files.SHA256 {
+		return fmt.Errorf("%w: it reads back differently", blob.ErrMismatch)
+	}
+	return nil
+}
+
+func (s *staged) writeBeside(files blob.Files) error {
+	for name, content := range map[string][]byte{blob.Manifest: files.Manifest, blob.Meta: files.Meta} {
+		if err := writeFile(s.fs.root, path.Join(s.dir, name), content); err != nil {
+			return err
+		}
+	}
+	return syncDir(s.fs.root, s.dir)
+}
+
+// moveIntoPlace shows the snapshot under its key, and makes that durable.
+func (s *staged) moveIntoPlace() error {
+	parents, err := s.fs.makeParents(s.key)
+	if err != nil {
+		return err
+	}
+	if err := failpoint.Hit("backup.rename"); err != nil {
+		return err
+	}
+	parent := s.key.Parent()
+	if err := renameNoReplace(s.fs.root, stagingDir, path.Base(s.dir), parent, s.key.SnapshotID.String()); err != nil {
+		return err
+	}
+	s.dir = s.key.Prefix()
+	if err := failpoint.Hit("backup.rename.after"); err != nil {
+		return err
+	}
+	// All of them, each time: another job may have made one and not synced it yet.
+	for _, dir := range parents {
+		if err := syncDir(s.fs.root, dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeParents makes the folders above a snapshot and lists them, the deepest
+// first, up to the storage's root.
+func (fs *FS) makeParents(key blob.Key) ([]string, error) {
+	var dirs []string
+	for dir := key.Parent(); dir != "."; dir = path.Dir(dir) {
+		dirs = append(dirs, dir)
+	}
+	for i := len(dirs) - 1; i >= 0; i-- {
+		if err := makeDir(fs.root, dirs[i]); err != nil {
+			return nil, err
+		}
+	}
+	return append(dirs, "."), nil
+}
+
+// Discard implements blob.Staged. What was renamed and could not be made
+// durable is removed as well: nobody was told of it, and its id is used once.
+func (s *staged) Discard() error {
+	if s.settled {
+		return nil
+	}
+	s.settled = true
+	if s.artifact != nil {
+		closeQuietly(s.artifact)
+		s.artifact = nil
+	}
+	return fail("discard staged snapshot", s.fs.root.RemoveAll(s.dir))
+}
