@@ -39,8 +39,12 @@ type Event struct {
 	Detail     map[string]any
 }
 
-// audit writes the event with the queries of the transaction that it tells of.
+// audit writes the event with the queries of the transaction that it tells of,
+// and with the request's first event its Idempotency-Key, where it has one.
 func (s Scope) audit(ctx context.Context, q *query.Queries, e Event) error {
+	if err := s.takeIdempotencyKey(ctx, q, e); err != nil {
+		return err
+	}
 	detail := []byte("{}")
 	if len(e.Detail) > 0 {
 		var err error

@@ -7,6 +7,8 @@ type Scope struct {
 	db     *DB
 	tenant *uuid.UUID // nil: the operator's, all tenants
 	actor  Actor
+
+	idempotency *Idempotency // of the request; nil: none
 }
 
 // Operator is the scope that sees every tenant.

@@ -1,0 +1,174 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"xvault/hub/problem"
+	"xvault/store/catalog"
+)
+
+// Snapshot is the result of one backup.
+type Snapshot struct {
+	ID                  uuid.UUID       `json:"id" format:"uuid"`
+	TenantID            uuid.UUID       `json:"tenant_id" format:"uuid"`
+	SourceID            uuid.UUID       `json:"source_id" format:"uuid"`
+	JobID               uuid.UUID       `json:"job_id" format:"uuid"`
+	Status              string          `json:"status" enum:"completed,partial,suspicious,corrupt,failed,deleting,deleted" doc:"Only completed ones are whole for certain"`
+	SizeBytes           int64           `json:"size_bytes" doc:"Of the sealed artifact"`
+	StartedAt           Time            `json:"started_at"`
+	FinishedAt          Time            `json:"finished_at"`
+	DurationMS          int64           `json:"duration_ms"`
+	Manifest            json.RawMessage `json:"manifest" doc:"The artifact's manifest.json"`
+	EncryptionAlgorithm string          `json:"encryption_algorithm" enum:"age-x25519"`
+	EncryptionKeyID     uuid.UUID       `json:"encryption_key_id" format:"uuid"`
+	EncryptionRecipient string          `json:"encryption_recipient"`
+	StorageBackend      string          `json:"storage_backend" enum:"local_fs,s3"`
+	WorkerID            *string         `json:"worker_id" doc:"local_fs: the worker that has it"`
+	LocalPath           *string         `json:"local_path" doc:"local_fs: the snapshot's folder on that worker"`
+	Bucket              *string         `json:"bucket"`
+	ObjectKey           *string         `json:"object_key"`
+	ETag                *string         `json:"etag"`
+	Hold                bool            `json:"hold" doc:"A held snapshot is never deleted"`
+	Note                string          `json:"note"`
+	VerifiedAt          *Time           `json:"verified_at"`
+	CreatedAt           Time            `json:"created_at"`
+	UpdatedAt           Time            `json:"updated_at"`
+}
+
+func snapshotOf(s catalog.Snapshot) Snapshot {
+	return Snapshot{
+		ID: s.ID, TenantID: s.TenantID, SourceID: s.SourceID, JobID: s.JobID, Status: string(s.Status),
+		SizeBytes: s.SizeBytes, StartedAt: Time{s.StartedAt}, FinishedAt: Time{s.FinishedAt}, DurationMS: s.DurationMS,
+		Manifest: s.Manifest, EncryptionAlgorithm: s.EncryptionAlgorithm, EncryptionKeyID: s.EncryptionKeyID,
+		EncryptionRecipient: s.EncryptionRecipient, StorageBackend: s.StorageBackend, WorkerID: s.WorkerID,
+		LocalPath: s.LocalPath, Bucket: s.Bucket, ObjectKey: s.ObjectKey, ETag: s.ETag,
+		Hold: s.Hold, Note: s.Note, VerifiedAt: optionalTime(s.VerifiedAt),
+		CreatedAt: Time{s.CreatedAt}, UpdatedAt: Time{s.UpdatedAt},
+	}
+}
+
+func (s *server) registerSnapshots(api huma.API) {
+	tags := []string{"snapshots"}
+	register(s, api, huma.Operation{
+		OperationID: "list-snapshots", Method: http.MethodGet, Path: "/snapshots", Tags: tags, Summary: "List snapshots",
+	}, s.listSnapshots)
+	register(s, api, huma.Operation{
+		OperationID: "get-snapshot", Method: http.MethodGet, Path: "/snapshots/{id}", Tags: tags, Summary: "Get a snapshot",
+	}, s.getSnapshot)
+	register(s, api, huma.Operation{
+		OperationID: "update-snapshot", Method: http.MethodPatch, Path: "/snapshots/{id}", Tags: tags,
+		Summary: "Hold a snapshot, let it go, or note something about it",
+	}, s.updateSnapshot)
+	register(s, api, notYet(huma.Operation{
+		OperationID: "delete-snapshot", Method: http.MethodDelete, Path: "/snapshots/{id}", Tags: tags, Summary: "Delete a snapshot",
+	}), s.deleteSnapshot)
+	register(s, api, notYet(huma.Operation{
+		OperationID: "verify-snapshot", Method: http.MethodPost, Path: "/snapshots/{id}/verify", Tags: tags,
+		Summary: "Read a snapshot whole and compare it with its hashes",
+	}), s.workOnSnapshot)
+	register(s, api, notYet(huma.Operation{
+		OperationID: "restore-snapshot", Method: http.MethodPost, Path: "/snapshots/{id}/restore", Tags: tags,
+		Summary: "Make a download of a snapshot, or of some of its paths",
+	}), s.restoreSnapshot)
+}
+
+type listSnapshotsInput struct {
+	TenantQuery
+	SourceID uuid.UUID `query:"source_id" format:"uuid" doc:"Of this source only"`
+	Status   string    `query:"status" enum:"completed,partial,suspicious,corrupt,failed,deleting,deleted" doc:"In this state only"`
+	PageQuery
+}
+
+func (s *server) listSnapshots(ctx context.Context, in *listSnapshotsInput) (*Body[List[Snapshot]], error) {
+	page, err := in.page()
+	if err != nil {
+		return nil, err
+	}
+	filter := catalog.SnapshotFilter{
+		TenantID: in.tenant(), SourceID: optional(in.SourceID), Status: catalog.SnapshotStatus(in.Status),
+	}
+	rows, err := s.scope(ctx).Snapshots(ctx, filter, page)
+	if err != nil {
+		return nil, err
+	}
+	return listOf(rows, in.PageQuery, snapshotOf, func(s catalog.Snapshot) uuid.UUID { return s.ID }), nil
+}
+
+func (s *server) getSnapshot(ctx context.Context, in *IDPath) (*Body[Snapshot], error) {
+	snapshot, err := s.scope(ctx).Snapshot(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &Body[Snapshot]{snapshotOf(snapshot)}, nil
+}
+
+type updateSnapshotInput struct {
+	IDPath
+	Body struct {
+		Hold *bool   `json:"hold,omitempty" doc:"A held snapshot is never deleted"`
+		Note *string `json:"note,omitempty" maxLength:"2000"`
+	}
+}
+
+func (s *server) updateSnapshot(ctx context.Context, in *updateSnapshotInput) (*Body[Snapshot], error) {
+	if err := checkNames(named{"body.note", deref(in.Body.Note)}); err != nil {
+		return nil, err
+	}
+	snapshot, err := s.scope(ctx).PatchSnapshot(ctx, in.ID, catalog.SnapshotPatch{Hold: in.Body.Hold, Note: in.Body.Note})
+	if err != nil {
+		return nil, err
+	}
+	return &Body[Snapshot]{snapshotOf(snapshot)}, nil
+}
+
+// deleteSnapshot already refuses what it always will.
+func (s *server) deleteSnapshot(ctx context.Context, in *IDPath) (*Body[Job], error) {
+	snapshot, err := s.scope(ctx).Snapshot(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if snapshot.Hold {
+		return nil, &catalog.Conflict{Code: "snapshot_held", Message: "The snapshot is held; let it go first (hold: false)."}
+	}
+	return nil, notAvailableYet()
+}
+
+func (s *server) workOnSnapshot(ctx context.Context, in *IDPath) (*Body[Job], error) {
+	if _, err := s.scope(ctx).Snapshot(ctx, in.ID); err != nil {
+		return nil, err
+	}
+	return nil, notAvailableYet()
+}
+
+// restoreRequest says what of a snapshot is wanted, and how.
+type restoreRequest struct {
+	Paths  []string `json:"paths,omitempty" maxItems:"10000" nullable:"false" doc:"Absolute source paths; all that is under them comes along. Default: everything"`
+	Format string   `json:"format,omitempty" enum:"tar,tar.zst,zip"`
+}
+
+type restoreInput struct {
+	IDPath
+	Body *restoreRequest `required:"false"`
+}
+
+func (s *server) restoreSnapshot(ctx context.Context, in *restoreInput) (*Body[Job], error) {
+	return s.workOnSnapshot(ctx, &in.IDPath)
+}
+
+// notYet marks an operation that a later release answers otherwise than 501.
+func notYet(op huma.Operation) huma.Operation {
+	op.Description = "Not available yet: this release answers 501 with the code not_available_yet."
+	op.DefaultStatus = http.StatusCreated
+	op.Errors = append(op.Errors, http.StatusNotImplemented)
+	return op
+}
+
+func notAvailableYet() error {
+	return problem.New(http.StatusNotImplemented, "not_available_yet",
+		"This release cannot do that yet. A finished snapshot opens with stock tools and the tenant's exported key: age -d, zstd -d, tar x.")
+}
