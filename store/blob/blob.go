@@ -8,7 +8,6 @@ package blob
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -102,7 +101,7 @@ type Staged interface {
 // Files is what goes beside the artifact, and what the artifact must be.
 type Files struct {
 	Size     int64
-	SHA256   [sha256.Size]byte
+	SHA256   string // lower-case hex
 	Manifest []byte
 	Meta     []byte
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
@@ -47,8 +48,9 @@ func open(t *testing.T, cfg localfs.Config) *localfs.FS {
 }
 
 func files(artifact []byte) blob.Files {
+	sum := sha256.Sum256(artifact)
 	return blob.Files{
-		Size: int64(len(artifact)), SHA256: sha256.Sum256(artifact),
+		Size: int64(len(artifact)), SHA256: hex.EncodeToString(sum[:]),
 		Manifest: []byte(`{"format":"xvault/1"}`), Meta: []byte(`{}`),
 	}
 }

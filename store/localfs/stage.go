@@ -3,6 +3,7 @@ package localfs
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -132,7 +133,7 @@ func (s *staged) compare(files blob.Files) error {
 	if s.size != files.Size {
 		return fmt.Errorf("%w: %d bytes arrived of %d", blob.ErrMismatch, s.size, files.Size)
 	}
-	if [sha256.Size]byte(s.hash.Sum(nil)) != files.SHA256 {
+	if hex.EncodeToString(s.hash.Sum(nil)) != files.SHA256 {
 		return fmt.Errorf("%w: the hashes differ", blob.ErrMismatch)
 	}
 	info, err := s.fs.root.Lstat(path.Join(s.dir, blob.Artifact))
@@ -161,7 +162,7 @@ func (s *staged) compareReadBack(files blob.Files) error {
 	if err != nil {
 		return err
 	}
-	if n != files.Size || [sha256.Size]byte(h.Sum(nil)) != files.SHA256 {
+	if n != files.Size || hex.EncodeToString(h.Sum(nil)) != files.SHA256 {
 		return fmt.Errorf("%w: it reads back differently", blob.ErrMismatch)
 	}
 	return nil
