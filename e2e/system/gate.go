@@ -15,11 +15,13 @@ import (
 )
 
 // Gate is a TCP proxy that can be shut: it stands for the network between two
-// parts.
+// parts. With several targets it is a load balancer too: in turn, and the next
+// one where a connection cannot be made.
 type Gate struct {
-	Addr   string
-	target string
-	listen net.Listener
+	Addr    string
+	targets []string
+	turn    atomic.Uint64
+	listen  net.Listener
 
 	mu    sync.Mutex
 	shut  bool
@@ -27,14 +29,17 @@ type Gate struct {
 	wg    sync.WaitGroup
 }
 
-// NewGate opens a gate to target, a "host:port".
-func NewGate(t testing.TB, target string) *Gate {
+// NewGate opens a gate to targets, each a "host:port" or an http URL.
+func NewGate(t testing.TB, targets ...string) *Gate {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &Gate{Addr: l.Addr().String(), target: target, listen: l, conns: map[net.Conn]struct{}{}}
+	g := &Gate{Addr: l.Addr().String(), listen: l, conns: map[net.Conn]struct{}{}}
+	for _, target := range targets {
+		g.targets = append(g.targets, strings.TrimPrefix(target, "http://"))
+	}
 	g.wg.Go(g.serve)
 	t.Cleanup(func() {
 		g.Shut()
@@ -45,6 +50,9 @@ func NewGate(t testing.TB, target string) *Gate {
 	})
 	return g
 }
+
+// URL is the gate as a hub's address.
+func (g *Gate) URL() string { return "http://" + g.Addr }
 
 // Shut cuts every connection and refuses new ones.
 func (g *Gate) Shut() {
@@ -77,7 +85,7 @@ func (g *Gate) serve() {
 }
 
 func (g *Gate) forward(c net.Conn) {
-	up, err := net.Dial("tcp", g.target)
+	up, err := g.dial()
 	if err != nil {
 		_ = c.Close()
 		return
@@ -95,6 +103,17 @@ func (g *Gate) forward(c net.Conn) {
 	both.Go(func() { pipe(up, c) })
 	both.Go(func() { pipe(c, up) })
 	both.Wait()
+}
+
+func (g *Gate) dial() (conn net.Conn, err error) {
+	first := g.turn.Add(1)
+	for i := range g.targets {
+		target := g.targets[(first+uint64(i))%uint64(len(g.targets))]
+		if conn, err = net.Dial("tcp", target); err == nil {
+			return conn, nil
+		}
+	}
+	return nil, err
 }
 
 func (g *Gate) enter(conns ...net.Conn) bool {

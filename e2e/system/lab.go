@@ -155,3 +155,16 @@ func (l *Lab) Storages() []string {
 	}
 	return dirs
 }
+
+// CPU adds up the processor time of hubs and workers.
+func (l *Lab) CPU(t testing.TB) time.Duration {
+	t.Helper()
+	var sum time.Duration
+	for _, h := range l.Hubs {
+		sum += h.Process.CPU(t)
+	}
+	for _, w := range l.Workers {
+		sum += w.Process.CPU(t)
+	}
+	return sum
+}

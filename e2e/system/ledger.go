@@ -103,3 +103,15 @@ func (l *Lab) MustComplete(id string, timeout time.Duration) Job {
 	}
 	return j
 }
+
+// WaitBack waits until a job is in the queue again after an attempt.
+func (l *Lab) WaitBack(id string, attempt int) Job {
+	l.t.Helper()
+	j := l.WaitJobUntil(id, time.Minute, "back in the queue", func(j Job) bool {
+		return j.Ended() || j.Status == "queued" && j.Attempt == attempt
+	})
+	if j.Ended() {
+		l.t.Fatalf("given up too early: %s", j)
+	}
+	return j
+}

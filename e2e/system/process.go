@@ -85,8 +85,7 @@ func exitCode(err error) int {
 	if err == nil {
 		return 0
 	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.ExitCode()
 	}
 	return -1
@@ -140,4 +139,20 @@ func (p *Process) PeakMemory(t testing.TB) int64 {
 		t.Fatalf("peak memory of %s: %v", p.Name, err)
 	}
 	return kb << 10
+}
+
+// CPU is the time that the process spent on processors so far.
+func (p *Process) CPU(t testing.TB) time.Duration {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), ") ")
+	fields := strings.Fields(rest) // from the third on: utime is the 14th, stime the 15th
+	var user, system int64
+	if _, err := fmt.Sscan(fields[11]+" "+fields[12], &user, &system); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100
 }

@@ -32,6 +32,7 @@ func TestTreeComparison(t *testing.T) {
 		"hidden bottom": `chmod 600 $(printf 'd%.0s' $(seq 200))`,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			damaged := t.TempDir()
 			script := `set -e; cp -a "$1/." "$2"; cd "$2"; ` + damage
 			cmd := exec.Command("bash", "-c", script, "x", copied, damaged)

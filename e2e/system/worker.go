@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"xvault/internal/testenv"
@@ -85,3 +86,29 @@ func (w *Worker) WaitOnline() {
 
 // Hits lists the failpoints that were reached, in order.
 func (w *Worker) Hits() []string { return w.fails.hits() }
+
+// Sweep lets the worker clean up as it does at its start, once everything on
+// its storage is older than any time of grace, and stops it again.
+func (l *Lab) Sweep(w *Worker) {
+	l.t.Helper()
+	if w.Process != nil && w.Alive() {
+		w.Terminate(l.t, 30*time.Second)
+	}
+	old := time.Now().Add(-30 * 24 * time.Hour)
+	for _, dir := range SnapshotDirs(l.t, w.Storage) {
+		if err := os.Chtimes(dir, old, old); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+	w.Start()
+	w.WaitOnline()
+	testenv.Eventually(l.t, time.Minute, func() bool { return len(l.CheckDisks(l.t, w.Storage)) == 0 || !w.Alive() },
+		"the worker does not sweep its storage")
+	w.Terminate(l.t, 30*time.Second)
+}
+
+// WaitHit waits until a failpoint was reached.
+func (w *Worker) WaitHit(name string, timeout time.Duration) {
+	w.lab.t.Helper()
+	testenv.Eventually(w.lab.t, timeout, func() bool { return slices.Contains(w.Hits(), name) }, "%s never reached %s", w.ID, name)
+}
