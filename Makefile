@@ -8,10 +8,10 @@ BIN         := bin
 TOOLS       := .cache/tools
 GOLANGCI    := $(TOOLS)/golangci-lint-v2.15.0
 SQLC        := github.com/sqlc-dev/sqlc/cmd/sqlc@v1.31.1
-GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-LDFLAGS := -s -w -X main.version=$(VERSION)
+LDFLAGS := -s -w -X xvault/cmd.version=$(VERSION)
 
 # What `go test` runs; e.g. make test PKG=./hub/... ARGS='-run TestJobs -v'
 PKG  ?= ./...

@@ -1,0 +1,40 @@
+package cmd
+
+import "xvault/internal/job"
+
+// jobHint says what a person can do about a failure. The job's own message
+// tells what happened.
+func jobHint(code job.Code) string {
+	switch code {
+	case job.ConnectFailed:
+		return "Check that the server runs, that host and port are right, and that the worker's network reaches it."
+	case job.AuthFailed:
+		return "Check username and credential: `xvault credential replace` stores a new secret."
+	case job.HostKeyUnknown:
+		return "Compare the fingerprint with the server's own, then pin it: `xvault source update SOURCE --host-key ...`."
+	case job.HostKeyChanged:
+		return "Find out why before anything else: a new machine, or somebody in between. Then pin the new key with `xvault source update SOURCE --host-key ...`."
+	case job.PathNotFound:
+		return "Check the source's paths: `xvault source probe SOURCE --wait` tells which are there."
+	case job.PermissionDenied:
+		return "Let the user that the source logs in as read them, or leave them out with `xvault source update SOURCE --exclude ...`."
+	case job.SourceChanged:
+		return "Files changed while they were read. Run the backup when less is written, or exclude what never rests."
+	case job.SourceEmpty:
+		return "Nothing was found to back up: check paths and excludes, and whether a disk is not mounted."
+	case job.StorageFull:
+		return "Make room on the worker's storage or use another worker: `xvault worker ls` shows the room they have."
+	case job.StorageFailed:
+		return "Look at the worker's disk and at its log."
+	case job.ConfigInvalid:
+		return "Correct the source: `xvault source show SOURCE`."
+	case job.WorkerRemoved:
+		return "Only the removed worker could have done it."
+	case job.LeaseLost:
+		return "The worker was lost while it worked; see its log."
+	case job.Internal:
+		return "This is a fault of xVault itself: please report it with the logs of hub and worker."
+	default:
+		return ""
+	}
+}

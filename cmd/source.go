@@ -1,0 +1,185 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"xvault/internal/apiclient"
+)
+
+var sourceView = view[apiclient.Source]{
+	heading: []string{"ID", "NAME", "TYPE", "STATUS", "WHERE", "CREATED"},
+	row: func(s apiclient.Source) []string {
+		return []string{s.ID, s.Name, s.Type, s.Status, whereOf(s.Config), when(s.CreatedAt)}
+	},
+	fields: func(s apiclient.Source) []string {
+		return append([]string{
+			"id", s.ID, "name", s.Name, "tenant", s.TenantID, "type", s.Type, "status", s.Status,
+			"credential", s.CredentialID, "created", when(s.CreatedAt),
+		}, configFields(s.Config)...)
+	},
+}
+
+func newSourceCommand() *cobra.Command {
+	return noun("source", "Things to back up", `A source is one thing to back up: a server's folders, reached over SSH.`,
+		newSourceCreateCommand(),
+		listCommand("List sources", (*apiclient.Client).Sources, sourceView),
+		showCommand("source", sources, (*apiclient.Client).Sources, sourceView),
+		newSourceUpdateCommand(),
+		switchCommand("enable", "Let a disabled source be backed up again", "active"),
+		switchCommand("disable", "Keep a source, but back it up no more", "disabled"),
+		newSourceProbeCommand(),
+		removeCommand("source", sources, (*apiclient.Client).Sources, "Remove a source that has no snapshots"),
+	)
+}
+
+// sourceBody is the body of a source; what is empty is not sent.
+type sourceBody struct {
+	TenantID     string         `json:"tenant_id,omitempty"`
+	Type         string         `json:"type,omitempty"`
+	Name         string         `json:"name,omitempty"`
+	CredentialID string         `json:"credential_id,omitempty"`
+	Status       string         `json:"status,omitempty"`
+	Config       map[string]any `json:"config,omitempty"`
+}
+
+// sourceOptions are the flags that make or change a source.
+type sourceOptions struct {
+	clientOptions
+	config           configOptions
+	credential, kind string
+	name             string
+}
+
+func (o *sourceOptions) addFlags(c *cobra.Command) {
+	o.clientOptions.addFlags(c)
+	o.config.addFlags(c)
+	c.Flags().StringVar(&o.credential, "credential", "", "the credential to log in with")
+	mustComplete(c, "credential", o.flagCompletion(creds))
+}
+
+func newSourceCreateCommand() *cobra.Command {
+	var opts sourceOptions
+	c := &cobra.Command{
+		Use: "create NAME", Short: "Say what to back up, and how to reach it", Args: cobra.MaximumNArgs(1),
+		Example: `  xvault source create web1 --tenant acme --type sftp --host web1.example.com \
+      --username backup --path /srv/www --path /etc --credential web1 \
+      --host-key "$(ssh-keyscan -t ed25519 web1.example.com 2>/dev/null | cut -d' ' -f2-)"
+
+  xvault source create web1 --tenant acme --type sftp --credential web1 --config web1.json
+
+Check it with: xvault source probe web1 --wait`,
+	}
+	c.RunE = opts.run(func(ctx context.Context, s *session, args []string) error {
+		body := sourceBody{TenantID: s.tenantID, Type: opts.kind, Name: opts.name}
+		if len(args) == 1 {
+			body.Name = args[0]
+		}
+		if body.Name == "" {
+			return usagef("the source needs a name")
+		}
+		var err error
+		if body.Config, err = opts.config.build(c, nil); err != nil {
+			return err
+		}
+		if opts.credential != "" {
+			if body.CredentialID, err = s.resolve(ctx, "credential", creds, opts.credential); err != nil {
+				return err
+			}
+		}
+		item, err := s.Sources().Create(ctx, body)
+		if err != nil {
+			return err
+		}
+		return printItem(s.out, sourceView, item)
+	})
+	opts.addFlags(c)
+	c.Flags().StringVar(&opts.name, "name", "", "the name, where it is not the argument")
+	c.Flags().StringVar(&opts.kind, "type", "sftp", "how to reach it: sftp or ssh")
+	mustComplete(c, "type", cobra.FixedCompletions([]string{"sftp", "ssh"}, cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+func newSourceUpdateCommand() *cobra.Command {
+	var opts sourceOptions
+	c := &cobra.Command{
+		Use: "update SOURCE", Short: "Change a source", Args: cobra.ExactArgs(1),
+		Long: "Changes what is given and leaves the rest. A list, as of --path, replaces the whole list.",
+		Example: `  xvault source update web1 --host web1.new.example.com
+  xvault source update web1 --path /srv/www --path /var/mail`,
+		ValidArgsFunction: opts.completion(sources),
+	}
+	c.RunE = opts.run(func(ctx context.Context, s *session, args []string) error {
+		id, err := s.resolve(ctx, "source", sources, args[0])
+		if err != nil {
+			return err
+		}
+		body := sourceBody{Name: opts.name}
+		if opts.config.changed(c) {
+			current, err := s.Sources().Get(ctx, id)
+			if err != nil {
+				return err
+			}
+			if body.Config, err = opts.config.build(c, current.Value.Config); err != nil {
+				return err
+			}
+		}
+		if opts.credential != "" {
+			if body.CredentialID, err = s.resolve(ctx, "credential", creds, opts.credential); err != nil {
+				return err
+			}
+		}
+		item, err := s.Sources().Patch(ctx, id, body)
+		if err != nil {
+			return err
+		}
+		return printItem(s.out, sourceView, item)
+	})
+	opts.addFlags(c)
+	c.Flags().StringVar(&opts.name, "name", "", "a new name")
+	return c
+}
+
+// switchCommand makes a command that sets a source's status.
+func switchCommand(verb, short, status string) *cobra.Command {
+	var opts clientOptions
+	c := &cobra.Command{
+		Use: verb + " SOURCE", Short: short, Args: cobra.ExactArgs(1), ValidArgsFunction: opts.completion(sources),
+		RunE: opts.run(func(ctx context.Context, s *session, args []string) error {
+			id, err := s.resolve(ctx, "source", sources, args[0])
+			if err != nil {
+				return err
+			}
+			item, err := s.Sources().Patch(ctx, id, sourceBody{Status: status})
+			if err != nil {
+				return err
+			}
+			return printItem(s.out, sourceView, item)
+		}),
+	}
+	opts.addFlags(c)
+	return c
+}
+
+// whereOf gives the short form of a configuration: user@host:port.
+func whereOf(config json.RawMessage) string {
+	var c struct {
+		Host     string `json:"host"`
+		Port     int    `json:"port"`
+		Username string `json:"username"`
+	}
+	if json.Unmarshal(config, &c) != nil || c.Host == "" {
+		return ""
+	}
+	where := c.Host
+	if c.Username != "" {
+		where = c.Username + "@" + where
+	}
+	if c.Port != 0 && c.Port != 22 {
+		where += fmt.Sprintf(":%d", c.Port)
+	}
+	return where
+}
