@@ -12,7 +12,6 @@ CREATE TABLE tenants (
     created_at timestamptz NOT NULL DEFAULT xvault_now(),
     updated_at timestamptz NOT NULL DEFAULT xvault_now()
 );
-CREATE INDEX tenants_newest ON tenants (id DESC);
 
 CREATE TABLE users (
     id            uuid PRIMARY KEY,
@@ -152,12 +151,15 @@ CREATE TABLE jobs (
     target_worker_id   text,
 
     -- dispatch: the row is its own outbox
+    queue              text NOT NULL GENERATED ALWAYS AS
+                       (CASE WHEN target_worker_id IS NULL THEN 'backup' ELSE 'worker:' || target_worker_id END) STORED,
     dispatch_seq       bigint NOT NULL DEFAULT 0,
     dispatched_at      timestamptz,
     run_after          timestamptz NOT NULL DEFAULT xvault_now(),
 
-    -- the current attempt
-    attempt            integer NOT NULL DEFAULT 0 CHECK (attempt >= 0),
+    -- the current attempt, or the last one
+    attempt            integer NOT NULL DEFAULT 0 CHECK (attempt >= 0), -- the fencing token: only ever grows
+    failures           integer NOT NULL DEFAULT 0 CHECK (failures >= 0), -- attempts that failed; one that was handed back did not
     max_attempts       integer NOT NULL DEFAULT 5 CHECK (max_attempts > 0),
     claim_id           uuid,
     worker_id          text,
@@ -165,6 +167,9 @@ CREATE TABLE jobs (
     lease_expires_at   timestamptz,
     cancel_requested   boolean NOT NULL DEFAULT false,
     attempt_snapshot_id uuid,          -- made fresh with each claim of a backup
+    -- How the last attempt ended, in the worker's words or because it was lost:
+    -- what the worker says again is told from what comes too late.
+    attempt_outcome    text CHECK (attempt_outcome IN ('completed', 'failed', 'canceled', 'released', 'lost')),
     progress           jsonb,
 
     -- the outcome
@@ -173,30 +178,38 @@ CREATE TABLE jobs (
     error_code         text,
     error_message      text,
     created_at         timestamptz NOT NULL DEFAULT xvault_now(),
-    started_at         timestamptz,
+    started_at         timestamptz,    -- the last claim
     finished_at        timestamptz,
     updated_at         timestamptz NOT NULL DEFAULT xvault_now(),
 
-    UNIQUE (tenant_id, id),
+    UNIQUE (tenant_id, id), -- serves a tenant's list too, newest first: UUIDv7 sorts by time
     FOREIGN KEY (tenant_id, source_id) REFERENCES sources (tenant_id, id) ON DELETE CASCADE,
     CHECK ((status IN ('running', 'finalizing')) = (lease_expires_at IS NOT NULL)),
-    CHECK (status NOT IN ('running', 'finalizing') OR (worker_id IS NOT NULL AND claim_id IS NOT NULL)),
-    CHECK ((status IN ('completed', 'failed', 'canceled')) = (finished_at IS NOT NULL))
+    CHECK (status NOT IN ('running', 'finalizing')
+           OR (worker_id IS NOT NULL AND worker_incarnation IS NOT NULL AND claim_id IS NOT NULL
+               AND started_at IS NOT NULL AND attempt_outcome IS NULL)),
+    CHECK (status <> 'finalizing' OR NOT cancel_requested),
+    CHECK ((status IN ('completed', 'failed', 'canceled')) = (finished_at IS NOT NULL)),
+    CHECK (length(error_message) <= 4000)
+) WITH (
+    -- A queue's rows change a few times each: vacuum long before a fifth of them is dead.
+    autovacuum_vacuum_scale_factor = 0.01, autovacuum_analyze_scale_factor = 0.02
 );
--- dispatcher: eligible and not yet handed to Redis, by priority, in turn over tenants
-CREATE INDEX jobs_undispatched ON jobs (tenant_id, priority DESC, run_after, id)
+-- dispatcher: not yet handed to Redis, in turn over tenants, by priority
+CREATE INDEX jobs_undispatched ON jobs (queue, tenant_id, priority DESC, run_after, id)
     WHERE status = 'queued' AND dispatched_at IS NULL;
--- reconciler: handed to Redis and still queued
-CREATE INDEX jobs_dispatched ON jobs (dispatched_at) WHERE status = 'queued' AND dispatched_at IS NOT NULL;
+-- dispatcher and reconciler: handed to Redis and still queued
+CREATE INDEX jobs_dispatched ON jobs (queue, dispatched_at) WHERE status = 'queued' AND dispatched_at IS NOT NULL;
 -- reaper
 CREATE INDEX jobs_leases ON jobs (lease_expires_at) WHERE status IN ('running', 'finalizing');
--- lists, newest first (UUIDv7 sorts by time)
-CREATE INDEX jobs_by_tenant ON jobs (tenant_id, id DESC);
+-- a worker's end
+CREATE INDEX jobs_by_worker ON jobs (worker_id) WHERE status IN ('running', 'finalizing');
+CREATE INDEX jobs_by_target ON jobs (target_worker_id) WHERE status = 'queued' AND target_worker_id IS NOT NULL;
+-- lists, newest first
 CREATE INDEX jobs_by_source ON jobs (tenant_id, source_id, id DESC);
 CREATE INDEX jobs_by_status ON jobs (status, id DESC);
 CREATE INDEX jobs_by_tenant_status ON jobs (tenant_id, status, id DESC);
-CREATE INDEX jobs_by_worker ON jobs (worker_id) WHERE status IN ('running', 'finalizing');
-CREATE INDEX jobs_by_target ON jobs (target_worker_id) WHERE status = 'queued' AND target_worker_id IS NOT NULL;
+CREATE INDEX jobs_by_type ON jobs (type, id DESC) WHERE type <> 'backup'; -- most are backups
 
 CREATE TABLE snapshots (
     id                   uuid PRIMARY KEY,
@@ -225,7 +238,7 @@ CREATE TABLE snapshots (
     verified_at          timestamptz,
     created_at           timestamptz NOT NULL DEFAULT xvault_now(),
     updated_at           timestamptz NOT NULL DEFAULT xvault_now(),
-    UNIQUE (tenant_id, id),
+    UNIQUE (tenant_id, id), -- serves a tenant's list too
     UNIQUE (job_id), -- one winner a job
     FOREIGN KEY (tenant_id, source_id) REFERENCES sources (tenant_id, id),
     FOREIGN KEY (tenant_id, job_id) REFERENCES jobs (tenant_id, id),
@@ -234,7 +247,6 @@ CREATE TABLE snapshots (
            WHEN 'local_fs' THEN worker_id IS NOT NULL AND local_path LIKE '/%'
            ELSE bucket IS NOT NULL AND object_key IS NOT NULL END)
 );
-CREATE INDEX snapshots_by_tenant ON snapshots (tenant_id, id DESC);
 CREATE INDEX snapshots_by_source ON snapshots (tenant_id, source_id, id DESC);
 CREATE INDEX snapshots_by_worker ON snapshots (worker_id, id) WHERE storage_backend = 'local_fs';
 

@@ -37,7 +37,12 @@ type Config struct {
 // DB is a pool of connections to one catalog, safe for concurrent use.
 type DB struct {
 	pool *pgxpool.Pool
+	// changed holds at most one signal for the dispatcher of this process.
+	changed chan struct{}
 }
+
+// closeTimeout bounds the goodbye to a server that may no longer answer.
+const closeTimeout = 5 * time.Second
 
 // Open connects and checks that the server answers. It does not migrate.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
@@ -63,7 +68,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		pool.Close()
 		return nil, fmt.Errorf("reach catalog: %w", err)
 	}
-	return &DB{pool: pool}, nil
+	return &DB{pool: pool, changed: make(chan struct{}, 1)}, nil
 }
 
 // Close waits for connections in use and closes all.

@@ -73,10 +73,12 @@ type Job struct {
 	Priority          int16
 	Payload           json.RawMessage
 	TargetWorkerID    *string
+	Queue             string
 	DispatchSeq       int64
 	DispatchedAt      *time.Time
 	RunAfter          time.Time
 	Attempt           int32
+	Failures          int32
 	MaxAttempts       int32
 	ClaimID           *uuid.UUID
 	WorkerID          *string
@@ -84,6 +86,7 @@ type Job struct {
 	LeaseExpiresAt    *time.Time
 	CancelRequested   bool
 	AttemptSnapshotID *uuid.UUID
+	AttemptOutcome    *string
 	Progress          json.RawMessage
 	SnapshotID        *uuid.UUID
 	Result            json.RawMessage
@@ -181,24 +184,32 @@ type User struct {
 }
 
 type Worker struct {
-	ID              string
-	Name            string
-	Version         string
-	Status          string
-	DrainRequested  bool
-	Capabilities    json.RawMessage
-	StorageBasePath string
-	StorageID       *uuid.UUID
-	StorageState    string
-	AgeRecipient    string
-	TokenHash       []byte
-	Incarnation     int64
-	PublicUrl       string
-	Slots           int32
-	SlotsBusy       int32
-	DiskFreeBytes   int64
-	DiskTotalBytes  int64
-	LastSeenAt      time.Time
-	CreatedAt       time.Time
-	UpdatedAt       time.Time
+	ID               string
+	Name             string
+	Version          string
+	Status           string
+	DrainRequested   bool
+	Capabilities     json.RawMessage
+	StorageBasePath  string
+	StorageID        *uuid.UUID
+	StorageState     string
+	AgeRecipient     string
+	TokenHash        []byte
+	RegistrationHash []byte
+	Incarnation      int64
+	PublicUrl        string
+	Slots            int32
+	SlotsBusy        int32
+	DiskFreeBytes    int64
+	DiskTotalBytes   int64
+	LastSeenAt       time.Time
+	CreatedAt        time.Time
+	UpdatedAt        time.Time
+}
+
+type WorkerPastToken struct {
+	TokenHash   []byte
+	WorkerID    string
+	Incarnation int64
+	EndedAt     time.Time
 }

@@ -1,0 +1,115 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"xvault/internal/job"
+	"xvault/store/catalog/query"
+)
+
+// CompleteJob records how an attempt ended. For a backup that succeeded, or of
+// which a partial snapshot is left, it is the commit point: job and snapshot
+// change in one statement, and only if all that the worker says of the snapshot
+// fits what the catalog knows. A failure is tried again, or not, as its code
+// and the tries left say.
+//
+// Repeating what the attempt already said is harmless. Errors: ErrFenced;
+// *Conflict "invalid_report" for what cannot be true, which changes nothing.
+func (db *DB) CompleteJob(ctx context.Context, f Fence, req job.CompleteRequest) error {
+	report, err := checkReport(req)
+	if err != nil {
+		return err
+	}
+	switch {
+	case report.snapshot != nil:
+		err = db.completeWithSnapshot(ctx, f, report)
+	case report.status == job.Completed:
+		_, err = db.q().CompleteJob(ctx, query.CompleteJobParams{
+			JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation, Result: report.result,
+		})
+	default:
+		err = db.failAttempt(ctx, f, report)
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		return db.whyNotCompleted(ctx, f, report)
+	}
+	if hasSQLState(err, "22", "54") { // JSON that Postgres cannot store: \u0000, too deep
+		return invalidReport("the report holds what cannot be stored")
+	}
+	if err != nil {
+		return fmt.Errorf("complete job: %w", err)
+	}
+	db.queueChanged()
+	return nil
+}
+
+func (db *DB) completeWithSnapshot(ctx context.Context, f Fence, r report) error {
+	s := r.snapshot
+	_, err := db.q().CompleteWithSnapshot(ctx, query.CompleteWithSnapshotParams{
+		JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation,
+		Status: string(r.status), Result: r.result, ErrorCode: r.errorCode(), ErrorMessage: r.errorMessage(),
+		SnapshotID: s.ID, SnapshotStatus: s.Status, SizeBytes: s.SizeBytes, DurationMs: s.DurationMS, Manifest: s.Manifest,
+		Sha256: s.SHA256, KeyID: s.KeyID, Recipient: s.Recipient, LocalPath: s.LocalPath,
+	})
+	return err
+}
+
+// failAttempt takes failures and what the worker answers to a cancel.
+func (db *DB) failAttempt(ctx context.Context, f Fence, r report) error {
+	return db.inTx(ctx, func(_ pgx.Tx, q *query.Queries) error {
+		attempt, err := q.LockAttempt(ctx, query.LockAttemptParams{
+			JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation,
+		})
+		if err != nil {
+			return err
+		}
+		if r.status == job.Canceled && !attempt.CancelRequested {
+			return invalidReport("nobody asked for a cancel")
+		}
+		_, err = endAttempts(ctx, q, []uuid.UUID{attempt.ID}, failure{
+			outcome: r.status, code: r.code, message: r.message, result: r.result,
+		})
+		return err
+	})
+}
+
+// whyNotCompleted looks at what stands where the report was not taken.
+func (db *DB) whyNotCompleted(ctx context.Context, f Fence, r report) error {
+	state, err := db.q().AttemptState(ctx, f.JobID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrFenced
+	}
+	if err != nil {
+		return fmt.Errorf("look up attempt: %w", err)
+	}
+	switch {
+	case !f.names(state):
+		return ErrFenced
+	case state.AttemptOutcome != nil:
+		if r.repeats(state) {
+			return nil
+		}
+		return ErrFenced
+	case state.CancelRequested && r.snapshot != nil:
+		return db.cancelBeforeSnapshot(ctx, f, r)
+	default:
+		return r.contradiction(f, state)
+	}
+}
+
+// cancelBeforeSnapshot ends an attempt that reports a snapshot after its cancel
+// was asked for: the cancel came first, and the snapshot does not exist.
+func (db *DB) cancelBeforeSnapshot(ctx context.Context, f Fence, r report) error {
+	r.snapshot, r.status = nil, job.Canceled
+	err := db.failAttempt(ctx, f, r)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("cancel job: %w", err)
+	}
+	db.queueChanged()
+	return ErrFenced
+}

@@ -1,0 +1,112 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"xvault/internal/job"
+	"xvault/store/catalog/query"
+)
+
+// Queue is a queue with undispatched jobs and room for deliveries.
+type Queue struct {
+	Name string
+	Room int
+}
+
+// DispatchQueues lists the queues that have something to hand out and room for
+// it: twice as many deliveries as there are live slots, less those that stand
+// in Redis or are at work.
+func (db *DB) DispatchQueues(ctx context.Context) ([]Queue, error) {
+	rows, err := db.q().DispatchQueues(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look for jobs to dispatch: %w", err)
+	}
+	queues := make([]Queue, len(rows))
+	for i, row := range rows {
+		queues[i] = Queue{Name: row.Queue, Room: int(row.Room)}
+	}
+	return queues, nil
+}
+
+// TenantsInTurn lists up to limit tenants that have undispatched jobs in the
+// queue, by id from behind after.
+func (db *DB) TenantsInTurn(ctx context.Context, queue string, after uuid.UUID, limit int) ([]uuid.UUID, error) {
+	tenants, err := db.q().TenantsInTurn(ctx, query.TenantsInTurnParams{
+		Queue: queue, After: after, MaxTenants: int32(min(limit, 1<<20)), //nolint:gosec // bounded
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for tenants in turn: %w", err)
+	}
+	return tenants, nil
+}
+
+// Dispatch takes up to room due jobs of these tenants, in turn over them, and
+// commits a new sequence for each. The deliveries come in the order in which
+// they are to be enqueued. A tenant gives at most a fair share twice over;
+// calling again gives the rest. Several dispatchers never take the same job.
+func (db *DB) Dispatch(ctx context.Context, queue Queue, tenants []uuid.UUID) ([]job.Delivery, error) {
+	if len(tenants) == 0 || queue.Room <= 0 {
+		return nil, nil
+	}
+	room := min(queue.Room, 1<<20)
+	rows, err := db.q().Dispatch(ctx, query.DispatchParams{
+		Queue: queue.Name, Tenants: tenants, Room: int32(room), //nolint:gosec // bounded
+		Depth: int32(2*room/len(tenants) + 1), //nolint:gosec // bounded
+	})
+	if err != nil {
+		return nil, fmt.Errorf("dispatch jobs: %w", err)
+	}
+	deliveries := make([]job.Delivery, len(rows))
+	for i, row := range rows {
+		deliveries[i] = job.Delivery{JobID: row.ID, Seq: row.DispatchSeq}
+	}
+	return deliveries, nil
+}
+
+// Undispatch makes jobs dispatchable again whose deliveries did not reach
+// Redis, or are no longer there. A job that was claimed, ended or dispatched
+// anew since is left alone. It returns how many changed.
+func (db *DB) Undispatch(ctx context.Context, deliveries []job.Delivery) (int, error) {
+	if len(deliveries) == 0 {
+		return 0, nil
+	}
+	params := query.UndispatchParams{Ids: make([]uuid.UUID, len(deliveries)), Seqs: make([]int64, len(deliveries))}
+	for i, d := range deliveries {
+		params.Ids[i], params.Seqs[i] = d.JobID, d.Seq
+	}
+	changed, err := db.q().Undispatch(ctx, params)
+	if err != nil {
+		return 0, fmt.Errorf("take deliveries back: %w", err)
+	}
+	return len(changed), nil
+}
+
+// Dispatched is a delivery that should stand in Redis.
+type Dispatched struct {
+	job.Delivery
+	Queue string
+	Age   time.Duration // since it was handed out
+}
+
+// Dispatched lists up to limit deliveries of queued jobs that were handed out
+// at least minAge ago.
+func (db *DB) Dispatched(ctx context.Context, minAge time.Duration, limit int) ([]Dispatched, error) {
+	rows, err := db.q().Dispatched(ctx, query.DispatchedParams{
+		MinAgeSeconds: minAge.Seconds(), MaxRows: int32(min(limit, 1<<20)), //nolint:gosec // bounded
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list dispatched jobs: %w", err)
+	}
+	dispatched := make([]Dispatched, len(rows))
+	for i, row := range rows {
+		dispatched[i] = Dispatched{
+			Delivery: job.Delivery{JobID: row.ID, Seq: row.DispatchSeq}, Queue: row.Queue,
+			Age: time.Duration(row.AgeMs) * time.Millisecond,
+		}
+	}
+	return dispatched, nil
+}

@@ -1,0 +1,239 @@
+package catalog
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"xvault/internal/job"
+	"xvault/store/catalog/query"
+)
+
+// Why a queued job does not run. Empty: it is about to.
+const (
+	WaitingWorkerOffline = "worker_offline" // the one worker that can do it is away
+	WaitingNoWorker      = "no_worker"      // no worker at all is up
+	WaitingRetryBackoff  = "retry_backoff"  // an attempt failed; RunAfter says when the next is due
+)
+
+// Job is one unit of work.
+type Job struct {
+	ID              uuid.UUID
+	TenantID        uuid.UUID
+	SourceID        uuid.UUID
+	Kind            job.Kind
+	Status          job.Status
+	WaitingReason   string
+	Priority        int
+	TargetWorkerID  *string // the one worker that can do it
+	WorkerID        *string // who has, or had, the last attempt
+	Attempt         int
+	MaxAttempts     int
+	LeaseExpiresAt  *time.Time
+	CancelRequested bool
+	Progress        *job.Progress
+	Result          json.RawMessage
+	// Error is the last attempt's failure, also while another try is due.
+	Error      *JobError
+	SnapshotID *uuid.UUID // the snapshot that it made, or works on
+	Payload    json.RawMessage
+	RunAfter   time.Time
+	CreatedAt  time.Time
+	StartedAt  *time.Time // the last claim
+	FinishedAt *time.Time
+	UpdatedAt  time.Time
+}
+
+// JobError is why an attempt failed.
+type JobError struct {
+	Code    job.Code
+	Message string
+}
+
+// DefaultPriority is that of a job for which none was asked.
+const DefaultPriority = 5
+
+// NewJob is a job to be made.
+type NewJob struct {
+	TenantID       uuid.UUID // zero: whose the source is
+	SourceID       uuid.UUID
+	Kind           job.Kind
+	Priority       int             // 0..9, 9 goes first
+	TargetWorkerID *string         // nil: any worker
+	SnapshotID     *uuid.UUID      // to work on; nil for a backup
+	Payload        json.RawMessage // an object, or empty
+}
+
+// CreateJob queues a job. Errors: ErrNotFound for a source outside the scope,
+// *Conflict "source_disabled" for a backup of a disabled one.
+func (s Scope) CreateJob(ctx context.Context, n NewJob) (Job, error) {
+	tenant, ok := s.confine(optionalID(n.TenantID))
+	if !ok {
+		return Job{}, ErrNotFound
+	}
+	if n.Priority < 0 || n.Priority > 9 {
+		return Job{}, fmt.Errorf("create job: priority %d is not within 0 and 9", n.Priority)
+	}
+	payload := n.Payload
+	if len(payload) == 0 {
+		payload = json.RawMessage("{}")
+	}
+	row, err := s.db.q().CreateJob(ctx, query.CreateJobParams{
+		ID: NewID(), TenantID: tenant, SourceID: n.SourceID, Type: string(n.Kind),
+		Priority: int16(n.Priority), //nolint:gosec // checked above
+		Payload:  payload, TargetWorkerID: n.TargetWorkerID, SnapshotID: n.SnapshotID, MaxAttempts: job.MaxAttempts,
+		EventID: NewID(), ActorType: string(s.actor.Type), ActorID: s.actor.ID,
+		RemoteAddr: s.actor.RemoteAddr, RequestID: s.actor.RequestID,
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Job{}, s.whyNoJob(ctx, tenant, n.SourceID)
+	}
+	if err != nil {
+		return Job{}, fmt.Errorf("create job: %w", err)
+	}
+	s.db.queueChanged()
+	j := Job{
+		ID: row.ID, TenantID: row.TenantID, SourceID: row.SourceID, Kind: job.Kind(row.Type), Status: job.Status(row.Status),
+		Priority: int(row.Priority), TargetWorkerID: row.TargetWorkerID, SnapshotID: row.SnapshotID, Payload: row.Payload,
+		MaxAttempts: int(row.MaxAttempts), RunAfter: row.RunAfter, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
+	}
+	if !row.WorkerOnline {
+		j.WaitingReason = WaitingNoWorker
+		if j.TargetWorkerID != nil {
+			j.WaitingReason = WaitingWorkerOffline
+		}
+	}
+	return j, nil
+}
+
+// confine narrows the tenant that was asked for to the scope; false: outside.
+func (s Scope) confine(wanted *uuid.UUID) (*uuid.UUID, bool) {
+	switch {
+	case s.tenant == nil:
+		return wanted, true
+	case wanted != nil && *wanted != *s.tenant:
+		return nil, false
+	default:
+		return s.tenant, true
+	}
+}
+
+func (s Scope) whyNoJob(ctx context.Context, tenant *uuid.UUID, source uuid.UUID) error {
+	_, err := s.db.q().SourceStatus(ctx, query.SourceStatusParams{ID: source, TenantID: tenant})
+	if err != nil {
+		return notFound(err)
+	}
+	return &Conflict{Code: "source_disabled", Message: "the source is disabled: enable it to back it up"}
+}
+
+// Job finds one job of the scope.
+func (s Scope) Job(ctx context.Context, id uuid.UUID) (Job, error) {
+	var where filter
+	where.add("j.id = ?", id)
+	where.tenant("j.tenant_id", s, nil)
+	found, err := s.listJobs(ctx, &where, Page{Limit: 1})
+	if err != nil {
+		return Job{}, err
+	}
+	if len(found) == 0 {
+		return Job{}, ErrNotFound
+	}
+	return found[0], nil
+}
+
+// JobFilter narrows a list; zero fields do not.
+type JobFilter struct {
+	TenantID *uuid.UUID // the operator's choice; a tenant's scope implies its own
+	SourceID *uuid.UUID
+	Status   string
+	Type     string
+}
+
+// Jobs lists jobs of the scope, newest first.
+func (s Scope) Jobs(ctx context.Context, f JobFilter, page Page) ([]Job, error) {
+	var where filter
+	if !where.tenant("j.tenant_id", s, f.TenantID) {
+		return []Job{}, nil
+	}
+	if f.SourceID != nil {
+		if s.tenant == nil && f.TenantID == nil {
+			// The index of a source's jobs begins with its tenant.
+			where.add("j.tenant_id = (SELECT tenant_id FROM sources WHERE id = ?)", *f.SourceID)
+		}
+		where.add("j.source_id = ?", *f.SourceID)
+	}
+	if f.Status != "" {
+		where.add("j.status = ?", f.Status)
+	}
+	if f.Type != "" {
+		where.add("j.type = ?", f.Type)
+		if f.Type != string(job.Backup) {
+			// Said again in the words of the partial index, which a
+			// parameter could not match.
+			where.conditions = append(where.conditions, "j.type <> 'backup'")
+		}
+	}
+	return s.listJobs(ctx, &where, page)
+}
+
+// selectJobs is every column of a job and why it waits.
+const selectJobs = `SELECT j.*, CASE
+	WHEN j.status <> 'queued' THEN ''
+	WHEN j.target_worker_id IS NOT NULL AND NOT EXISTS (
+		SELECT 1 FROM workers w WHERE w.id = j.target_worker_id AND w.status = 'online') THEN '` + WaitingWorkerOffline + `'
+	WHEN j.run_after > xvault_now() THEN '` + WaitingRetryBackoff + `'
+	WHEN j.target_worker_id IS NULL AND NOT EXISTS (
+		SELECT 1 FROM workers w WHERE w.status = 'online') THEN '` + WaitingNoWorker + `'
+	ELSE '' END AS waiting_reason FROM jobs j`
+
+type jobRow struct {
+	query.Job
+	WaitingReason string
+}
+
+func (s Scope) listJobs(ctx context.Context, where *filter, page Page) ([]Job, error) {
+	statement, args := where.newestFirst(selectJobs, "j.id", page)
+	rows, err := s.db.pool.Query(ctx, statement, args...)
+	if err != nil {
+		return nil, fmt.Errorf("list jobs: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[jobRow])
+	if err != nil {
+		return nil, fmt.Errorf("list jobs: %w", err)
+	}
+	jobs := make([]Job, len(found))
+	for i, row := range found {
+		if jobs[i], err = jobOf(row); err != nil {
+			return nil, err
+		}
+	}
+	return jobs, nil
+}
+
+func jobOf(r jobRow) (Job, error) {
+	j := Job{
+		ID: r.ID, TenantID: r.TenantID, SourceID: r.SourceID, Kind: job.Kind(r.Type), Status: job.Status(r.Status),
+		WaitingReason: r.WaitingReason, Priority: int(r.Priority), TargetWorkerID: r.TargetWorkerID, WorkerID: r.WorkerID,
+		Attempt: int(r.Attempt), MaxAttempts: int(r.MaxAttempts), LeaseExpiresAt: r.LeaseExpiresAt,
+		CancelRequested: r.CancelRequested, Result: r.Result, SnapshotID: r.SnapshotID, Payload: r.Payload,
+		RunAfter: r.RunAfter, CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, FinishedAt: r.FinishedAt, UpdatedAt: r.UpdatedAt,
+	}
+	if r.ErrorCode != nil {
+		j.Error = &JobError{Code: job.Code(*r.ErrorCode)}
+		if r.ErrorMessage != nil {
+			j.Error.Message = *r.ErrorMessage
+		}
+	}
+	if len(r.Progress) > 0 {
+		j.Progress = new(job.Progress)
+		if err := json.Unmarshal(r.Progress, j.Progress); err != nil {
+			return Job{}, fmt.Errorf("read progress of job %s: %w", r.ID, err)
+		}
+	}
+	return j, nil
+}

@@ -1,0 +1,60 @@
+-- name: ClaimJob :one
+-- One conditional UPDATE takes the attempt; the rest of the statement collects
+-- what the job needs. A claim that already succeeded (same claim, same worker)
+-- gives the same answer.
+WITH claimer AS (
+    SELECT w.id FROM workers w
+    WHERE w.id = sqlc.arg(worker_id) AND w.incarnation = sqlc.arg(incarnation) AND NOT w.drain_requested
+), taken AS (
+    UPDATE jobs j
+    SET status = 'running', attempt = j.attempt + 1, claim_id = sqlc.arg(claim_id)::uuid,
+        worker_id = claimer.id, worker_incarnation = sqlc.arg(incarnation),
+        lease_expires_at = xvault_now() + make_interval(secs => sqlc.arg(lease_seconds)::float8),
+        attempt_snapshot_id = CASE WHEN j.type = 'backup' THEN sqlc.arg(snapshot_id)::uuid END,
+        attempt_outcome = NULL, progress = NULL, error_code = NULL, error_message = NULL,
+        started_at = xvault_now(), updated_at = xvault_now()
+    FROM claimer
+    WHERE j.id = sqlc.arg(job_id) AND j.status = 'queued' AND j.run_after <= xvault_now()
+      AND (j.target_worker_id IS NULL OR j.target_worker_id = claimer.id)
+    RETURNING j.*
+), attempt AS (
+    SELECT * FROM taken
+    UNION ALL
+    SELECT j.* FROM jobs j
+    WHERE j.id = sqlc.arg(job_id) AND j.claim_id = sqlc.arg(claim_id)::uuid AND j.status IN ('running', 'finalizing')
+      AND j.worker_id = sqlc.arg(worker_id) AND j.worker_incarnation = sqlc.arg(incarnation)
+)
+SELECT a.id, a.tenant_id, a.type, a.attempt, a.payload, a.created_at, a.started_at, a.attempt_snapshot_id, a.snapshot_id,
+       (greatest(0, extract(epoch FROM a.lease_expires_at - xvault_now())) * 1000)::bigint AS lease_ms,
+       s.id AS source_id, s.type AS source_type, s.config, s.pinned_host_keys,
+       k.id AS tenant_key_id, k.algorithm AS tenant_key_algorithm, k.public_key AS tenant_public_key,
+       c.id AS credential_id, c.ciphertext AS credential_ciphertext, c.key_id AS credential_key_id
+FROM attempt a
+JOIN sources s ON s.tenant_id = a.tenant_id AND s.id = a.source_id
+LEFT JOIN tenant_keys k ON k.tenant_id = a.tenant_id AND k.key_status = 'active'
+LEFT JOIN credentials c ON c.tenant_id = a.tenant_id AND c.id = s.credential_id;
+
+-- name: ClaimState :one
+-- Why a claim was not granted.
+SELECT status, claim_id, worker_id, worker_incarnation FROM jobs WHERE id = $1;
+
+-- name: LeasedCredential :one
+-- A source's credential, only for a worker that holds a lease on a job that uses it.
+SELECT c.* FROM credentials c
+WHERE c.id = sqlc.arg(credential_id) AND EXISTS (
+    SELECT 1 FROM jobs j JOIN sources s ON s.tenant_id = j.tenant_id AND s.id = j.source_id
+    WHERE j.worker_id = sqlc.arg(worker_id) AND j.worker_incarnation = sqlc.arg(incarnation)
+      AND j.status IN ('running', 'finalizing') AND j.lease_expires_at > xvault_now()
+      AND s.tenant_id = c.tenant_id AND s.credential_id = c.id);
+
+-- name: LockPinnedHostKeys :one
+-- The source of a current attempt, locked, so that one first key wins.
+SELECT s.id, s.tenant_id, s.pinned_host_keys,
+       coalesce(s.config -> 'trust_on_first_use' = 'true'::jsonb, false)::boolean AS trust_on_first_use
+FROM jobs j JOIN sources s ON s.tenant_id = j.tenant_id AND s.id = j.source_id
+WHERE j.id = sqlc.arg(job_id) AND j.attempt = sqlc.arg(attempt) AND j.worker_id = sqlc.arg(worker_id)
+  AND j.worker_incarnation = sqlc.arg(incarnation) AND j.status = 'running'
+FOR UPDATE OF s;
+
+-- name: PinHostKey :exec
+UPDATE sources SET pinned_host_keys = ARRAY[sqlc.arg(key)::text], updated_at = xvault_now() WHERE id = $1;

@@ -1,0 +1,91 @@
+-- name: DispatchQueues :many
+-- Which queues have something to hand out and room for it. Twice as many
+-- deliveries as there are live slots stand in Redis, those being worked on
+-- included; while no worker is up one slot is assumed.
+WITH busy AS (
+    SELECT b.queue, count(*) AS n FROM (
+        SELECT d.queue FROM jobs d WHERE d.status = 'queued' AND d.dispatched_at IS NOT NULL
+        UNION ALL
+        SELECT r.queue FROM jobs r WHERE r.status IN ('running', 'finalizing')
+    ) b GROUP BY b.queue
+), lanes AS (
+    SELECT 'backup'::text AS queue, coalesce(sum(w.slots), 0) AS slots FROM workers w
+    WHERE w.status = 'online' AND NOT w.drain_requested AND w.storage_state = 'ok'
+    UNION ALL
+    SELECT 'worker:' || w.id, w.slots FROM workers w WHERE w.status = 'online' AND NOT w.drain_requested
+)
+SELECT l.queue::text AS queue, (2 * greatest(l.slots, 1) - coalesce(b.n, 0))::integer AS room
+FROM lanes l LEFT JOIN busy b ON b.queue = l.queue
+WHERE 2 * greatest(l.slots, 1) > coalesce(b.n, 0)
+  AND EXISTS (SELECT 1 FROM jobs j WHERE j.queue = l.queue AND j.status = 'queued' AND j.dispatched_at IS NULL);
+
+-- name: TenantsInTurn :many
+-- Up to max_tenants tenants with something undispatched in the queue, in the
+-- order of their ids from behind the one given: one step in jobs_undispatched
+-- for each tenant, however many jobs it has.
+WITH RECURSIVE turn AS (
+    (SELECT j.tenant_id, 1 AS place FROM jobs j
+     WHERE j.queue = sqlc.arg(queue) AND j.status = 'queued' AND j.dispatched_at IS NULL AND j.tenant_id > sqlc.arg(after)::uuid
+     ORDER BY j.tenant_id LIMIT 1)
+    UNION ALL
+    SELECT next.tenant_id, turn.place + 1
+    FROM turn CROSS JOIN LATERAL (
+        SELECT j.tenant_id FROM jobs j
+        WHERE j.queue = sqlc.arg(queue) AND j.status = 'queued' AND j.dispatched_at IS NULL AND j.tenant_id > turn.tenant_id
+        ORDER BY j.tenant_id LIMIT 1) next
+    WHERE turn.place < sqlc.arg(max_tenants)::integer
+)
+SELECT turn.tenant_id::uuid AS tenant_id FROM turn ORDER BY turn.place;
+
+-- name: Dispatch :many
+-- Takes up to room jobs of these tenants: in turn over the tenants, where what
+-- a tenant already has in Redis or at work counts as turns taken; within a turn
+-- and within a tenant by priority, then by age. The new sequence is committed
+-- with the statement, before anything is enqueued.
+WITH busy AS (
+    SELECT b.tenant_id, count(*) AS n FROM (
+        SELECT d.tenant_id FROM jobs d WHERE d.status = 'queued' AND d.dispatched_at IS NOT NULL AND d.queue = sqlc.arg(queue)
+        UNION ALL
+        SELECT r.tenant_id FROM jobs r WHERE r.status IN ('running', 'finalizing') AND r.queue = sqlc.arg(queue)
+    ) b GROUP BY b.tenant_id
+), waiting AS (
+    SELECT c.id, c.priority, c.run_after,
+           coalesce(busy.n, 0) + row_number() OVER (PARTITION BY t.tenant_id ORDER BY c.priority DESC, c.run_after, c.id) AS turn
+    FROM unnest(sqlc.arg(tenants)::uuid[]) AS t(tenant_id)
+    CROSS JOIN LATERAL (
+        SELECT j.id, j.priority, j.run_after FROM jobs j
+        WHERE j.queue = sqlc.arg(queue) AND j.tenant_id = t.tenant_id AND j.status = 'queued' AND j.dispatched_at IS NULL
+          AND j.run_after <= xvault_now()
+        ORDER BY j.priority DESC, j.run_after, j.id
+        LIMIT sqlc.arg(depth)::integer) c
+    LEFT JOIN busy ON busy.tenant_id = t.tenant_id
+), chosen AS (
+    SELECT w.id, row_number() OVER (ORDER BY w.turn, w.priority DESC, w.run_after, w.id) AS place FROM waiting w
+    ORDER BY w.turn, w.priority DESC, w.run_after, w.id LIMIT sqlc.arg(room)::integer
+), locked AS (
+    SELECT j.id FROM jobs j
+    WHERE j.id IN (SELECT c.id FROM chosen c) AND j.status = 'queued' AND j.dispatched_at IS NULL
+    FOR UPDATE SKIP LOCKED
+), sent AS (
+    UPDATE jobs j SET dispatch_seq = j.dispatch_seq + 1, dispatched_at = xvault_now()
+    FROM locked WHERE j.id = locked.id
+    RETURNING j.id, j.dispatch_seq
+)
+SELECT sent.id, sent.dispatch_seq FROM sent JOIN chosen ON chosen.id = sent.id ORDER BY chosen.place;
+
+-- name: Undispatch :many
+-- Takes back deliveries that did not reach Redis, or are no longer there, so
+-- that the dispatcher hands the jobs out again with their next sequence.
+UPDATE jobs j SET dispatched_at = NULL
+FROM (SELECT unnest(sqlc.arg(ids)::uuid[]) AS id, unnest(sqlc.arg(seqs)::bigint[]) AS seq) d
+WHERE j.id = d.id AND j.dispatch_seq = d.seq AND j.status = 'queued' AND j.dispatched_at IS NOT NULL
+RETURNING j.id;
+
+-- name: Dispatched :many
+-- What should stand in Redis, the oldest of each queue first.
+SELECT j.id, j.queue, j.dispatch_seq,
+       (extract(epoch FROM xvault_now() - j.dispatched_at) * 1000)::bigint AS age_ms
+FROM jobs j
+WHERE j.status = 'queued' AND j.dispatched_at IS NOT NULL
+  AND j.dispatched_at <= xvault_now() - make_interval(secs => sqlc.arg(min_age_seconds)::float8)
+ORDER BY j.queue, j.dispatched_at LIMIT sqlc.arg(max_rows);
