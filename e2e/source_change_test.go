@@ -19,6 +19,8 @@ import (
 // Each case works on "target", which comes late in the order: the worker is
 // stopped when the first frame, all of it from the large file before, is
 // through.
+//
+//nolint:tparallel // the cases share one clock of failpoints: one worker at a time
 func TestSourceChangesWhileRead(t *testing.T) {
 	t.Parallel()
 	const size = 24 << 20
@@ -34,6 +36,7 @@ func TestSourceChangesWhileRead(t *testing.T) {
 			prepare: func(target string) error { return os.WriteFile(target, before, 0o600) },
 			change:  func(target, _ string) error { return appendTo(target, random(17, 1<<20)) },
 			judge: func(t *testing.T, r changed) {
+				t.Helper()
 				got := r.completed(t)
 				if !bytes.Equal(got, before) && !bytes.Equal(got[:min(len(got), size)], before) {
 					t.Errorf("the stored %d bytes are not what stood there", len(got))
@@ -48,6 +51,7 @@ func TestSourceChangesWhileRead(t *testing.T) {
 			prepare: func(target string) error { return os.WriteFile(target, before, 0o600) },
 			change:  func(target, _ string) error { return os.Truncate(target, size/2) },
 			judge: func(t *testing.T, r changed) {
+				t.Helper()
 				if r.job.Status == "completed" {
 					if got := r.completed(t); !bytes.Equal(got, before[:size/2]) {
 						t.Errorf("completed with %d invented or missing bytes", len(got)-size/2)
@@ -62,6 +66,7 @@ func TestSourceChangesWhileRead(t *testing.T) {
 			prepare: func(target string) error { return os.WriteFile(target, before, 0o600) },
 			change:  func(target, _ string) error { return os.Remove(target) },
 			judge: func(t *testing.T, r changed) {
+				t.Helper()
 				if r.job.Status == "completed" {
 					if _, err := os.Lstat(r.restored(t)); err == nil && !bytes.Equal(r.completed(t), before) {
 						t.Error("completed with something else in the place of a file that vanished")
@@ -86,6 +91,7 @@ func TestSourceChangesWhileRead(t *testing.T) {
 				return os.Symlink(outside, target)
 			},
 			judge: func(t *testing.T, r changed) {
+				t.Helper()
 				if got, err := os.ReadFile(filepath.Join(r.restored(t), "inner")); err == nil && bytes.Contains(got, []byte("OUTSIDE")) {
 					t.Error("the reader was led out of the source by a link")
 				}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -135,12 +136,21 @@ func (l *Lab) secretEnv(name, value string) string {
 	return name + "_FILE=" + path
 }
 
-// Run runs a command of the binary to its end, with the hub's settings, and
-// gives its output; the exit code must be want.
+// Spawn starts a command of the binary with the given settings and failpoints,
+// and gives what tells which of them were reached.
+func (l *Lab) Spawn(name string, env, specs []string, args ...string) (*Process, func() []string) {
+	l.t.Helper()
+	name += "-" + rand.Text()[:6]
+	f := failpoints{log: filepath.Join(l.Dir, name+".failpoints")}
+	env = slices.Concat(l.plainEnv(), env, f.env(specs))
+	return Spawn(l.t, name, l.Dir, env, append([]string{l.Binary}, args...)...), f.hits
+}
+
+// Run runs a command of the binary to its end and gives its output; the exit
+// code must be want.
 func (l *Lab) Run(env []string, want int, args ...string) string {
 	l.t.Helper()
-	name := fmt.Sprintf("run-%s-%s", strings.Join(args, "-"), rand.Text()[:6])
-	p := Spawn(l.t, strings.ReplaceAll(name, "/", "_"), l.Dir, append(l.plainEnv(), env...), append([]string{l.Binary}, args...)...)
+	p, _ := l.Spawn(args[0], env, nil, args...)
 	if code := p.WaitExit(l.t, 2*time.Minute); code != want {
 		l.t.Fatalf("xvault %s ended with %d, want %d:\n%s", strings.Join(args, " "), code, want, p.Log())
 	}
