@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
@@ -116,7 +117,8 @@ type updateSnapshotInput struct {
 }
 
 func (s *server) updateSnapshot(ctx context.Context, in *updateSnapshotInput) (*Body[Snapshot], error) {
-	if err := checkNames(named{"body.note", deref(in.Body.Note)}); err != nil {
+	oneLine := strings.NewReplacer("\n", "", "\t", "").Replace(deref(in.Body.Note))
+	if err := checkNames(named{"body.note", oneLine}); err != nil {
 		return nil, err
 	}
 	snapshot, err := s.scope(ctx).PatchSnapshot(ctx, in.ID, catalog.SnapshotPatch{Hold: in.Body.Hold, Note: in.Body.Note})
