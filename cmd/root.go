@@ -90,7 +90,7 @@ func serverCommands() []*cobra.Command {
 func clientCommands() []*cobra.Command {
 	return []*cobra.Command{
 		newTenantCommand(), newCredentialCommand(), newSourceCommand(), newJobCommand(), newSnapshotCommand(),
-		newKeyCommand(), newAuditCommand(),
+		newWorkerCommand(), newKeyCommand(), newAuditCommand(),
 	}
 }
 

@@ -22,6 +22,14 @@ var workerView = view[apiclient.Worker]{
 	},
 }
 
+// newWorkerCommand makes the noun; run is the one command that is the worker itself.
+func newWorkerCommand(run ...*cobra.Command) *cobra.Command {
+	c := noun("worker", "Processes that make backups", `A worker fetches data from sources, seals it and stores it. The commands here look
+after the workers of a hub.`, workerClientCommands()...)
+	c.AddCommand(run...)
+	return c
+}
+
 // workerClientCommands are those of the noun that talk to a hub.
 func workerClientCommands() []*cobra.Command {
 	resource := (*apiclient.Client).Workers
