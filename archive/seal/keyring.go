@@ -251,3 +251,13 @@ func NewKEK(keyID string) (secret.Text, error) {
 	}
 	return secret.New(keyID + ":" + base64.StdEncoding.EncodeToString(raw)), nil
 }
+
+// Has reports whether the setting names this key.
+func (s KEKSetting) Has(keyID string) bool {
+	for _, e := range s.entries {
+		if e.id == keyID {
+			return true
+		}
+	}
+	return false
+}

@@ -65,6 +65,13 @@ func New(r chi.Router, cfg Config) huma.API {
 	s := &server{cfg.DB, cfg.Keyring, cfg.SourceType, cfg.Log}
 	api.UseMiddleware(s.idempotent(api))
 	s.registerTenants(api)
+	s.registerCredentials(api)
+	s.registerSources(api)
+	s.registerJobs(api)
+	s.registerSnapshots(api)
+	s.registerWorkers(api)
+	s.registerAPIKeys(api)
+	s.registerAudit(api)
 	describeErrors(api)
 	return api
 }

@@ -107,8 +107,8 @@ func (s Scope) UpdateTenant(ctx context.Context, id uuid.UUID, c TenantChange) (
 }
 
 // DeleteTenant removes a tenant and all that belongs to it. It refuses while
-// snapshots exist, whose key would be lost with the tenant, and while a job is
-// being worked on.
+// snapshots exist, whose key would be lost with the tenant, and while jobs have
+// not ended.
 func (s Scope) DeleteTenant(ctx context.Context, id uuid.UUID) error {
 	if s.tenant != nil {
 		return ErrNotFound
@@ -136,12 +136,12 @@ func tenantUnused(ctx context.Context, q *query.Queries, id uuid.UUID) error {
 	if snapshots > 0 {
 		return &Conflict{"tenant_has_snapshots", fmt.Sprintf("The tenant still has %d snapshots; delete them first.", snapshots)}
 	}
-	running, err := q.CountTenantRunningJobs(ctx, id)
+	jobs, err := q.CountTenantUnfinishedJobs(ctx, id)
 	if err != nil {
 		return fmt.Errorf("count jobs: %w", err)
 	}
-	if running > 0 {
-		return &Conflict{"tenant_has_running_jobs", fmt.Sprintf("%d jobs of the tenant are running; cancel them or wait for their end.", running)}
+	if jobs > 0 {
+		return &Conflict{"tenant_has_jobs", fmt.Sprintf("%d jobs of the tenant have not ended; cancel them or wait.", jobs)}
 	}
 	return nil
 }

@@ -18,8 +18,8 @@ SELECT id FROM tenants WHERE id = $1 FOR UPDATE;
 -- Deleted ones do not count: their bytes are gone.
 SELECT count(*) FROM snapshots WHERE tenant_id = $1 AND status <> 'deleted';
 
--- name: CountTenantRunningJobs :one
-SELECT count(*) FROM jobs WHERE tenant_id = $1 AND status IN ('running', 'finalizing');
+-- name: CountTenantUnfinishedJobs :one
+SELECT count(*) FROM jobs WHERE tenant_id = $1 AND status IN ('queued', 'running', 'finalizing');
 
 -- name: DeleteTenantSnapshotRows :exec
 DELETE FROM snapshots WHERE tenant_id = $1 AND status = 'deleted';

@@ -11,17 +11,6 @@ import (
 	"github.com/google/uuid"
 )
 
-const countTenantRunningJobs = `-- name: CountTenantRunningJobs :one
-SELECT count(*) FROM jobs WHERE tenant_id = $1 AND status IN ('running', 'finalizing')
-`
-
-func (q *Queries) CountTenantRunningJobs(ctx context.Context, tenantID uuid.UUID) (int64, error) {
-	row := q.db.QueryRow(ctx, countTenantRunningJobs, tenantID)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
-}
-
 const countTenantSnapshots = `-- name: CountTenantSnapshots :one
 SELECT count(*) FROM snapshots WHERE tenant_id = $1 AND status <> 'deleted'
 `
@@ -29,6 +18,17 @@ SELECT count(*) FROM snapshots WHERE tenant_id = $1 AND status <> 'deleted'
 // Deleted ones do not count: their bytes are gone.
 func (q *Queries) CountTenantSnapshots(ctx context.Context, tenantID uuid.UUID) (int64, error) {
 	row := q.db.QueryRow(ctx, countTenantSnapshots, tenantID)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
+const countTenantUnfinishedJobs = `-- name: CountTenantUnfinishedJobs :one
+SELECT count(*) FROM jobs WHERE tenant_id = $1 AND status IN ('queued', 'running', 'finalizing')
+`
+
+func (q *Queries) CountTenantUnfinishedJobs(ctx context.Context, tenantID uuid.UUID) (int64, error) {
+	row := q.db.QueryRow(ctx, countTenantUnfinishedJobs, tenantID)
 	var count int64
 	err := row.Scan(&count)
 	return count, err

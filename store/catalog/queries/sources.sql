@@ -1,0 +1,32 @@
+-- name: InsertSource :one
+INSERT INTO sources (id, tenant_id, type, name, config, credential_id)
+VALUES ($1, $2, $3, $4, $5, sqlc.narg(credential_id))
+RETURNING *;
+
+-- name: SourceByID :one
+SELECT * FROM sources
+WHERE id = $1 AND (sqlc.narg(tenant_id)::uuid IS NULL OR tenant_id = sqlc.narg(tenant_id));
+
+-- name: LockSource :one
+SELECT * FROM sources
+WHERE id = $1 AND (sqlc.narg(tenant_id)::uuid IS NULL OR tenant_id = sqlc.narg(tenant_id))
+FOR UPDATE;
+
+-- name: UpdateSource :one
+UPDATE sources
+SET name = $3, status = $4, config = $5, credential_id = sqlc.narg(credential_id), pinned_host_keys = $6, updated_at = xvault_now()
+WHERE tenant_id = $1 AND id = $2
+RETURNING *;
+
+-- name: CountSourceSnapshots :one
+-- Deleted ones do not count: their bytes are gone.
+SELECT count(*) FROM snapshots WHERE tenant_id = $1 AND source_id = $2 AND status <> 'deleted';
+
+-- name: CountSourceUnfinishedJobs :one
+SELECT count(*) FROM jobs WHERE tenant_id = $1 AND source_id = $2 AND status IN ('queued', 'running', 'finalizing');
+
+-- name: DeleteSourceSnapshotRows :exec
+DELETE FROM snapshots WHERE tenant_id = $1 AND source_id = $2 AND status = 'deleted';
+
+-- name: DeleteSource :exec
+DELETE FROM sources WHERE tenant_id = $1 AND id = $2;
