@@ -42,7 +42,7 @@ type Event struct {
 // audit writes the event with the queries of the transaction that it tells of,
 // and with the request's first event its Idempotency-Key, where it has one.
 func (s Scope) audit(ctx context.Context, q *query.Queries, e Event) error {
-	if err := s.takeIdempotencyKey(ctx, q, e); err != nil {
+	if err := s.takeIdempotencyKey(ctx, q, e.ObjectType, e.ObjectID); err != nil {
 		return err
 	}
 	detail := []byte("{}")

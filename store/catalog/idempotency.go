@@ -47,13 +47,13 @@ func (s Scope) WithIdempotency(i *Idempotency) Scope {
 	return s
 }
 
-// takeIdempotencyKey commits the key together with the object of the event.
-func (s Scope) takeIdempotencyKey(ctx context.Context, q *query.Queries, e Event) error {
+// takeIdempotencyKey commits the key together with the object that is made.
+func (s Scope) takeIdempotencyKey(ctx context.Context, q *query.Queries, objectType, objectID string) error {
 	i := s.idempotency
 	if i == nil || i.taken {
 		return nil
 	}
-	object, err := json.Marshal(answeredObject{e.ObjectType, e.ObjectID})
+	object, err := json.Marshal(answeredObject{objectType, objectID})
 	if err != nil {
 		return fmt.Errorf("encode idempotency key: %w", err)
 	}

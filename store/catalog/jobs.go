@@ -83,7 +83,7 @@ func (s Scope) CreateJob(ctx context.Context, n NewJob) (Job, error) {
 	if len(payload) == 0 {
 		payload = json.RawMessage("{}")
 	}
-	row, err := s.db.q().CreateJob(ctx, query.CreateJobParams{
+	row, err := s.insertJob(ctx, query.CreateJobParams{
 		ID: NewID(), TenantID: tenant, SourceID: n.SourceID, Type: string(n.Kind),
 		Priority: int16(n.Priority), //nolint:gosec // checked above
 		Payload:  payload, TargetWorkerID: n.TargetWorkerID, SnapshotID: n.SnapshotID, MaxAttempts: job.MaxAttempts,
@@ -109,6 +109,22 @@ func (s Scope) CreateJob(ctx context.Context, n NewJob) (Job, error) {
 		}
 	}
 	return j, nil
+}
+
+// insertJob is one statement, or with an Idempotency-Key one transaction that
+// takes the key too.
+func (s Scope) insertJob(ctx context.Context, p query.CreateJobParams) (row query.CreateJobRow, err error) {
+	if s.idempotency == nil {
+		return s.db.q().CreateJob(ctx, p)
+	}
+	err = s.db.inTx(ctx, func(_ pgx.Tx, q *query.Queries) error {
+		if err := s.takeIdempotencyKey(ctx, q, "job", p.ID.String()); err != nil {
+			return err
+		}
+		row, err = q.CreateJob(ctx, p)
+		return err
+	})
+	return row, err
 }
 
 // confine narrows the tenant that was asked for to the scope; false: outside.
