@@ -1,0 +1,145 @@
+package connectors
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Fields reads a configuration field by field and collects every fault on the
+// way, so that a person sees all of them at once. Names are matched exactly,
+// unlike encoding/json does it.
+type Fields struct {
+	raw    map[string]json.RawMessage
+	known  map[string]bool
+	faults []FieldError
+}
+
+// maxConfig bounds a configuration; the largest sensible one is far smaller.
+const maxConfig = 1 << 20
+
+// ParseFields starts to read a configuration, which must be one JSON object.
+func ParseFields(raw []byte) *Fields {
+	f := &Fields{known: map[string]bool{}}
+	switch {
+	case len(raw) > maxConfig:
+		f.Fault("", "must be at most %d bytes long", maxConfig)
+	case !utf8.Valid(raw):
+		f.Fault("", "must be UTF-8 text")
+	case json.Unmarshal(raw, &f.raw) != nil || f.raw == nil:
+		f.Fault("", "must be a JSON object")
+	}
+	return f
+}
+
+// Fault records that a field is wrong. An empty name is the whole object.
+func (f *Fields) Fault(field, format string, args ...any) {
+	f.faults = append(f.faults, FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
+}
+
+// Faults gives all that was recorded, after unknown fields were looked for: to
+// be called when every known field was read.
+func (f *Fields) Faults() []FieldError {
+	var unknown []string
+	for name := range f.raw {
+		if !f.known[name] {
+			unknown = append(unknown, name)
+		}
+	}
+	slices.Sort(unknown)
+	for _, name := range unknown {
+		f.Fault(name, "unknown field; known are %s", strings.Join(f.names(), ", "))
+	}
+	return f.faults
+}
+
+func (f *Fields) names() []string {
+	names := make([]string, 0, len(f.known))
+	for name := range f.known {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// get decodes one field into v; false means that it is absent, null or wrong.
+func (f *Fields) get(name, want string, v any) bool {
+	f.known[name] = true
+	raw, ok := f.raw[name]
+	if !ok || bytes.Equal(raw, []byte("null")) {
+		return false
+	}
+	if err := json.Unmarshal(raw, v); err != nil {
+		f.Fault(name, "must be %s", want)
+		return false
+	}
+	return true
+}
+
+// Text reads a string that must be there and not empty.
+func (f *Fields) Text(name string) string {
+	var s string
+	before := len(f.faults)
+	if !f.get(name, "a string", &s) {
+		if len(f.faults) == before && f.raw != nil {
+			f.Fault(name, "is required")
+		}
+		return ""
+	}
+	if s == "" {
+		f.Fault(name, "must not be empty")
+	}
+	return s
+}
+
+// Int reads a whole number between low and high.
+func (f *Fields) Int(name string, missing, low, high int) int {
+	var n int
+	if !f.get(name, "a whole number", &n) {
+		return missing
+	}
+	if n < low || n > high {
+		f.Fault(name, "must be between %d and %d", low, high)
+	}
+	return n
+}
+
+// Bool reads true or false.
+func (f *Fields) Bool(name string, missing bool) bool {
+	var b bool
+	if !f.get(name, "true or false", &b) {
+		return missing
+	}
+	return b
+}
+
+// Texts reads a list of strings with at most limit items. It is never nil.
+func (f *Fields) Texts(name string, limit int) []string {
+	var items []json.RawMessage
+	list := []string{}
+	if !f.get(name, "a list of strings", &items) {
+		return list
+	}
+	if len(items) > limit {
+		f.Fault(name, "must have at most %d items", limit)
+		return list
+	}
+	for i, item := range items {
+		var s *string
+		if err := json.Unmarshal(item, &s); err != nil || s == nil {
+			f.Fault(fmt.Sprintf("%s[%d]", name, i), "must be a string")
+			continue
+		}
+		list = append(list, *s)
+	}
+	return list
+}
+
+// Has reports whether a field is there at all.
+func (f *Fields) Has(name string) bool {
+	_, ok := f.raw[name]
+	return ok
+}

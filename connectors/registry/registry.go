@@ -1,0 +1,14 @@
+// Package registry lists the source types that xVault supports: the one place
+// where a connector is registered.
+package registry
+
+import (
+	"xvault/connectors"
+	"xvault/connectors/sftp"
+	"xvault/connectors/ssh"
+)
+
+// All gives every source type of this version.
+func All() *connectors.Registry {
+	return connectors.NewRegistry(sftp.Type(), ssh.Type())
+}

@@ -1,0 +1,15 @@
+// Package ssh is the source type "ssh": a server that lets its user run
+// commands as well. Reading goes over SFTP, exactly as the type "sftp" does it.
+package ssh
+
+import (
+	"xvault/connectors"
+	"xvault/connectors/sftp"
+)
+
+// Type is the source type "ssh".
+func Type() connectors.Type {
+	t := sftp.Type()
+	t.Name = "ssh"
+	return t
+}
