@@ -36,6 +36,7 @@ never shows it again; a worker gets it, sealed, for the length of a job.
 
 func newCredentialCreateCommand() *cobra.Command {
 	var opts clientOptions
+	var name nameOptions
 	var from secretOptions
 	c := &cobra.Command{
 		Use: "create [NAME]", Short: "Store a secret", Args: cobra.MaximumNArgs(1), Long: secretHelp,
@@ -44,13 +45,13 @@ func newCredentialCreateCommand() *cobra.Command {
   pass show web3 | xvault credential create web3 --tenant acme --password-file -`,
 	}
 	c.RunE = opts.run(func(ctx context.Context, s *session, args []string) error {
-		encoded, err := from.read(c)
-		if err != nil {
+		body := apiclient.NewCredential{TenantID: s.tenantID, Kind: "source"}
+		var err error
+		if body.Name, err = name.get(args); err != nil {
 			return err
 		}
-		body := apiclient.NewCredential{TenantID: s.tenantID, Kind: "source", Secret: encoded}
-		if len(args) == 1 {
-			body.Name = args[0]
+		if body.Secret, err = from.read(c); err != nil {
+			return err
 		}
 		item, err := s.Credentials().Create(ctx, body)
 		if err != nil {
@@ -59,6 +60,7 @@ func newCredentialCreateCommand() *cobra.Command {
 		return printItem(s.out, credentialView, item)
 	})
 	opts.addFlags(c)
+	name.addFlags(c)
 	from.addFlags(c)
 	return c
 }

@@ -35,9 +35,10 @@ alone, an operator's key sees everything.`,
 
 func newKeyCreateCommand() *cobra.Command {
 	var opts clientOptions
+	var name nameOptions
 	var expires string
 	c := &cobra.Command{
-		Use: "create NAME", Short: "Make an API key; it is shown this once", Args: cobra.ExactArgs(1),
+		Use: "create NAME", Short: "Make an API key; it is shown this once", Args: cobra.MaximumNArgs(1),
 		Long: `Makes an API key. With --tenant it is that tenant's; without, as the operator, it
 is one more operator's key. The key is shown this once.`,
 		Example: `  xvault key create "nightly script" --tenant acme --expires 90d
@@ -47,8 +48,11 @@ is one more operator's key. The key is shown this once.`,
 				TenantID  string     `json:"tenant_id,omitempty"`
 				Name      string     `json:"name"`
 				ExpiresAt *time.Time `json:"expires_at,omitempty"`
-			}{TenantID: s.tenantID, Name: args[0]}
+			}{TenantID: s.tenantID}
 			var err error
+			if body.Name, err = name.required(args); err != nil {
+				return err
+			}
 			if body.ExpiresAt, err = parseExpiry(expires, time.Now()); err != nil {
 				return err
 			}
@@ -60,6 +64,7 @@ is one more operator's key. The key is shown this once.`,
 		}),
 	}
 	opts.addFlags(c)
+	name.addFlags(c)
 	c.Flags().StringVar(&expires, "expires", "", "after how long (90d, 12h) or when (2030-01-31, RFC 3339)")
 	return c
 }

@@ -51,7 +51,7 @@ type sourceOptions struct {
 	clientOptions
 	config           configOptions
 	credential, kind string
-	name             string
+	name             nameOptions
 }
 
 func (o *sourceOptions) addFlags(c *cobra.Command) {
@@ -74,14 +74,11 @@ func newSourceCreateCommand() *cobra.Command {
 Check it with: xvault source probe web1 --wait`,
 	}
 	c.RunE = opts.run(func(ctx context.Context, s *session, args []string) error {
-		body := sourceBody{TenantID: s.tenantID, Type: opts.kind, Name: opts.name}
-		if len(args) == 1 {
-			body.Name = args[0]
-		}
-		if body.Name == "" {
-			return usagef("the source needs a name")
-		}
+		body := sourceBody{TenantID: s.tenantID, Type: opts.kind}
 		var err error
+		if body.Name, err = opts.name.required(args); err != nil {
+			return err
+		}
 		if body.Config, err = opts.config.build(c, nil); err != nil {
 			return err
 		}
@@ -97,7 +94,7 @@ Check it with: xvault source probe web1 --wait`,
 		return printItem(s.out, sourceView, item)
 	})
 	opts.addFlags(c)
-	c.Flags().StringVar(&opts.name, "name", "", "the name, where it is not the argument")
+	opts.name.addFlags(c)
 	c.Flags().StringVar(&opts.kind, "type", "sftp", "how to reach it: sftp or ssh")
 	mustComplete(c, "type", cobra.FixedCompletions([]string{"sftp", "ssh"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
@@ -117,7 +114,7 @@ func newSourceUpdateCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		body := sourceBody{Name: opts.name}
+		body := sourceBody{Name: opts.name.name}
 		if opts.config.changed(c) {
 			current, err := s.Sources().Get(ctx, id)
 			if err != nil {
@@ -139,7 +136,7 @@ func newSourceUpdateCommand() *cobra.Command {
 		return printItem(s.out, sourceView, item)
 	})
 	opts.addFlags(c)
-	c.Flags().StringVar(&opts.name, "name", "", "a new name")
+	c.Flags().StringVar(&opts.name.name, "name", "", "a new name")
 	return c
 }
 

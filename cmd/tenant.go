@@ -38,13 +38,17 @@ type newTenant struct {
 
 func newTenantCreateCommand() *cobra.Command {
 	var opts clientOptions
+	var name nameOptions
 	var body newTenant
 	c := &cobra.Command{
-		Use: "create NAME", Short: "Make a tenant and its key pair", Args: cobra.ExactArgs(1),
+		Use: "create NAME", Short: "Make a tenant and its key pair", Args: cobra.MaximumNArgs(1),
 		Example: `  xvault tenant create "Acme GmbH"
   xvault tenant create acme -o json | jq -r .id`,
 		RunE: opts.run(func(ctx context.Context, s *session, args []string) error {
-			body.Name = args[0]
+			var err error
+			if body.Name, err = name.required(args); err != nil {
+				return err
+			}
 			item, err := s.Tenants().Create(ctx, body)
 			if err != nil {
 				return err
@@ -53,6 +57,7 @@ func newTenantCreateCommand() *cobra.Command {
 		}),
 	}
 	opts.addFlags(c)
+	name.addFlags(c)
 	c.Flags().StringVar(&body.Plan, "plan", "", "the tenant's plan")
 	return c
 }

@@ -58,6 +58,34 @@ func listCommand[T any](short string, resource func(*apiclient.Client) apiclient
 	return c
 }
 
+// nameOptions take an object's name as the argument or, for scripts that like
+// to say what is what, as a flag.
+type nameOptions struct{ name string }
+
+func (o *nameOptions) addFlags(c *cobra.Command) {
+	c.Flags().StringVar(&o.name, "name", "", "the name, where it is not the argument")
+}
+
+// get gives the name; empty where none was said.
+func (o *nameOptions) get(args []string) (string, error) {
+	if len(args) == 0 {
+		return o.name, nil
+	}
+	if o.name != "" && o.name != args[0] {
+		return "", usagef("the name is given twice: %q and %q", args[0], o.name)
+	}
+	return args[0], nil
+}
+
+// required is get where there must be a name.
+func (o *nameOptions) required(args []string) (string, error) {
+	name, err := o.get(args)
+	if err == nil && name == "" {
+		err = usagef("a name is missing")
+	}
+	return name, err
+}
+
 func (s *session) filtered(ctx context.Context, filters []filter, values []string) (url.Values, error) {
 	query := s.query()
 	for i, f := range filters {
