@@ -83,7 +83,7 @@ func grouped(root *cobra.Command, id string, commands ...*cobra.Command) {
 
 // serverCommands run the parts of xVault.
 func serverCommands() []*cobra.Command {
-	return []*cobra.Command{}
+	return []*cobra.Command{newHubCommand(), newMigrateCommand()}
 }
 
 // clientCommands talk to a hub. They share the flags that say which.
