@@ -64,6 +64,16 @@ func commonPrefix(a, b string) int {
 	return n
 }
 
+// CleanPath turns a path as people write it, absolute or with a slash at its
+// end, into one as the index has it. The root of everything becomes "".
+func CleanPath(path string) string { return strings.Trim(path, "/") }
+
+// parentOf gives the directory that a path is in, "" for the top.
+func parentOf(path string) string { return path[:max(strings.LastIndexByte(path, '/'), 0)] }
+
+// baseOf gives a path's last component.
+func baseOf(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
+
 // Escape makes a name from elsewhere fit for a line of a log, a table or a
 // message: what is not printable, bytes that are not UTF-8 and backslashes
 // become escapes. It is for showing, not for finding the file again.

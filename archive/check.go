@@ -1,0 +1,225 @@
+package archive
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"crypto/sha256"
+	"encoding/hex"
+
+	"xvault/archive/seal"
+	"xvault/internal/entry"
+)
+
+// CheckOptions are the options of Check.
+type CheckOptions struct {
+	// Progress is called now and then with the bytes of the tar stream that have
+	// been checked, of TarSize.
+	Progress func(tarBytes int64)
+}
+
+// CheckReport is what a check found to be in a sound artifact.
+type CheckReport struct {
+	Content   Content
+	SizeBytes int64  // of the artifact
+	SHA256    string // of the artifact, lower-case hex
+	// Problems are the entries that the artifact itself says are not as they
+	// were on the source; the first twenty of Content.Errors.
+	Problems []Problem
+}
+
+// Check reads the whole artifact once, from the first byte to the last: every
+// chunk is authentic, every frame decompresses, every file has its hash, and
+// tar stream, index, directory and seek table agree. An error tells the first
+// thing that does not hold; without one, everything that the artifact claims to
+// hold can be restored.
+func (r *Reader) Check(ctx context.Context, opts CheckOptions) (CheckReport, error) {
+	sealed := sha256.New()
+	section := io.NewSectionReader(r.sealed, 0, r.size)
+	plain, err := seal.NewReader(io.TeeReader(section, sealed), r.identities...)
+	if err != nil {
+		return CheckReport{}, fmt.Errorf("check archive: %w", err)
+	}
+	layout := newLayoutCheck(r)
+	frames := newFrameDecoder(ctx, r.dec, newFrameScanner(plain, 0), manyAhead(), layout.frame)
+	span := &tarSpan{frames: frames}
+	defer span.close()
+
+	c := checker{r: r, span: span, progress: opts.Progress}
+	if err := c.run(ctx); err != nil {
+		return CheckReport{}, fmt.Errorf("check archive: %w", err)
+	}
+	span.close() // the scanner has seen the end: the layout is all checked
+	if err := layout.done(); err != nil {
+		return CheckReport{}, fmt.Errorf("check archive: %w", err)
+	}
+	return CheckReport{
+		Content: c.summary.Content, Problems: c.summary.Problems,
+		SizeBytes: r.size, SHA256: hex.EncodeToString(sealed.Sum(nil)),
+	}, nil
+}
+
+// checker goes through index and tar stream side by side.
+type checker struct {
+	r        *Reader
+	span     *tarSpan
+	progress func(int64)
+	summary  Summary
+	entries  int64
+}
+
+func (c *checker) run(ctx context.Context) error {
+	err := c.r.Walk(ctx, "", func(e *Entry) error {
+		c.entries++
+		c.count(e)
+		if !e.Stored() {
+			return nil
+		}
+		return c.entry(e)
+	})
+	if err != nil {
+		return err
+	}
+	if c.entries != c.r.dir.entries {
+		return fmt.Errorf("%w: %d index entries where %d were announced", ErrCorrupt, c.entries, c.r.dir.entries)
+	}
+	return c.end()
+}
+
+// entry holds one member against its index entry. Nothing may stand between it
+// and the one before.
+func (c *checker) entry(e *Entry) error {
+	if err := c.span.skip(padding(c.span.offset)); err != nil {
+		return c.broken(err)
+	}
+	if e.at.tarOffset() != c.span.offset {
+		return fmt.Errorf("%w: %s: the index points elsewhere in the tar stream", ErrCorrupt, Escape(e.Path))
+	}
+	if e.Kind == entry.Hardlink {
+		if _, err := c.r.linked(e); err != nil {
+			return err
+		}
+	}
+	m, err := openMember(c.span, e)
+	if err != nil {
+		return err
+	}
+	if !e.hasSum() {
+		return nil
+	}
+	_, err = io.Copy(progressWriter{c}, m)
+	return err
+}
+
+// end checks that nothing but the end of the archive is left.
+func (c *checker) end() error {
+	if err := c.span.skip(padding(c.span.offset)); err != nil {
+		return c.broken(err)
+	}
+	rest, err := io.ReadAll(io.LimitReader(c.span, int64(len(endOfArchive))+1))
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(rest, endOfArchive[:]) || c.span.offset != c.r.dir.tarSize {
+		return fmt.Errorf("%w: the tar stream does not end where it should", ErrCorrupt)
+	}
+	return nil
+}
+
+func (c *checker) broken(err error) error {
+	if c.span.err != nil {
+		return c.span.err
+	}
+	return fmt.Errorf("%w: %w", ErrCorrupt, err)
+}
+
+func (c *checker) count(e *Entry) {
+	n := &c.summary.Content
+	switch {
+	case e.Flags&entry.Skipped != 0:
+		n.Skipped++
+	case !e.Stored():
+	case e.Kind == entry.File:
+		n.Files++
+		n.Bytes += e.Size
+	case e.Kind == entry.Dir:
+		n.Dirs++
+	default:
+		n.Links++
+	}
+	if e.Flags&entry.ChangedWhileRead != 0 {
+		n.ChangedWhileRead++
+	}
+	if e.hasCode() {
+		c.summary.problem(e.Path, e.Code)
+	}
+}
+
+// progressWriter takes checked content.
+type progressWriter struct{ c *checker }
+
+func (w progressWriter) Write(p []byte) (int, error) {
+	if w.c.progress != nil {
+		w.c.progress(w.c.span.offset)
+	}
+	return len(p), nil
+}
+
+// layoutCheck holds the frames, as they come by, against seek table and
+// directory.
+type layoutCheck struct {
+	r      *Reader
+	table  *seekTableReader
+	blocks []blockRef
+	ended  bool
+}
+
+func newLayoutCheck(r *Reader) *layoutCheck {
+	return &layoutCheck{r: r, table: newSeekTableReader(r.plain, r.tail), blocks: r.dir.blocks}
+}
+
+func (l *layoutCheck) frame(f frameInfo) error {
+	if l.ended {
+		return fmt.Errorf("%w: a frame behind the seek table", ErrCorrupt)
+	}
+	if f.magic == magicSeekTable && f.offset == l.r.tail.table {
+		l.ended = true
+		return nil
+	}
+	want, err := l.table.next()
+	if errors.Is(err, io.EOF) || (err == nil && want != seekFrame{uint32(f.length), uint32(f.plain)}) {
+		return fmt.Errorf("%w: frame at offset %d is not as the seek table has it", ErrCorrupt, f.offset)
+	}
+	if err != nil {
+		return err
+	}
+	switch f.magic {
+	case magicZstd:
+		return nil
+	case magicIndex:
+		return l.index(f)
+	case magicDirectory:
+		if f.offset == l.r.tail.directory {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: a frame of unknown kind at offset %d", ErrCorrupt, f.offset)
+}
+
+func (l *layoutCheck) index(f frameInfo) error {
+	if len(l.blocks) == 0 || l.blocks[0].offset != f.offset || l.blocks[0].length != f.length {
+		return fmt.Errorf("%w: index block at offset %d is not as the directory has it", ErrCorrupt, f.offset)
+	}
+	l.blocks = l.blocks[1:]
+	return nil
+}
+
+func (l *layoutCheck) done() error {
+	if !l.ended || len(l.blocks) != 0 || l.table.left != 0 {
+		return fmt.Errorf("%w: directory or seek table name what is not there", ErrCorrupt)
+	}
+	return nil
+}

@@ -1,0 +1,212 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"io"
+	"runtime"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// frameDecoder yields the decompressed data frames of a stream in order,
+// decompressing ahead on several cores. One goroutine uses it and closes it.
+type frameDecoder struct {
+	dec     *zstd.Decoder
+	scanner *frameScanner
+	// observe sees every frame, skippable ones too, before it is decoded. It is
+	// called from one goroutine; its error ends the stream.
+	observe func(frameInfo) error
+
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	free    chan *decoding
+	work    chan *decoding
+	order   chan *decoding
+	current *decoding
+	err     error
+}
+
+// decoding is a data frame on its way.
+type decoding struct {
+	info   frameInfo
+	sealed []byte
+	buf    []byte // for plain
+	plain  []byte
+	err    error
+	done   chan struct{}
+}
+
+// newFrameDecoder begins to decode ahead at once. At most ahead frames are in
+// memory, two for every core by default.
+func newFrameDecoder(ctx context.Context, dec *zstd.Decoder, s *frameScanner, ahead int, observe func(frameInfo) error) *frameDecoder {
+	workers := min(runtime.GOMAXPROCS(0), ahead)
+	ctx, cancel := context.WithCancel(ctx)
+	d := &frameDecoder{
+		dec: dec, scanner: s, observe: observe, cancel: cancel,
+		free: make(chan *decoding, ahead), work: make(chan *decoding, ahead), order: make(chan *decoding, ahead+1),
+	}
+	for range ahead {
+		d.free <- &decoding{}
+	}
+	d.running.Go(func() { d.scan(ctx) })
+	for range workers {
+		d.running.Go(d.decode)
+	}
+	return d
+}
+
+// scan reads frames for as long as there are buffers for them.
+func (d *frameDecoder) scan(ctx context.Context) {
+	defer close(d.work)
+	defer close(d.order)
+	for {
+		var f *decoding
+		select {
+		case f = <-d.free:
+		case <-ctx.Done():
+			d.order <- failed(context.Cause(ctx)) // there is always room for this one
+			return
+		}
+		if err := d.fill(ctx, f); err != nil {
+			d.order <- failed(err)
+			return
+		}
+		f.done = make(chan struct{})
+		d.order <- f
+		d.work <- f
+	}
+}
+
+// fill reads the next data frame into f.
+func (d *frameDecoder) fill(ctx context.Context, f *decoding) error {
+	for {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		info, sealed, err := d.scanner.next(f.sealed[:0])
+		if err != nil {
+			return err
+		}
+		if d.observe != nil {
+			if err := d.observe(info); err != nil {
+				return err
+			}
+		}
+		if info.magic == magicZstd {
+			f.info, f.sealed = info, sealed
+			return nil
+		}
+	}
+}
+
+func failed(err error) *decoding {
+	f := &decoding{err: err, done: make(chan struct{})}
+	close(f.done)
+	return f
+}
+
+func (d *frameDecoder) decode() {
+	for f := range d.work {
+		f.expand(d.dec)
+		close(f.done)
+	}
+}
+
+func (f *decoding) expand(dec *zstd.Decoder) {
+	size, err := contentSize(f.sealed, MaxFrame)
+	if err != nil {
+		f.err = err
+		return
+	}
+	if cap(f.buf) < size {
+		f.buf = make([]byte, size)
+	}
+	f.plain, f.err = decodeFrame(dec, f.sealed, f.buf[:0:size])
+}
+
+// next gives the next data frame's content, valid until the next call. At the
+// end: io.EOF.
+func (d *frameDecoder) next() ([]byte, error) {
+	if d.err != nil {
+		return nil, d.err
+	}
+	if d.current != nil {
+		d.free <- d.current
+		d.current = nil
+	}
+	f, ok := <-d.order
+	if !ok {
+		d.err = errors.New("read after the end of an archive")
+		return nil, d.err
+	}
+	<-f.done
+	if f.err != nil {
+		d.err = f.err
+		return nil, d.err
+	}
+	d.current = f
+	return f.plain, nil
+}
+
+// close stops the goroutines and waits for them.
+func (d *frameDecoder) close() {
+	d.cancel()
+	d.running.Wait()
+}
+
+// tarSpan is the tar stream from some offset on.
+type tarSpan struct {
+	frames *frameDecoder
+	rest   []byte
+	offset int64 // of the next byte, in the tar stream
+	err    error // why the frames ended, io.EOF apart
+}
+
+// Read implements io.Reader.
+func (s *tarSpan) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if err := s.more(); err != nil {
+		return 0, err
+	}
+	n := copy(p, s.rest)
+	s.rest = s.rest[n:]
+	s.offset += int64(n)
+	return n, nil
+}
+
+func (s *tarSpan) more() error {
+	for len(s.rest) == 0 {
+		frame, err := s.frames.next()
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				s.err = err
+			}
+			return err
+		}
+		s.rest = frame
+	}
+	return nil
+}
+
+// skip passes over n bytes.
+func (s *tarSpan) skip(n int64) error {
+	for n > 0 {
+		if err := s.more(); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return err
+		}
+		k := min(n, int64(len(s.rest)))
+		s.rest = s.rest[k:]
+		s.offset += k
+		n -= k
+	}
+	return nil
+}
+
+func (s *tarSpan) close() { s.frames.close() }

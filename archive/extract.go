@@ -1,0 +1,264 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"xvault/internal/entry"
+)
+
+// ErrTooLarge: the selected files hold more than ExtractOptions.MaxBytes.
+var ErrTooLarge = errors.New("the content is larger than allowed")
+
+// ExtractOptions are the options of Extract.
+type ExtractOptions struct {
+	// KeepSetID restores the set-user-ID and set-group-ID bits. By default they
+	// are dropped: a program out of a backup is not to gain rights unasked.
+	KeepSetID bool
+	// NoOwner leaves owners alone. By default root restores them by number, and
+	// others cannot anyway.
+	NoOwner bool
+	// MaxBytes ends the extraction with ErrTooLarge when there is more content.
+	// Default: no limit.
+	MaxBytes int64
+	// Progress is called now and then with the bytes of content written.
+	Progress func(bytes int64)
+}
+
+// ExtractReport is what an extraction did.
+type ExtractReport struct {
+	Content Content
+	// Problems are entries selected that are not as they were on the source:
+	// the first twenty of Content.Errors.
+	Problems []Problem
+}
+
+// Extract restores the entries of the paths given, and all that is below them,
+// under dst; without paths, everything. It never writes over what is there
+// (directories are merged), never follows a symbolic link, and makes nothing
+// outside of dst. Of a file whose hash is wrong nothing remains. The first
+// error ends it. Entries that were skipped or unreadable at backup are no
+// error; the report counts and names them.
+func (r *Reader) Extract(ctx context.Context, dst *os.Root, paths []string, opts ExtractOptions) (ExtractReport, error) {
+	roots, err := r.selection(paths)
+	if err != nil {
+		return ExtractReport{}, err
+	}
+	x := &extractor{
+		r: r, ctx: ctx, opts: opts, roots: roots,
+		target: newTarget(dst, opts), buf: make([]byte, readSize),
+	}
+	defer x.close()
+	for _, root := range roots {
+		if err := r.Walk(ctx, root, x.entry); err != nil {
+			return x.report(), err
+		}
+	}
+	return x.report(), x.target.finish("")
+}
+
+// selection sorts the paths, drops those inside of others, and makes sure that
+// each is there before anything is written.
+func (r *Reader) selection(paths []string) ([]string, error) {
+	var roots []string
+	paths = slices.Clone(paths)
+	slices.SortFunc(paths, comparePaths)
+	for _, path := range paths {
+		if n := len(roots); n > 0 && (roots[n-1] == path || isBelow(path, roots[n-1])) {
+			continue
+		}
+		it, err := r.seek(path)
+		if err != nil {
+			return nil, err
+		}
+		e, err := it.next()
+		if err != nil {
+			return nil, err
+		}
+		if e == nil || (e.Path != path && !isBelow(e.Path, path)) {
+			return nil, fmt.Errorf("%s: %w", Escape(path), ErrNotFound)
+		}
+		roots = append(roots, path)
+	}
+	if len(roots) == 0 {
+		return []string{""}, nil
+	}
+	return roots, nil
+}
+
+// extractor goes through the selected entries in archive order.
+type extractor struct {
+	r      *Reader
+	ctx    context.Context
+	opts   ExtractOptions
+	roots  []string
+	target *target
+	span   *tarSpan
+	buf    []byte
+
+	summary Summary
+	written int64
+	// followed are the places of contents that hard links share while the
+	// path that holds the content was not selected.
+	followed map[string]string
+}
+
+// maxFollowed bounds followed; behind it such links become copies.
+const maxFollowed = 100_000
+
+func (x *extractor) report() ExtractReport {
+	return ExtractReport{Content: x.summary.Content, Problems: x.summary.Problems}
+}
+
+func (x *extractor) close() {
+	if x.span != nil {
+		x.span.close()
+	}
+	x.target.close()
+}
+
+func (x *extractor) entry(e *Entry) error {
+	if e.hasCode() {
+		x.summary.problem(e.Path, e.Code)
+	}
+	if !e.Stored() {
+		if e.Flags&entry.Skipped != 0 {
+			x.summary.Content.Skipped++
+		}
+		return nil
+	}
+	if err := x.target.finish(e.Path); err != nil {
+		return err
+	}
+	if err := x.restore(e); err != nil {
+		return fmt.Errorf("extract %s: %w", Escape(e.Path), err)
+	}
+	return nil
+}
+
+func (x *extractor) restore(e *Entry) error {
+	if e.Kind == entry.Hardlink {
+		return x.hardlink(e)
+	}
+	m, err := x.member(e)
+	if err != nil {
+		return err
+	}
+	switch e.Kind {
+	case entry.Dir:
+		x.summary.Content.Dirs++
+		return x.target.dir(e.Path, m.attributes())
+	case entry.Symlink:
+		x.summary.Content.Links++
+		return x.target.symlink(e.Path, e.LinkTarget, m.attributes())
+	default:
+		return x.file(e.Path, m)
+	}
+}
+
+// member opens the tar stream at e. What lies a little ahead is reached by
+// reading on, for the frames are most likely decompressed already.
+func (x *extractor) member(e *Entry) (*member, error) {
+	const near = 4 * MaxFrame
+	if x.span != nil {
+		gap := e.at.tarOffset() - x.span.offset
+		if gap >= 0 && gap <= near && x.span.skip(gap) == nil {
+			return openMember(x.span, e)
+		}
+		x.span.close()
+		x.span = nil
+	}
+	ahead := manyAhead()
+	if e.Kind == entry.File && e.Size < MaxFrame && slices.Contains(x.roots, e.Path) {
+		ahead = fewAhead
+	}
+	x.span = x.r.span(x.ctx, e.at.frame.offset, e.at.frame.tar, ahead)
+	if err := x.span.skip(e.at.within); err != nil {
+		return nil, err
+	}
+	return openMember(x.span, e)
+}
+
+// file restores a file's content at path, which is not e.Path where a hard
+// link is followed.
+func (x *extractor) file(path string, m *member) error {
+	f, err := x.target.create(path)
+	if err != nil {
+		return err
+	}
+	err = x.copy(f, m)
+	if err == nil {
+		err = x.target.attach(f, m.attributes())
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, x.target.remove(path))
+	}
+	x.summary.Content.Files++
+	x.summary.Content.Bytes += m.e.Size
+	if m.e.Flags&entry.ChangedWhileRead != 0 {
+		x.summary.Content.ChangedWhileRead++
+	}
+	return x.target.times(path, m.e.ModTime)
+}
+
+func (x *extractor) copy(f *os.File, m *member) error {
+	for {
+		n, err := m.Read(x.buf)
+		if n > 0 {
+			x.written += int64(n)
+			if x.opts.MaxBytes > 0 && x.written > x.opts.MaxBytes {
+				return ErrTooLarge
+			}
+			if _, err := f.Write(x.buf[:n]); err != nil {
+				return err
+			}
+			if x.opts.Progress != nil {
+				x.opts.Progress(x.written)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// hardlink restores a hard link: as one where the path that holds the content
+// is among those restored, and else as a file of its own.
+func (x *extractor) hardlink(e *Entry) error {
+	target, err := x.r.linked(e)
+	if err != nil {
+		return err
+	}
+	place := x.followed[target.Path]
+	if x.selected(target.Path) {
+		place = target.Path
+	}
+	if place != "" {
+		x.summary.Content.Links++
+		return x.target.link(place, e.Path)
+	}
+	f, err := x.r.openEntry(x.ctx, target)
+	if err != nil {
+		return err
+	}
+	if len(x.followed) < maxFollowed {
+		if x.followed == nil {
+			x.followed = make(map[string]string)
+		}
+		x.followed[target.Path] = e.Path
+	}
+	return errors.Join(x.file(e.Path, f.m), f.Close())
+}
+
+func (x *extractor) selected(path string) bool {
+	return slices.ContainsFunc(x.roots, func(root string) bool {
+		return root == "" || root == path || isBelow(path, root)
+	})
+}
