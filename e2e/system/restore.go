@@ -2,6 +2,7 @@ package system
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,4 +56,31 @@ func MustRestoreTo(t testing.TB, snapshotDir, identity, sourcePath string, want 
 	t.Helper()
 	out := StockRestore(t, filepath.Join(snapshotDir, Artifact), identity)
 	want.MustEqual(t, Scan(t, filepath.Join(out, sourcePath)))
+}
+
+// StockMatches compares an artifact with the tree at the absolute path, without
+// extracting it: tar itself reports every difference.
+func StockMatches(t testing.TB, artifact, identity, path string) {
+	t.Helper()
+	key := filepath.Join(t.TempDir(), "key.txt")
+	if err := os.WriteFile(key, []byte(identity+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	script := `set -euo pipefail
+		age -d -i "$1" "$2" | zstd -q -d -c | tar --diff --numeric-owner -f - -C / >&2
+		age -d -i "$1" "$2" | zstd -q -d -c | tar -t -f - | wc -l
+		find "$3" \( -type f -o -type d -o -type l \) -printf x | wc -c`
+	cmd := exec.Command("bash", "-c", script, "compare", key, artifact, path)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("tar --diff: %v\n%.3000s%.3000s", err, stdout.String(), stderr.String())
+	}
+	var stored, there int
+	if _, err := fmt.Sscan(stdout.String(), &stored, &there); err != nil {
+		t.Fatalf("%v in %q", err, stdout.String())
+	}
+	if stored != there {
+		t.Errorf("%d entries are stored, %d are there", stored, there)
+	}
 }

@@ -19,6 +19,7 @@ type Worker struct {
 	Storage, State, Temp string
 	HubURL               string // from the next start on
 	RedisURL             string
+	Under                []string // a program and its arguments that run the worker
 	lab                  *Lab
 	port                 int
 	fails                failpoints
@@ -63,7 +64,8 @@ func (w *Worker) Env() []string {
 // Start starts the process; specs are failpoints, "name=action".
 func (w *Worker) Start(specs ...string) {
 	w.lab.t.Helper()
-	w.Process = Spawn(w.lab.t, w.ID, w.lab.Dir, append(w.Env(), w.fails.env(specs)...), w.lab.Binary, "worker", "run")
+	argv := slices.Concat(w.Under, []string{w.lab.Binary, "worker", "run"})
+	w.Process = Spawn(w.lab.t, w.ID, w.lab.Dir, append(w.Env(), w.fails.env(specs)...), argv...)
 }
 
 // WaitOnline waits until the hub counts this very process as online.

@@ -1,0 +1,77 @@
+package e2e
+
+import (
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"xvault/e2e/system"
+	"xvault/internal/testenv"
+)
+
+// A real tree that everyone who can run these tests has: Go's own. This part
+// of it is small; the long tests take all of it.
+func TestRealTree(t *testing.T) {
+	t.Parallel()
+	s := realTree(t, filepath.Join(goroot(t), "src", "crypto"))
+	s.AddWorker().Start()
+	s.Acknowledged(s.Backup().ID, 2*time.Minute)
+	s.Check()
+}
+
+// The same while the worker is killed and restarted three times, whenever it
+// has written something.
+func TestRealTreeWorkerKilledThreeTimes(t *testing.T) {
+	t.Parallel()
+	killedThreeTimes(t, realTree(t, filepath.Join(goroot(t), "src", "crypto")))
+}
+
+// realTree is a scene with a source that stands there anyway.
+func realTree(t *testing.T, path string) *system.Scene {
+	t.Helper()
+	s := system.Start(t, system.Options{Workers: -1, Flavor: system.Released}).NewScene(t, system.SceneOptions{Empty: true})
+	s.Path, s.Want = path, system.Scan(t, path)
+	credential := s.API.CreateCredential(t, s.Tenant.ID, system.PrivateKey(s.SSH.ClientKeyPEM))
+	s.SourceID = s.API.CreateSource(t, s.Tenant.ID, credential, s.SSH.Config(path))
+	return s
+}
+
+func killedThreeTimes(t *testing.T, s *system.Scene) {
+	t.Helper()
+	trials := system.NewTrials(t, "worker killed and restarted during a large backup")
+	w := s.AddWorker()
+	w.Start()
+	job := s.Backup()
+	for i := range 3 {
+		wanted := int64(i) * 200_000 // further along each time
+		testenv.Eventually(t, time.Minute, func() bool {
+			return system.Bytes(system.OrphanFiles(t, w.Storage)) > wanted || s.API.Job(t, job.ID).Ended()
+		}, "the worker writes nothing")
+		w.Kill()
+		fault := time.Now()
+		orphaned := system.Bytes(system.OrphanFiles(t, w.Storage))
+		w.Start()
+		again := s.WaitJobUntil(job.ID, time.Minute, "running again", func(j system.Job) bool {
+			return j.Ended() || j.Status == "running" && j.Attempt == i+2
+		})
+		if again.Ended() {
+			t.Fatalf("it ended before it was killed three times: %s", again)
+		}
+		trials.Add(time.Since(fault), orphaned)
+	}
+	done := s.Acknowledged(job.ID, 5*time.Minute)
+	if done.Attempt != 4 {
+		t.Errorf("want the fourth attempt to win: %s", done)
+	}
+	s.Sweep(w)
+	s.Check()
+}
+
+func goroot(t *testing.T) string {
+	t.Helper()
+	out, err := exec.Command("go", "env", "GOROOT").Output()
+	must(t, err)
+	return strings.TrimSpace(string(out))
+}
