@@ -97,7 +97,7 @@ func TestReadOnlyDiskIsMissing(t *testing.T) {
 func TestFileSizeLimit(t *testing.T) {
 	t.Parallel()
 	base := t.TempDir()
-	cmd := exec.Command(os.Args[0]) //nolint:gosec // this test binary
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"="+base)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
@@ -113,7 +113,7 @@ func childMain() {
 	signal.Ignore(syscall.SIGXFSZ)
 	err := storeLimited(os.Getenv(childEnv))
 	if !errors.Is(err, blob.ErrFull) {
-		fmt.Println("wrong error:", err)
+		fmt.Fprintln(os.Stderr, "wrong error:", err)
 		os.Exit(1)
 	}
 }

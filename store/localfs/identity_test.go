@@ -50,23 +50,14 @@ func TestOpenRefuses(t *testing.T) {
 		expected uuid.UUID
 		want     error
 	}{
-		{"a folder that is gone", func(t *testing.T, base string) { must(t, os.Remove(base)) }, other, blob.ErrMissing},
+		{"a folder that is gone", gone, other, blob.ErrMissing},
 		{"an empty folder where there was a storage", func(*testing.T, string) {}, other, blob.ErrMissing},
 		{"a full folder where there was a storage", fill, other, blob.ErrMissing},
 		{"a folder that something else uses", fill, uuid.Nil, blob.ErrForeign},
-		{"another storage", func(t *testing.T, base string) {
-			fs, err := localfs.Open(localfs.Config{Base: base})
-			must(t, err)
-			must(t, fs.Close())
-		}, other, blob.ErrForeign},
-		{"a marker that holds no id", func(t *testing.T, base string) {
-			must(t, os.WriteFile(filepath.Join(base, ".xvault-storage"), nil, 0o600))
-		}, uuid.Nil, blob.ErrForeign},
-		{"a file", func(t *testing.T, base string) {
-			must(t, os.Remove(base))
-			must(t, os.WriteFile(base, nil, 0o600))
-		}, other, blob.ErrMissing},
-		{"a storage in use", func(t *testing.T, base string) { open(t, localfs.Config{Base: base}) }, uuid.Nil, blob.ErrInUse},
+		{"another storage", formerStorage, other, blob.ErrForeign},
+		{"a marker that holds no id", emptyMarker, uuid.Nil, blob.ErrForeign},
+		{"a file", fileInstead, other, blob.ErrMissing},
+		{"a storage in use", usedStorage, uuid.Nil, blob.ErrInUse},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -121,6 +112,34 @@ func TestCheckSeesThatTheStorageIsGoneOrReplaced(t *testing.T) {
 func fill(t *testing.T, base string) {
 	t.Helper()
 	must(t, os.WriteFile(filepath.Join(base, "photos.zip"), nil, 0o600))
+}
+
+func gone(t *testing.T, base string) {
+	t.Helper()
+	must(t, os.Remove(base))
+}
+
+func fileInstead(t *testing.T, base string) {
+	t.Helper()
+	gone(t, base)
+	must(t, os.WriteFile(base, nil, 0o600))
+}
+
+func emptyMarker(t *testing.T, base string) {
+	t.Helper()
+	must(t, os.WriteFile(filepath.Join(base, ".xvault-storage"), nil, 0o600))
+}
+
+func formerStorage(t *testing.T, base string) {
+	t.Helper()
+	fs, err := localfs.Open(localfs.Config{Base: base})
+	must(t, err)
+	must(t, fs.Close())
+}
+
+func usedStorage(t *testing.T, base string) {
+	t.Helper()
+	open(t, localfs.Config{Base: base})
 }
 
 func must(t *testing.T, err error) {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -210,8 +211,8 @@ func (fs *FS) makeParents(key blob.Key) ([]string, error) {
 	for dir := key.Parent(); dir != "."; dir = path.Dir(dir) {
 		dirs = append(dirs, dir)
 	}
-	for i := len(dirs) - 1; i >= 0; i-- {
-		if err := makeDir(fs.root, dirs[i]); err != nil {
+	for _, dir := range slices.Backward(dirs) {
+		if err := makeDir(fs.root, dir); err != nil {
 			return nil, err
 		}
 	}

@@ -1,0 +1,135 @@
+package worker
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"xvault/archive"
+	"xvault/archive/seal"
+	"xvault/internal/job"
+	"xvault/store/blob"
+)
+
+// Values of a snapshot record.
+const (
+	statusCompleted = "completed"
+	statusPartial   = "partial"
+	backendLocal    = "local_fs"
+	toolName        = "xvault"
+)
+
+// describe makes the two files beside the artifact, and the record of it. The
+// hub stores the manifest as it is here.
+func (b *backup) describe(store blob.Store, s archive.Summary) (*job.SnapshotRecord, blob.Files, error) {
+	m := b.manifest(s)
+	manifest, err := m.Encode()
+	if err != nil {
+		return nil, blob.Files{}, err
+	}
+	about := m.Meta()
+	meta, err := about.Encode()
+	if err != nil {
+		return nil, blob.Files{}, err
+	}
+	status := statusCompleted
+	if !s.Complete() {
+		status = statusPartial
+	}
+	c := b.a.claim
+	record := &job.SnapshotRecord{
+		ID: c.SnapshotID, Status: status, SizeBytes: s.SizeBytes, SHA256: s.SHA256,
+		StartedAt: c.StartedAt, DurationMS: m.DurationMS, Manifest: json.RawMessage(manifest),
+		KeyID: c.TenantKey.ID, Recipient: c.TenantKey.PublicKey,
+		StorageBackend: backendLocal, LocalPath: store.Location(b.key),
+	}
+	return record, blob.Files{Size: s.SizeBytes, SHA256: s.SHA256, Manifest: manifest, Meta: meta}, nil
+}
+
+func (b *backup) manifest(s archive.Summary) *archive.Manifest {
+	c := b.a.claim
+	took := b.a.now().Sub(b.a.began)
+	return &archive.Manifest{
+		Format:   archive.Format,
+		TenantID: c.TenantID, SourceID: c.Source.ID, SnapshotID: c.SnapshotID, JobID: c.JobID, WorkerID: b.w.id,
+		// By the catalog's clock, for this machine's may be wrong by a year.
+		CreatedAt:   c.StartedAt.Add(took).UTC().Truncate(time.Microsecond),
+		Artifact:    archive.Artifact{Name: blob.Artifact, SizeBytes: s.SizeBytes, SHA256: s.SHA256},
+		Content:     s.Content,
+		Compression: archive.Compression{Algorithm: "zstd", Level: archive.DefaultLevel},
+		Encryption:  archive.Encryption{Algorithm: seal.Algorithm, Recipients: []string{c.TenantKey.PublicKey}, KeyID: c.TenantKey.ID},
+		Source:      archive.SourceInfo{Type: c.Source.Type, ConnectorVersion: b.version},
+		DurationMS:  took.Milliseconds(),
+		Tool:        archive.Tool{Name: toolName, Version: b.w.cfg.Version},
+	}
+}
+
+// missingResult is the result of a job whose snapshot is partial.
+type missingResult struct {
+	Paths  []string `json:"paths"` // escaped, the first 20
+	Errors int64    `json:"errors"`
+}
+
+func (b *backup) missing(s archive.Summary) []byte {
+	res := missingResult{Paths: []string{}, Errors: s.Content.Errors}
+	for _, p := range s.Problems {
+		res.Paths = append(res.Paths, b.sourcePath(p.Path))
+	}
+	encoded, err := json.Marshal(res)
+	if err != nil { // it has strings and a number
+		b.a.log.Error("encode the list of missing paths", "error", err)
+		return nil
+	}
+	return encoded
+}
+
+// sourcePath is a member's path as the source has it.
+func (b *backup) sourcePath(member string) string {
+	switch b.a.claim.Source.Type {
+	case "sftp", "ssh", "ftp":
+		return "/" + member
+	default:
+		return member
+	}
+}
+
+// incomplete is the failure of a backup that could not read everything. It is
+// never tried again on its own: what was read is kept, and marked.
+func (b *backup) incomplete(s archive.Summary) error {
+	if len(s.Problems) == 0 {
+		return errors.New("entries are missing, but none is named")
+	}
+	first := s.Problems[0]
+	code := first.Code
+	if code.Retryable() {
+		code = job.SourceChanged
+	}
+	total := s.Content.Files + s.Content.Dirs + s.Content.Links + s.Content.Errors
+	e := &job.Error{Code: code, Message: fmt.Sprintf("%d of %d entries could not be read whole, the first is %s", s.Content.Errors, total, b.sourcePath(first.Path))}
+	if b.first != nil {
+		e.Message += ": " + b.first.Message
+		e.Err = b.first
+	}
+	e.Message += ". " + remedy(code)
+	return e
+}
+
+func remedy(code job.Code) string {
+	kept := "The rest is kept in a snapshot that is marked partial. "
+	if code == job.PermissionDenied {
+		return kept + "Let the backup's user read them, or exclude them."
+	}
+	return kept + "Run the backup again, at a time when the source changes less, or exclude them."
+}
+
+// snapshotIDs is a small set, for the log.
+func snapshotIDs(ids []uuid.UUID, limit int) []string {
+	var out []string
+	for _, id := range ids[:min(len(ids), limit)] {
+		out = append(out, id.String())
+	}
+	return out
+}
