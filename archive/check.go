@@ -3,12 +3,10 @@ package archive
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
-	"io"
-
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"io"
 
 	"xvault/archive/seal"
 	"xvault/internal/entry"
@@ -48,7 +46,7 @@ func (r *Reader) Check(ctx context.Context, opts CheckOptions) (CheckReport, err
 	span := &tarSpan{frames: frames}
 	defer span.close()
 
-	c := checker{r: r, span: span, progress: opts.Progress}
+	c := checker{r: r, span: span, progress: opts.Progress, cursor: frameCursor{table: newSeekTableReader(r.plain, r.tail)}}
 	if err := c.run(ctx); err != nil {
 		return CheckReport{}, fmt.Errorf("check archive: %w", err)
 	}
@@ -67,6 +65,7 @@ type checker struct {
 	r        *Reader
 	span     *tarSpan
 	progress func(int64)
+	cursor   frameCursor
 	summary  Summary
 	entries  int64
 }
@@ -94,6 +93,9 @@ func (c *checker) run(ctx context.Context) error {
 func (c *checker) entry(e *Entry) error {
 	if err := c.span.skip(padding(c.span.offset)); err != nil {
 		return c.broken(err)
+	}
+	if err := c.cursor.verify(e.at.frame); err != nil {
+		return err
 	}
 	if e.at.tarOffset() != c.span.offset {
 		return fmt.Errorf("%w: %s: the index points elsewhere in the tar stream", ErrCorrupt, Escape(e.Path))
@@ -166,60 +168,4 @@ func (w progressWriter) Write(p []byte) (int, error) {
 		w.c.progress(w.c.span.offset)
 	}
 	return len(p), nil
-}
-
-// layoutCheck holds the frames, as they come by, against seek table and
-// directory.
-type layoutCheck struct {
-	r      *Reader
-	table  *seekTableReader
-	blocks []blockRef
-	ended  bool
-}
-
-func newLayoutCheck(r *Reader) *layoutCheck {
-	return &layoutCheck{r: r, table: newSeekTableReader(r.plain, r.tail), blocks: r.dir.blocks}
-}
-
-func (l *layoutCheck) frame(f frameInfo) error {
-	if l.ended {
-		return fmt.Errorf("%w: a frame behind the seek table", ErrCorrupt)
-	}
-	if f.magic == magicSeekTable && f.offset == l.r.tail.table {
-		l.ended = true
-		return nil
-	}
-	want, err := l.table.next()
-	if errors.Is(err, io.EOF) || (err == nil && want != seekFrame{uint32(f.length), uint32(f.plain)}) {
-		return fmt.Errorf("%w: frame at offset %d is not as the seek table has it", ErrCorrupt, f.offset)
-	}
-	if err != nil {
-		return err
-	}
-	switch f.magic {
-	case magicZstd:
-		return nil
-	case magicIndex:
-		return l.index(f)
-	case magicDirectory:
-		if f.offset == l.r.tail.directory {
-			return nil
-		}
-	}
-	return fmt.Errorf("%w: a frame of unknown kind at offset %d", ErrCorrupt, f.offset)
-}
-
-func (l *layoutCheck) index(f frameInfo) error {
-	if len(l.blocks) == 0 || l.blocks[0].offset != f.offset || l.blocks[0].length != f.length {
-		return fmt.Errorf("%w: index block at offset %d is not as the directory has it", ErrCorrupt, f.offset)
-	}
-	l.blocks = l.blocks[1:]
-	return nil
-}
-
-func (l *layoutCheck) done() error {
-	if !l.ended || len(l.blocks) != 0 || l.table.left != 0 {
-		return fmt.Errorf("%w: directory or seek table name what is not there", ErrCorrupt)
-	}
-	return nil
 }

@@ -342,6 +342,7 @@ func TestAbort(t *testing.T) {
 	<-reading
 	aborted := make(chan struct{})
 	go func() { w.Abort(); close(aborted) }()
+	<-w.pipe.stopped
 	close(release)
 	if err := <-added; err == nil {
 		t.Error("Add succeeded in an aborted archive")
