@@ -44,7 +44,7 @@ func (a *api) hostKey(ctx context.Context, c *call, req job.HostKeyRequest) (job
 	if err := a.db.PinHostKey(ctx, fence, key); err != nil {
 		return job.HostKeyResponse{}, err
 	}
-	a.logAttempt(ctx, c, fence, slog.LevelInfo, "host key pinned on first use")
+	a.log.LogAttrs(ctx, slog.LevelInfo, "host key pinned on first use", attemptAttrs(c, fence)...)
 	return job.HostKeyResponse{Pinned: true}, nil
 }
 
@@ -73,7 +73,7 @@ func (a *api) release(ctx context.Context, c *call, req job.AttemptRequest) (don
 	if err := a.db.ReleaseJob(ctx, fence); err != nil {
 		return done{}, err
 	}
-	a.logAttempt(ctx, c, fence, slog.LevelInfo, "job handed back")
+	a.log.LogAttrs(ctx, slog.LevelInfo, "job handed back", attemptAttrs(c, fence)...)
 	return done{}, nil
 }
 
@@ -95,7 +95,7 @@ func (a *api) complete(ctx context.Context, c *call, req job.CompleteRequest) (d
 	if req.Snapshot != nil {
 		attrs = append(attrs, slog.String("snapshot_id", req.Snapshot.ID.String()))
 	}
-	a.logAttempt(ctx, c, fence, slog.LevelInfo, "attempt ended", attrs...)
+	a.log.LogAttrs(ctx, slog.LevelInfo, "attempt ended", attemptAttrs(c, fence, attrs...)...)
 	return done{}, nil
 }
 
@@ -120,7 +120,8 @@ func cleanCompletion(req job.CompleteRequest) (job.CompleteRequest, error) {
 	return req, nil
 }
 
-func (a *api) logAttempt(ctx context.Context, c *call, f catalog.Fence, level slog.Level, what string, attrs ...slog.Attr) {
+// attemptAttrs names request, worker and attempt for the log.
+func attemptAttrs(c *call, f catalog.Fence, attrs ...slog.Attr) []slog.Attr {
 	all := append(callAttrs(c.r), slog.String("job_id", f.JobID.String()), slog.Int("attempt", f.Attempt))
-	a.log.LogAttrs(ctx, level, what, append(all, attrs...)...)
+	return append(all, attrs...)
 }

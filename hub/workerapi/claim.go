@@ -33,7 +33,7 @@ func (a *api) claim(ctx context.Context, c *call, req job.ClaimRequest) (job.Cla
 			return job.Claim{}, a.cannotStart(ctx, c, fence, err)
 		}
 	}
-	a.logAttempt(ctx, c, fence, slog.LevelInfo, "job claimed")
+	a.log.LogAttrs(ctx, slog.LevelInfo, "job claimed", attemptAttrs(c, fence)...)
 	return answer, nil
 }
 
@@ -73,7 +73,7 @@ func (a *api) sealTo(w catalog.Worker, c catalog.SealedCredential) ([]byte, erro
 // lacks the key hands it back, for another may have it; a damaged credential
 // fails the job, for no hub can open it.
 func (a *api) cannotStart(ctx context.Context, c *call, f catalog.Fence, cause error) error {
-	a.logAttempt(ctx, c, f, slog.LevelError, "a claimed job's credential does not open", slog.Any("error", cause))
+	a.log.LogAttrs(ctx, slog.LevelError, "a claimed job's credential does not open", attemptAttrs(c, f, slog.Any("error", cause))...)
 	if errors.Is(cause, seal.ErrEnvelope) {
 		failed := job.CompleteRequest{Attempt: f.Attempt, Status: job.Failed, Error: &job.WireError{
 			Code: job.Internal, Message: "The stored credential of this source is damaged and does not open; set it again.",

@@ -61,9 +61,7 @@ func Handler(cfg Config) (http.Handler, error) {
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
 		problem.Write(w, problem.New(http.StatusNotFound, problem.NotFound, "There is no such call in the internal API."))
 	})
-	r.MethodNotAllowed(func(w http.ResponseWriter, _ *http.Request) {
-		problem.Write(w, problem.New(http.StatusMethodNotAllowed, problem.MethodNotAllowed, "This call takes another method."))
-	})
+	r.MethodNotAllowed(methodNotAllowed(r))
 	r.Post("/workers/register", a.register)
 	r.Group(func(r chi.Router) {
 		r.Use(a.authenticate)
@@ -80,4 +78,20 @@ func Handler(cfg Config) (http.Handler, error) {
 		r.Get("/tenants/{id}/public-key", noBody(a, a.publicKey))
 	})
 	return r, nil
+}
+
+// methodNotAllowed names the method that the call takes in Allow.
+func methodNotAllowed(routes chi.Routes) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		path := r.URL.Path
+		if mounted := chi.RouteContext(r.Context()).RoutePath; mounted != "" {
+			path = mounted
+		}
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			if routes.Match(chi.NewRouteContext(), method, path) {
+				w.Header().Add("Allow", method)
+			}
+		}
+		problem.Write(w, problem.New(http.StatusMethodNotAllowed, problem.MethodNotAllowed, "This call takes another method; Allow names it."))
+	}
 }

@@ -15,8 +15,9 @@ import (
 	"xvault/store/catalog/query"
 )
 
-// ErrNotYours: the token is good, but not for registering this worker id: a
-// join token makes new ids only, a worker's token registers that worker only.
+// ErrNotYours says that the token is good, but not for registering this worker
+// id: a join token makes new ids only, a worker's token registers that worker
+// only.
 var ErrNotYours = errors.New("this token may not register this worker id")
 
 // Registration is a worker's start, with the token that it came with.

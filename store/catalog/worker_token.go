@@ -16,10 +16,10 @@ import (
 )
 
 var (
-	// ErrBadToken: no worker has, or lately had, this token.
+	// ErrBadToken says that no worker has, or lately had, this token.
 	ErrBadToken = errors.New("the worker token is not valid")
-	// ErrSuperseded: the token or incarnation was the worker's, but it started
-	// anew since.
+	// ErrSuperseded says that the token or incarnation was the worker's, but it
+	// started anew since.
 	ErrSuperseded = errors.New("a later start of this worker took over")
 )
 
