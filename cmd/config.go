@@ -205,3 +205,46 @@ func workerSettings() []string {
 		"WORKER_JOIN_TOKEN", "WORKER_CONCURRENCY", "WORKER_LISTEN_ADDR", "WORKER_PUBLIC_URL",
 	}
 }
+
+// reader reads many settings and keeps the first error, so that a command can
+// list them without a check behind each.
+type reader struct {
+	s   *settings
+	err error
+}
+
+func (r *reader) keep(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+}
+
+func (r *reader) secret(name string) secret.Text {
+	value, err := r.s.secret(name)
+	r.keep(err)
+	return value
+}
+
+func (r *reader) required(name string) secret.Text {
+	value, err := r.s.requiredSecret(name)
+	r.keep(err)
+	return value
+}
+
+func (r *reader) boolean(name string, def bool) bool {
+	value, err := r.s.boolean(name, def)
+	r.keep(err)
+	return value
+}
+
+func (r *reader) number(name string, def int) int {
+	value, err := r.s.number(name, def)
+	r.keep(err)
+	return value
+}
+
+func (r *reader) duration(name string, def time.Duration) time.Duration {
+	value, err := r.s.duration(name, def)
+	r.keep(err)
+	return value
+}

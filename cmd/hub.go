@@ -4,12 +4,14 @@ import "github.com/spf13/cobra"
 
 // newHubCommand holds what runs and tends a hub.
 func newHubCommand() *cobra.Command {
-	return noun("hub", "Run a hub and tend its keys", settingsHelp)
+	return noun("hub", "Run a hub and tend its keys", settingsHelp,
+		newHubServeCommand(), newHubKeygenCommand(), newHubRekeyCommand(), newHubOpenAPICommand())
 }
 
 func hubSettings() []string {
 	return []string{
 		"HUB_LISTEN_ADDR", "HUB_ENCRYPTION_KEK", "HUB_OPERATOR_KEY", "HUB_WORKER_JOIN_TOKEN", "HUB_TLS_CERT_FILE",
-		"HUB_TLS_KEY_FILE", "HUB_INSECURE_HTTP", "HUB_MIGRATE", "HUB_DATABASE_CONNS", "HUB_SHUTDOWN_TIMEOUT",
+		"HUB_TLS_KEY_FILE", "HUB_ALLOW_PLAIN_HTTP", "HUB_MIGRATE", "HUB_DATABASE_CONNS", "HUB_SHUTDOWN_TIMEOUT",
+		"HUB_REKEY_BATCH",
 	}
 }

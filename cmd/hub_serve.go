@@ -1,0 +1,83 @@
+package cmd
+
+import (
+	"math"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"xvault/connectors/registry"
+	"xvault/hub"
+)
+
+const hubServeHelp = `Serves the API, the workers, and the queue.
+
+  DATABASE_URL           the catalog: postgres://...
+  REDIS_URL              the queue: redis://...
+  HUB_ENCRYPTION_KEK     what stored secrets are encrypted with: key_id:base64, or a passphrase
+  HUB_OPERATOR_KEY       the operator's first key, 32 characters or more
+  HUB_WORKER_JOIN_TOKEN  lets new workers register, 32 characters or more
+  HUB_LISTEN_ADDR        where to serve (:8080)
+  HUB_TLS_CERT_FILE, HUB_TLS_KEY_FILE
+                         certificate and key; read again when they change
+  HUB_ALLOW_PLAIN_HTTP   true: take plain HTTP from other machines, keys readable on the way
+  HUB_MIGRATE            false: do not bring the catalog up to date at start
+  HUB_DATABASE_CONNS     connections to the catalog (16)
+  HUB_SHUTDOWN_TIMEOUT   how long running requests may take at the end (15s)
+  LOG_LEVEL, LOG_FORMAT  debug, info, warn, error; json, text
+
+"xvault hub keygen" makes the secrets. ` + settingsHelp
+
+func newHubServeCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "serve", Short: "Run a hub", Long: hubServeHelp, Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return serveHub(c) },
+	}
+	configFlag(c)
+	settingFlag(c, "listen", "HUB_LISTEN_ADDR", "where to serve")
+	settingFlag(c, "tls-cert", "HUB_TLS_CERT_FILE", "certificate chain, PEM")
+	settingFlag(c, "tls-key", "HUB_TLS_KEY_FILE", "the certificate's key, PEM")
+	settingSwitch(c, "allow-plain-http", "HUB_ALLOW_PLAIN_HTTP", "take plain HTTP from other machines; keys can be read on the way")
+	settingFlag(c, "migrate", "HUB_MIGRATE", "whether to bring the catalog up to date at start: true or false")
+	settingFlag(c, "log-level", "LOG_LEVEL", "debug, info, warn or error")
+	settingFlag(c, "log-format", "LOG_FORMAT", "json or text")
+	return c
+}
+
+func serveHub(c *cobra.Command) error {
+	s, err := loadSettings(c, knownSettings())
+	if err != nil {
+		return err
+	}
+	cfg, err := hubConfig(s)
+	if err != nil {
+		return err
+	}
+	if cfg.Log, err = logSettings(s, c.ErrOrStderr()); err != nil {
+		return err
+	}
+	h, err := hub.New(c.Context(), cfg)
+	if err != nil {
+		return err
+	}
+	return h.Serve(c.Context())
+}
+
+// hubConfig reads the settings of a hub, all but its log.
+func hubConfig(s *settings) (hub.Config, error) {
+	cfg := hub.Config{
+		ListenAddr: s.text("HUB_LISTEN_ADDR", ":8080"), TLSCertFile: s.text("HUB_TLS_CERT_FILE", ""),
+		TLSKeyFile: s.text("HUB_TLS_KEY_FILE", ""), SourceTypes: registry.All(), Version: buildVersion(),
+	}
+	read := reader{s: s}
+	cfg.DatabaseURL = read.secret("DATABASE_URL")
+	cfg.RedisURL = read.secret("REDIS_URL")
+	cfg.EncryptionKEK = read.secret("HUB_ENCRYPTION_KEK")
+	cfg.OperatorKey = read.secret("HUB_OPERATOR_KEY")
+	cfg.JoinToken = read.secret("HUB_WORKER_JOIN_TOKEN")
+	cfg.AllowPlainHTTP = read.boolean("HUB_ALLOW_PLAIN_HTTP", false)
+	cfg.SkipMigrations = !read.boolean("HUB_MIGRATE", true)
+	cfg.DatabaseConns = int32(min(read.number("HUB_DATABASE_CONNS", 16), math.MaxInt16)) //nolint:gosec // bounded
+	cfg.ShutdownTimeout = read.duration("HUB_SHUTDOWN_TIMEOUT", 15*time.Second)
+	return cfg, read.err
+}

@@ -1,0 +1,9 @@
+package hub_test
+
+import (
+	"testing"
+
+	"xvault/internal/testenv"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }

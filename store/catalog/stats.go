@@ -1,0 +1,41 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+)
+
+// Stats are figures over the whole catalog, for monitoring.
+type Stats struct {
+	JobsByStatus    map[string]int64
+	WorkersByStatus map[string]int64
+	Undispatched    int64   // queued and not yet handed to Redis
+	Dispatched      int64   // handed to Redis and not yet claimed
+	OldestDue       float64 // seconds since the longest waiting job was due
+}
+
+// Stats counts. It reads the whole index of jobs: callers keep the result for a
+// while.
+func (db *DB) Stats(ctx context.Context) (Stats, error) {
+	s := Stats{JobsByStatus: map[string]int64{}, WorkersByStatus: map[string]int64{}}
+	jobs, err := db.q().CountJobsByStatus(ctx)
+	if err != nil {
+		return Stats{}, fmt.Errorf("count jobs: %w", err)
+	}
+	for _, row := range jobs {
+		s.JobsByStatus[row.Status] = row.Jobs
+	}
+	workers, err := db.q().CountWorkersByStatus(ctx)
+	if err != nil {
+		return Stats{}, fmt.Errorf("count workers: %w", err)
+	}
+	for _, row := range workers {
+		s.WorkersByStatus[row.Status] = row.Workers
+	}
+	queued, err := db.q().CountQueuedJobs(ctx)
+	if err != nil {
+		return Stats{}, fmt.Errorf("count queued jobs: %w", err)
+	}
+	s.Undispatched, s.Dispatched, s.OldestDue = queued.Undispatched, queued.Dispatched, max(queued.OldestDueSeconds, 0)
+	return s, nil
+}
