@@ -110,7 +110,14 @@ func checkObject(name string, b json.RawMessage, limit int) (json.RawMessage, er
 
 // repeats reports whether the attempt, which has ended, ended by these words.
 func (r report) repeats(s query.AttemptStateRow) bool {
-	return is(s.AttemptOutcome, string(r.status)) && (r.snapshot == nil || is(s.SnapshotID, r.snapshot.ID))
+	switch {
+	case !is(s.AttemptOutcome, string(r.status)):
+		return false
+	case r.snapshot != nil:
+		return is(s.SnapshotID, r.snapshot.ID)
+	default: // other kinds name the snapshot that they work on
+		return s.Type != string(job.Backup) || s.SnapshotID == nil
+	}
 }
 
 // contradiction says what in the report cannot be true of a current attempt.

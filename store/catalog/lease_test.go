@@ -1,0 +1,310 @@
+package catalog_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"xvault/internal/job"
+	"xvault/store/catalog"
+)
+
+func TestRenew(t *testing.T) {
+	t.Parallel()
+	l := newLine(t)
+	c, f := l.running()
+	l.expire(c.JobID)
+	res, err := l.RenewLease(t.Context(), f, job.Progress{
+		Phase: strings.Repeat("é", 100) + "\x00", Files: 3, Bytes: -1, RateBPS: 5, BytesTotal: 9,
+	})
+	l.must(err)
+	if res.LeaseMS != 60_000 || res.CancelRequested {
+		t.Errorf("renewal says %+v", res)
+	}
+	j := l.job(c.JobID)
+	if left := time.Until(*j.LeaseExpiresAt); left < 50*time.Second {
+		t.Errorf("a renewed lease holds for %v", left)
+	}
+	if j.Progress == nil || len([]rune(j.Progress.Phase)) != 64 || j.Progress.Files != 3 || j.Progress.Bytes != 0 || j.Progress.BytesTotal != 9 {
+		t.Errorf("progress is %+v", j.Progress)
+	}
+	_, err = l.tenant().CancelJob(t.Context(), c.JobID)
+	l.must(err)
+	res, err = l.RenewLease(t.Context(), f, job.Progress{})
+	l.must(err)
+	if !res.CancelRequested {
+		t.Error("the renewal does not tell of the cancel")
+	}
+}
+
+// TestFence has every call made by an attempt that is not the current one.
+func TestFence(t *testing.T) {
+	t.Parallel()
+	l := newLine(t)
+	c, f := l.running()
+	stale := map[string]catalog.Fence{
+		"later attempt":     {f.JobID, f.WorkerID, f.Incarnation, f.Attempt + 1},
+		"earlier attempt":   {f.JobID, f.WorkerID, f.Incarnation, 0},
+		"huge attempt":      {f.JobID, f.WorkerID, f.Incarnation, 1<<32 + f.Attempt},
+		"other worker":      {f.JobID, "w2", f.Incarnation, f.Attempt},
+		"other incarnation": {f.JobID, f.WorkerID, f.Incarnation + 1, f.Attempt},
+		"other job":         {l.post().ID, f.WorkerID, f.Incarnation, f.Attempt},
+		"no job":            {catalog.NewID(), f.WorkerID, f.Incarnation, f.Attempt},
+	}
+	for name, f := range stale {
+		t.Run(name, func(t *testing.T) {
+			_, err := l.RenewLease(t.Context(), f, job.Progress{})
+			wantErr(t, err, catalog.ErrFenced)
+			wantErr(t, l.FinalizeJob(t.Context(), f), catalog.ErrFenced)
+			wantErr(t, l.ReleaseJob(t.Context(), f), catalog.ErrFenced)
+			wantErr(t, l.CompleteJob(t.Context(), f, l.success(c, l.w1)), catalog.ErrFenced)
+			wantErr(t, l.CompleteJob(t.Context(), f, failed(c, job.ConnectFailed)), catalog.ErrFenced)
+			wantErr(t, l.CompleteJob(t.Context(), f, job.CompleteRequest{Status: job.Canceled}), catalog.ErrFenced)
+		})
+	}
+	wantStatus(t, l.job(c.JobID), job.Running)
+	l.must(l.CompleteJob(t.Context(), f, l.success(c, l.w1)))
+}
+
+func TestFinalizeAndCancelExcludeEachOther(t *testing.T) {
+	t.Parallel()
+	l := newLine(t)
+	c, f := l.running()
+	l.must(l.FinalizeJob(t.Context(), f))
+	l.must(l.FinalizeJob(t.Context(), f))
+	wantStatus(t, l.job(c.JobID), job.Finalizing)
+	_, err := l.tenant().CancelJob(t.Context(), c.JobID)
+	wantConflict(t, err, "job_finalizing")
+	wantErr(t, l.ReleaseJob(t.Context(), f), catalog.ErrFenced)
+	_, err = l.RenewLease(t.Context(), f, job.Progress{})
+	l.must(err)
+	l.must(l.CompleteJob(t.Context(), f, l.success(c, l.w1)))
+	l.must(l.FinalizeJob(t.Context(), f)) // its first answer was lost
+	wantStatus(t, l.job(c.JobID), job.Completed)
+
+	c, f = l.running()
+	_, err = l.tenant().CancelJob(t.Context(), c.JobID)
+	l.must(err)
+	wantErr(t, l.FinalizeJob(t.Context(), f), catalog.ErrFenced)
+	wantErr(t, l.FinalizeJob(t.Context(), f), catalog.ErrFenced)
+	wantStatus(t, l.job(c.JobID), job.Canceled)
+	wantErr(t, l.CompleteJob(t.Context(), f, l.success(c, l.w1)), catalog.ErrFenced)
+}
+
+func TestRelease(t *testing.T) {
+	t.Parallel()
+	l := newLine(t)
+	c, f := l.running()
+	l.exec("UPDATE jobs SET dispatch_seq = 1, dispatched_at = xvault_now() WHERE id = $1", c.JobID)
+	for range 7 { // more than there are tries: handing back is no failure
+		l.must(l.ReleaseJob(t.Context(), f))
+		l.must(l.ReleaseJob(t.Context(), f))
+		j := l.job(c.JobID)
+		wantStatus(t, j, job.Queued)
+		wantError(t, j, "")
+		if n := l.count("SELECT count(*) FROM jobs WHERE id = $1 AND dispatched_at IS NULL AND run_after <= xvault_now() AND failures = 0", c.JobID); n != 1 {
+			t.Fatal("a job that was handed back is not due at once")
+		}
+		wantErr(t, l.CompleteJob(t.Context(), f, l.success(c, l.w1)), catalog.ErrFenced)
+		next := l.claim(l.w1, c.JobID)
+		wantErr(t, l.ReleaseJob(t.Context(), f), catalog.ErrFenced)
+		c, f = next, fence(next, l.w1)
+	}
+	_, err := l.tenant().CancelJob(t.Context(), c.JobID)
+	l.must(err)
+	l.must(l.ReleaseJob(t.Context(), f))
+	wantStatus(t, l.job(c.JobID), job.Canceled)
+}
+
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	l := newLine(t)
+	queued := l.post()
+	j, err := l.tenant().CancelJob(t.Context(), queued.ID)
+	l.must(err)
+	wantStatus(t, j, job.Canceled)
+	wantError(t, j, job.CodeCanceled)
+	if j.FinishedAt == nil || j.Attempt != 0 {
+		t.Errorf("canceled job is %+v", j)
+	}
+	_, err = l.tenant().CancelJob(t.Context(), queued.ID) // again
+	l.must(err)
+
+	c, f := l.running()
+	for range 2 {
+		j, err = l.tenant().CancelJob(t.Context(), c.JobID)
+		l.must(err)
+		wantStatus(t, j, job.Running)
+	}
+	if n := l.count("SELECT count(*) FROM audit_events WHERE action = 'job.cancel' AND actor_id = 'key' AND tenant_id = $1", l.owner.tenant); n != 2 {
+		t.Errorf("%d audit events tell of two cancels", n)
+	}
+	l.must(l.CompleteJob(t.Context(), f, job.CompleteRequest{Status: job.Canceled}))
+	l.must(l.CompleteJob(t.Context(), f, job.CompleteRequest{Status: job.Canceled}))
+	j = l.job(c.JobID)
+	wantStatus(t, j, job.Canceled)
+	wantError(t, j, job.CodeCanceled)
+
+	c, f = l.running()
+	l.must(l.CompleteJob(t.Context(), f, l.success(c, l.w1)))
+	_, err = l.tenant().CancelJob(t.Context(), c.JobID)
+	wantConflict(t, err, "job_ended")
+	_, err = l.tenant().CancelJob(t.Context(), catalog.NewID())
+	wantErr(t, err, catalog.ErrNotFound)
+	stranger := l.Tenant(l.fleet.owner().tenant, catalog.Actor{Type: catalog.ActorAPIKey})
+	foreign := l.post()
+	_, err = stranger.CancelJob(t.Context(), foreign.ID)
+	wantErr(t, err, catalog.ErrNotFound)
+	wantStatus(t, l.job(foreign.ID), job.Queued)
+}
+
+// TestACancelThatCameTooLate: what happened in the world stands, but a backup
+// whose cancel came first leaves no snapshot.
+func TestACancelThatCameTooLate(t *testing.T) {
+	t.Parallel()
+	l := newLine(t)
+	c, f := l.running(ofKind(job.Probe))
+	_, err := l.tenant().CancelJob(t.Context(), c.JobID)
+	l.must(err)
+	l.must(l.CompleteJob(t.Context(), f, job.CompleteRequest{Status: job.Completed, Result: json.RawMessage(`{"ok": true}`)}))
+	wantStatus(t, l.job(c.JobID), job.Completed)
+
+	for _, end := range []job.Status{job.Completed, job.Failed} {
+		c, f = l.running()
+		_, err = l.tenant().CancelJob(t.Context(), c.JobID)
+		l.must(err)
+		req := l.success(c, l.w1)
+		if end == job.Failed {
+			req.Status, req.Snapshot.Status, req.Error = job.Failed, "partial", &job.WireError{Code: job.PermissionDenied}
+		}
+		wantErr(t, l.CompleteJob(t.Context(), f, req), catalog.ErrFenced)
+		wantErr(t, l.CompleteJob(t.Context(), f, req), catalog.ErrFenced)
+		wantStatus(t, l.job(c.JobID), job.Canceled)
+	}
+	c, f = l.running()
+	_, err = l.tenant().CancelJob(t.Context(), c.JobID)
+	l.must(err)
+	l.must(l.CompleteJob(t.Context(), f, failed(c, job.ConnectFailed)))
+	l.must(l.CompleteJob(t.Context(), f, failed(c, job.ConnectFailed)))
+	wantStatus(t, l.job(c.JobID), job.Canceled)
+	if n := l.count("SELECT count(*) FROM snapshots"); n != 0 {
+		t.Errorf("%d snapshots of canceled backups", n)
+	}
+}
+
+func TestReap(t *testing.T) {
+	t.Parallel()
+	l := newLine(t)
+	reap := func() []catalog.Ended {
+		t.Helper()
+		ended, err := l.ReapExpired(t.Context(), 100)
+		l.must(err)
+		return ended
+	}
+	live, _ := l.running()
+	lost, f := l.running()
+	l.expire(lost.JobID)
+	if ended := reap(); len(ended) != 1 || ended[0] != (catalog.Ended{JobID: lost.JobID, TenantID: l.owner.tenant, Attempt: 1, Status: job.Queued}) {
+		t.Fatalf("reaped %+v", ended)
+	}
+	wantStatus(t, l.job(live.JobID), job.Running)
+	j := l.job(lost.JobID)
+	wantError(t, j, job.LeaseLost)
+	if j.RunAfter.After(time.Now()) || j.WaitingReason != "" {
+		t.Errorf("a job whose lease was lost is due at %v, waiting for %q", j.RunAfter, j.WaitingReason)
+	}
+	_, err := l.RenewLease(t.Context(), f, job.Progress{})
+	wantErr(t, err, catalog.ErrFenced)
+	wantErr(t, l.FinalizeJob(t.Context(), f), catalog.ErrFenced)
+	wantErr(t, l.CompleteJob(t.Context(), f, l.success(lost, l.w1)), catalog.ErrFenced)
+	wantErr(t, l.CompleteJob(t.Context(), f, failed(lost, job.ConnectFailed)), catalog.ErrFenced)
+
+	// Renewed in time, by the clock of the catalog.
+	_, f = l.claim(l.w2, lost.JobID), catalog.Fence{JobID: lost.JobID, WorkerID: "w2", Incarnation: 1, Attempt: 2}
+	l.expire(lost.JobID)
+	_, err = l.RenewLease(t.Context(), f, job.Progress{})
+	l.must(err)
+	if ended := reap(); len(ended) != 0 {
+		t.Fatalf("reaped %+v, which was renewed", ended)
+	}
+
+	// Finalizing, and lost: another attempt makes its own bytes.
+	l.must(l.FinalizeJob(t.Context(), f))
+	l.expire(lost.JobID)
+	if ended := reap(); len(ended) != 1 || ended[0].Status != job.Queued {
+		t.Fatalf("reaped %+v", ended)
+	}
+	wantErr(t, l.FinalizeJob(t.Context(), f), catalog.ErrFenced)
+
+	canceled, _ := l.running()
+	_, err = l.tenant().CancelJob(t.Context(), canceled.JobID)
+	l.must(err)
+	l.expire(canceled.JobID)
+	if ended := reap(); len(ended) != 1 || ended[0].Status != job.Canceled {
+		t.Fatalf("reaped %+v", ended)
+	}
+}
+
+func TestLeasesRunOutByTheCatalogsClock(t *testing.T) {
+	t.Parallel()
+	l := newLine(t)
+	c, _ := l.running()
+	l.moveClock(59 * time.Second)
+	ended, err := l.ReapExpired(t.Context(), 1)
+	l.must(err)
+	if len(ended) != 0 {
+		t.Fatalf("reaped %+v before its time", ended)
+	}
+	l.moveClock(365 * 24 * time.Hour)
+	ended, err = l.ReapExpired(t.Context(), 1)
+	l.must(err)
+	if len(ended) != 1 || ended[0].JobID != c.JobID {
+		t.Fatalf("reaped %+v", ended)
+	}
+	l.moveClock(0)
+	if j := l.job(c.JobID); j.WaitingReason != catalog.WaitingRetryBackoff {
+		t.Errorf("with the clock set back the job waits for %q", j.WaitingReason)
+	}
+}
+
+func TestANewStartEndsTheEarlierOnesLeases(t *testing.T) {
+	t.Parallel()
+	l := newLine(t)
+	reg, _ := l.join("w3")
+	w3 := ref("w3", 1)
+	c := l.claim(w3, l.post().ID)
+	finalizing := l.claim(w3, l.post().ID)
+	l.must(l.FinalizeJob(t.Context(), fence(finalizing, w3)))
+	other, _ := l.running()
+	done, err := l.RegisterWorker(t.Context(), reg)
+	l.must(err)
+	for _, id := range []catalog.Claimed{c, finalizing} {
+		j := l.job(id.JobID)
+		wantStatus(t, j, job.Queued)
+		wantError(t, j, job.LeaseLost)
+		again := l.claim(ref("w3", done.Incarnation), id.JobID) // due at once
+		if again.Attempt != 2 {
+			t.Errorf("attempt is %d", again.Attempt)
+		}
+	}
+	wantErr(t, l.CompleteJob(t.Context(), fence(c, w3), l.success(c, w3)), catalog.ErrFenced)
+	wantStatus(t, l.job(other.JobID), job.Running)
+}
+
+func TestRemovingAWorkerFailsWhatOnlyItCouldDo(t *testing.T) {
+	t.Parallel()
+	l := newLine(t)
+	anyones, _ := l.running()
+	running, _ := l.running(only("w1"))
+	queued, others := l.post(only("w1")), l.post(only("w2"))
+	l.must(l.operator().RemoveWorker(t.Context(), "w1"))
+	for _, id := range []catalog.Job{l.job(running.JobID), l.job(queued.ID)} {
+		wantStatus(t, id, job.Failed)
+		wantError(t, id, job.WorkerRemoved)
+	}
+	j := l.job(anyones.JobID)
+	wantStatus(t, j, job.Queued)
+	wantError(t, j, job.LeaseLost)
+	wantStatus(t, l.job(others.ID), job.Queued)
+}
