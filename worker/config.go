@@ -64,8 +64,8 @@ type Config struct {
 	// before it is deleted from the storage. Default 24 h.
 	OrphanGrace time.Duration
 
-	// Types are the types of sources that this worker can read.
-	Types []connectors.Type
+	// SourceTypes are the connectors that this worker reads sources with.
+	SourceTypes *connectors.Registry
 	// Dial opens connections to sources.
 	Dial connectors.Dialer
 	// Log takes what happens. Default: nothing is logged.
@@ -131,7 +131,7 @@ func (c Config) validate() error {
 	fault(c.DrainTimeout < 0, "WORKER_DRAIN_TIMEOUT must not be negative")
 	fault(c.ReconcileEvery < 0, "WORKER_RECONCILE_EVERY must not be negative")
 	fault(c.OrphanGrace < 0, "WORKER_ORPHAN_GRACE must not be negative")
-	fault(len(c.Types) == 0 || c.Dial == nil, "a worker needs types of sources and a dialer")
+	fault(c.SourceTypes == nil || c.Dial == nil, "a worker needs connectors and a dialer")
 	if err := errors.Join(faults...); err != nil {
 		return err
 	}

@@ -71,5 +71,11 @@ func (w *Worker) beat(ctx context.Context) (drain bool, err error) {
 	callCtx, cancel := context.WithTimeout(w.life, job.HeartbeatEvery)
 	defer cancel()
 	res, err := w.hub.Heartbeat(callCtx, hb)
-	return res.Drain, err
+	if err != nil {
+		return false, err
+	}
+	if err := w.state.alive(w.cfg.Now()); err != nil {
+		w.log.Warn("the sign of life could not be written", "error", err)
+	}
+	return res.Drain, nil
 }

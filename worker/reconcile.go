@@ -15,6 +15,17 @@ import (
 // can the hub tell which are missing.
 const reconcileBatch = 100_000
 
+// clockTolerance is by how much the hub's clock may be behind the worker's.
+const clockTolerance = 10 * time.Minute
+
+// madeAt reads the time in an id; the zero time where there is none.
+func madeAt(id uuid.UUID) time.Time {
+	if id.Version() != 7 {
+		return time.Time{}
+	}
+	return time.Unix(id.Time().UnixTime())
+}
+
 // orphans remembers since when the hub has called a snapshot unknown. An answer
 // that was wrong once, such as that of a catalog restored from last week, thus
 // deletes nothing before someone had the time to notice.
@@ -107,9 +118,19 @@ func (w *Worker) reconcileBatch(ctx context.Context, store blob.Store, keys []bl
 	return nil
 }
 
-// orphan removes a snapshot whose grace is over.
+// orphan removes a snapshot whose grace is over. One that is older than the
+// hub's acquaintance with this worker stays: it was made under another catalog,
+// or by another worker, and may be all that is left of it.
 func (w *Worker) orphan(ctx context.Context, store blob.Store, key blob.Key, since orphans) error {
 	now := w.cfg.Now()
+	joined, err := w.state.joinedAt()
+	if err != nil {
+		return err
+	}
+	if madeAt(key.SnapshotID).Before(joined.Add(-clockTolerance)) {
+		w.log.Warn("a snapshot from before this worker joined is unknown to the hub; it is left alone", "snapshot_id", key.SnapshotID)
+		return nil
+	}
 	first, told := since[key.SnapshotID]
 	if !told {
 		since[key.SnapshotID] = now

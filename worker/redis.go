@@ -21,29 +21,38 @@ const (
 	redisPause = 500 * time.Millisecond
 )
 
-// openRedis makes the client that both asynq servers use; it does not connect
-// yet. The errors of the parsers may quote a password and are dropped.
+var errRedisURL = errors.New("REDIS_URL is not a valid redis://, rediss://, unix:// or redis-sentinel:// address")
+
+// openRedis makes the client that both asynq servers use; it connects when it
+// is used. The errors of the parsers may quote a password and are dropped.
 func openRedis(address secret.Text) (redis.UniversalClient, error) {
-	wrong := errors.New("REDIS_URL is not a valid redis://, rediss://, unix:// or redis-sentinel:// address")
-	url := address.Reveal()
-	if strings.HasPrefix(url, "redis-sentinel:") {
-		opt, err := asynq.ParseRedisURI(url)
-		if err != nil {
-			return nil, wrong
-		}
-		client, ok := opt.MakeRedisClient().(redis.UniversalClient)
-		if !ok {
-			return nil, wrong
-		}
-		return client, nil
+	if strings.HasPrefix(address.Reveal(), "redis-sentinel:") {
+		return openSentinel(address)
 	}
-	opt, err := redis.ParseURL(url)
+	// Not asynq's parser: it drops the user name.
+	opts, err := redis.ParseURL(address.Reveal())
 	if err != nil {
-		return nil, wrong
+		return nil, errRedisURL
 	}
-	opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout = redisTimeout, redisTimeout, redisTimeout
-	opt.MaxRetries = 1
-	return redis.NewClient(opt), nil
+	opts.DialTimeout, opts.ReadTimeout, opts.WriteTimeout = redisTimeout, redisTimeout, redisTimeout
+	opts.MaxRetries = 1
+	return redis.NewClient(opts), nil
+}
+
+func openSentinel(address secret.Text) (redis.UniversalClient, error) {
+	parsed, err := asynq.ParseRedisURI(address.Reveal())
+	if err != nil {
+		return nil, errRedisURL
+	}
+	opt, ok := parsed.(asynq.RedisFailoverClientOpt)
+	if !ok {
+		return nil, errRedisURL
+	}
+	return redis.NewFailoverClient(&redis.FailoverOptions{
+		MasterName: opt.MasterName, SentinelAddrs: opt.SentinelAddrs, SentinelPassword: opt.SentinelPassword,
+		Username: opt.Username, Password: opt.Password, DB: opt.DB, TLSConfig: opt.TLSConfig,
+		DialTimeout: redisTimeout, ReadTimeout: redisTimeout, WriteTimeout: redisTimeout, MaxRetries: 1,
+	}), nil
 }
 
 // redisGuard is a hook that slows down failing commands: asynq asks for the

@@ -45,7 +45,7 @@ func (w *Worker) registration() (job.RegisterRequest, error) {
 	return job.RegisterRequest{
 		WorkerID: w.id, Name: w.cfg.Name, Version: w.cfg.Version,
 		Capabilities: job.Capabilities{
-			SourceTypes: slices.Sorted(maps.Keys(w.types)),
+			SourceTypes: w.cfg.SourceTypes.Names(),
 			JobTypes:    slices.Sorted(maps.Keys(w.kinds)),
 			Storage:     []string{backendLocal},
 		},
@@ -78,7 +78,12 @@ func (w *Worker) join(ctx context.Context, req job.RegisterRequest) (job.Registe
 	if w.cfg.JoinToken.IsZero() {
 		return job.RegisterResponse{}, errors.New("this worker is not registered yet: set WORKER_JOIN_TOKEN to the hub's HUB_WORKER_JOIN_TOKEN")
 	}
-	return w.hub.Register(ctx, w.cfg.JoinToken, req)
+	joined := w.cfg.Now()
+	res, err := w.hub.Register(ctx, w.cfg.JoinToken, req)
+	if err != nil {
+		return res, err
+	}
+	return res, w.state.keepJoined(joined)
 }
 
 // registered keeps the token before it is used: a crash in between must not

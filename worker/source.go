@@ -20,7 +20,7 @@ func (w *Worker) openSource(a *attempt) (connectors.Source, string, error) {
 	if claimed == nil {
 		return nil, "", job.Errorf(job.ConfigInvalid, "The job has no source.")
 	}
-	kind, ok := w.types[claimed.Type]
+	kind, ok := w.cfg.SourceTypes.Lookup(claimed.Type)
 	if !ok {
 		return nil, "", job.Errorf(job.ConfigInvalid, "This worker cannot read sources of type %q; update it, or use another worker.", claimed.Type)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -20,6 +21,8 @@ const (
 	tokenFile        = "token"        // of the latest registration
 	registrationFile = "registration" // of a registration whose answer may be lost
 	storageFile      = "storage-id"   // of the storage that was seen last
+	joinedFile       = "joined"       // when the catalog first knew this worker
+	aliveFile        = "alive"        // when the hub last took a heartbeat
 )
 
 // maxStateFile bounds what is read of one: each holds a line.
@@ -184,6 +187,33 @@ func (s *state) registered(token secret.Text) error {
 		return err
 	}
 	return s.remove(registrationFile)
+}
+
+// joined keeps since when the hub knows this worker.
+func (s *state) keepJoined(at time.Time) error {
+	return s.write(joinedFile, at.UTC().Format(time.RFC3339Nano))
+}
+
+// joinedAt is the zero time where it is not known.
+func (s *state) joinedAt() (time.Time, error) {
+	kept, err := s.read(joinedFile)
+	if err != nil || kept == "" {
+		return time.Time{}, err
+	}
+	at, err := time.Parse(time.RFC3339Nano, kept)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("WORKER_STATE_DIR: the file %s is damaged", joinedFile)
+	}
+	return at, nil
+}
+
+// alive leaves a sign that a health check looks for. It need not be durable.
+func (s *state) alive(at time.Time) error {
+	err := s.root.WriteFile(aliveFile, []byte(at.UTC().Format(time.RFC3339Nano)+"\n"), 0o600)
+	if err != nil {
+		return fmt.Errorf("write worker state: %w", err)
+	}
+	return nil
 }
 
 func (s *state) storageID() (uuid.UUID, error) { return s.readID(storageFile) }

@@ -19,7 +19,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"xvault/archive"
-	"xvault/connectors"
 	"xvault/internal/job"
 	"xvault/internal/secret"
 	"xvault/worker/hubclient"
@@ -39,7 +38,6 @@ type Worker struct {
 	redis     redis.UniversalClient
 	budget    *archive.Budget
 	storage   *storage
-	types     map[string]connectors.Type
 	kinds     map[job.Kind]kind
 	lines     []*line
 	inHand    *inHand
@@ -82,10 +80,7 @@ func New(_ context.Context, cfg Config) (*Worker, error) {
 	}
 	w := &Worker{
 		cfg: cfg, state: st, hub: hub, redis: client, budget: budget, log: cfg.Log,
-		types: make(map[string]connectors.Type), inHand: newInHand(), timing: defaultTiming(),
-	}
-	for _, t := range cfg.Types {
-		w.types[t.Name] = t
+		inHand: newInHand(), timing: defaultTiming(),
 	}
 	w.kinds = map[job.Kind]kind{
 		job.Backup: {run: w.backup},

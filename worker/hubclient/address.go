@@ -22,7 +22,7 @@ func parseBase(address string, allowPlain bool) (*url.URL, error) {
 	}
 	if u.Scheme == "http" && !allowPlain && !loopback(u.Hostname()) {
 		return nil, fmt.Errorf("HUB_BASE_URL is plain http to %s: anyone on the way could read this worker's token. "+
-			"Use https, or set HUB_ALLOW_PLAIN_HTTP=true if that network is yours alone", u.Hostname())
+			"Use https, or set WORKER_ALLOW_PLAIN_HTTP=true if that network is yours alone", u.Hostname())
 	}
 	return u, nil
 }

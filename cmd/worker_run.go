@@ -1,0 +1,169 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+
+	"xvault/connectors"
+	"xvault/connectors/registry"
+	"xvault/worker"
+)
+
+// Where a worker keeps things unless it is told otherwise.
+const (
+	defaultStorageBase = "/var/lib/xvault/backups"
+	defaultStateDir    = "/var/lib/xvault/worker"
+	defaultTempDir     = "/tmp/gobackup"
+	defaultListenAddr  = ":8081"
+)
+
+const workerRunHelp = `Runs a worker: it takes jobs from the queue, fetches data from sources, seals it
+and stores it. It needs a hub and the hub's Redis; it has neither the catalog's
+address nor a key of the hub, and they should not be in its environment.
+
+  HUB_BASE_URL              the hub's address (https, or http on this machine)
+  REDIS_URL                 the Redis that the hub uses
+  WORKER_JOIN_TOKEN         the hub's HUB_WORKER_JOIN_TOKEN, for the first start
+  WORKER_ID                 its name (default: one is made and kept)
+  WORKER_NAME               for people (default: the host name)
+  WORKER_STORAGE_BASE       the folder of the snapshots (default ` + defaultStorageBase + `)
+  WORKER_STATE_DIR          its token and identity (default ` + defaultStateDir + `)
+  WORKER_TEMP_DIR           temporary files of jobs (default ` + defaultTempDir + `)
+  WORKER_CONCURRENCY        jobs at once (default 4)
+  WORKER_LISTEN_ADDR        for downloads (default ` + defaultListenAddr + `)
+  WORKER_PUBLIC_URL         how people reach it (default: that address)
+  WORKER_DRAIN_TIMEOUT      how long a stop waits for jobs before it hands them
+                            back (default 1m)
+  WORKER_RECONCILE_EVERY    how often storage and catalog are compared (default 1h)
+  WORKER_ORPHAN_GRACE       for how long the hub must not have known a snapshot
+                            before it is deleted from the storage (default 24h)
+  WORKER_VERIFY_WRITES      true: read every artifact again after it was written
+  WORKER_REFUSE_PRIVATE     true: never connect to private addresses
+  WORKER_ALLOW_PLAIN_HTTP   true: let HUB_BASE_URL be http to another machine,
+                            where anyone on the way can read the worker's token
+  LOG_LEVEL, LOG_FORMAT     debug, info, warn or error; json or text
+
+The first SIGINT or SIGTERM lets running jobs finish or hands them back, the
+second ends the process at once.
+
+`
+
+func newWorkerRunCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "run", Short: "Run a worker", Long: workerRunHelp + settingsHelp, Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return runWorker(c) },
+	}
+	configFlag(c)
+	settingFlag(c, "id", "WORKER_ID", "the worker's id")
+	settingFlag(c, "hub", "HUB_BASE_URL", "the hub's address")
+	settingFlag(c, "storage", "WORKER_STORAGE_BASE", "folder of the snapshots")
+	settingFlag(c, "state", "WORKER_STATE_DIR", "folder of the worker's token and identity")
+	settingFlag(c, "concurrency", "WORKER_CONCURRENCY", "jobs at once")
+	return c
+}
+
+func runWorker(c *cobra.Command) error {
+	s, err := loadSettings(c, knownSettings())
+	if err != nil {
+		return err
+	}
+	log, err := logSettings(s, c.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	cfg, err := workerConfig(s, log)
+	if err != nil {
+		return err
+	}
+	warnOfHubSecrets(s, log)
+	redis.SetLogger(redisLog{log})
+	w, err := worker.New(c.Context(), cfg)
+	if err != nil {
+		return usagef("%w", err)
+	}
+	return w.Run(c.Context())
+}
+
+// workerConfig puts a worker's configuration together from its settings.
+func workerConfig(s *settings, log *slog.Logger) (worker.Config, error) {
+	cfg := worker.Config{
+		ID: s.text("WORKER_ID", ""), Name: s.text("WORKER_NAME", ""), Version: buildVersion(),
+		HubURL:      s.text("HUB_BASE_URL", ""),
+		StorageBase: s.text("WORKER_STORAGE_BASE", defaultStorageBase),
+		StateDir:    s.text("WORKER_STATE_DIR", defaultStateDir),
+		TempDir:     s.text("WORKER_TEMP_DIR", defaultTempDir),
+		PublicURL:   s.text("WORKER_PUBLIC_URL", publicURL(s.text("WORKER_LISTEN_ADDR", defaultListenAddr))),
+		SourceTypes: registry.All(), Log: log,
+	}
+	r := &reader{s: s}
+	cfg.RedisURL = r.required("REDIS_URL")
+	cfg.JoinToken = r.secret("WORKER_JOIN_TOKEN")
+	cfg.Concurrency = r.number("WORKER_CONCURRENCY", 4)
+	cfg.DrainTimeout = r.duration("WORKER_DRAIN_TIMEOUT", time.Minute)
+	cfg.ReconcileEvery = r.duration("WORKER_RECONCILE_EVERY", time.Hour)
+	cfg.OrphanGrace = r.duration("WORKER_ORPHAN_GRACE", 24*time.Hour)
+	cfg.AllowPlainHTTP = r.boolean("WORKER_ALLOW_PLAIN_HTTP", false)
+	cfg.ReadBack = r.boolean("WORKER_VERIFY_WRITES", false)
+	refusePrivate := r.boolean("WORKER_REFUSE_PRIVATE", false)
+	if r.err != nil {
+		return worker.Config{}, r.err
+	}
+	cfg.Dial = connectors.NewDialer(connectors.DialerConfig{RefusePrivate: refusePrivate})
+	return cfg, nil
+}
+
+// publicURL is the address at which a listener is reached: the host's name
+// where it names no host.
+func publicURL(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return ""
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		if host, err = os.Hostname(); err != nil {
+			return ""
+		}
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// warnOfHubSecrets: whoever takes over a worker should find nothing of the hub.
+func warnOfHubSecrets(s *settings, log *slog.Logger) {
+	for _, name := range []string{"DATABASE_URL", "HUB_ENCRYPTION_KEK", "HUB_OPERATOR_KEY"} {
+		if s.getenv(name) != "" || s.getenv(name+"_FILE") != "" {
+			log.Warn("a worker does not need this setting of the hub; keep it out of its environment", "setting", name)
+		}
+	}
+}
+
+// redisLog keeps the Redis client from writing to standard error on its own.
+type redisLog struct{ log *slog.Logger }
+
+// Printf implements the client's logger.
+func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
+	l.log.DebugContext(ctx, "redis client", "detail", fmt.Sprintf(format, v...))
+}
+
+func newWorkerHealthCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "health", Short: "Tell whether the worker on this machine reaches its hub", Args: cobra.NoArgs,
+		Long: "Looks into WORKER_STATE_DIR for a sign that the hub took one of the worker's\nheartbeats lately; ends with an error if not. For health checks of containers.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			s, err := loadSettings(c, knownSettings())
+			if err != nil {
+				return err
+			}
+			return worker.Healthy(s.text("WORKER_STATE_DIR", defaultStateDir), time.Now())
+		},
+	}
+	configFlag(c)
+	settingFlag(c, "state", "WORKER_STATE_DIR", "folder of the worker's token and identity")
+	return c
+}
