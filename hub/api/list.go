@@ -20,7 +20,7 @@ func (q PageQuery) page() (catalog.Page, error) {
 
 // List is a page of a list, newest first.
 type List[T any] struct {
-	Items      []T    `json:"items"`
+	Items      []T    `json:"items" nullable:"false"`
 	NextCursor string `json:"next_cursor" doc:"For the next page; empty on the last one"`
 }
 

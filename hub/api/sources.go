@@ -21,7 +21,7 @@ type Source struct {
 	Config         Object     `json:"config" doc:"With all defaults filled in"`
 	CredentialID   *uuid.UUID `json:"credential_id" format:"uuid"`
 	Status         string     `json:"status" enum:"active,disabled"`
-	PinnedHostKeys []string   `json:"pinned_host_keys" doc:"Host keys that were trusted on first use"`
+	PinnedHostKeys []string   `json:"pinned_host_keys" nullable:"false" doc:"Host keys that were trusted on first use"`
 	CreatedAt      Time       `json:"created_at"`
 	UpdatedAt      Time       `json:"updated_at"`
 }
