@@ -11,6 +11,9 @@ import (
 	"xvault/store/catalog/query"
 )
 
+// spareRows is how many rows a dispatch may look at beyond twice its room.
+const spareRows = 1024
+
 // Queue is a queue with undispatched jobs and room for deliveries.
 type Queue struct {
 	Name string
@@ -46,16 +49,17 @@ func (db *DB) TenantsInTurn(ctx context.Context, queue string, after uuid.UUID, 
 
 // Dispatch takes up to room due jobs of these tenants, in turn over them, and
 // commits a new sequence for each. The deliveries come in the order in which
-// they are to be enqueued. A tenant gives at most a fair share twice over;
-// calling again gives the rest. Several dispatchers never take the same job.
+// they are to be enqueued. Where tenants are many, one gives at most a fair share
+// twice over and calling again gives the rest, so that the rows looked at do not
+// grow with the product. Several dispatchers never take the same job.
 func (db *DB) Dispatch(ctx context.Context, queue Queue, tenants []uuid.UUID) ([]job.Delivery, error) {
 	if len(tenants) == 0 || queue.Room <= 0 {
 		return nil, nil
 	}
 	room := min(queue.Room, 1<<20)
+	depth := min(room, (2*room+spareRows)/len(tenants)+1)
 	rows, err := db.q().Dispatch(ctx, query.DispatchParams{
-		Queue: queue.Name, Tenants: tenants, Room: int32(room), //nolint:gosec // bounded
-		Depth: int32(2*room/len(tenants) + 1), //nolint:gosec // bounded
+		Queue: queue.Name, Tenants: tenants, Room: int32(room), Depth: int32(depth), //nolint:gosec // bounded
 	})
 	if err != nil {
 		return nil, fmt.Errorf("dispatch jobs: %w", err)
