@@ -16,6 +16,7 @@ import (
 	"xvault/archive/seal"
 	"xvault/internal/job"
 	"xvault/internal/testenv"
+	"xvault/store/catalog"
 )
 
 func failure(c job.Claim, code job.Code) job.CompleteRequest {
@@ -117,6 +118,28 @@ func TestDrainingWorkerClaimsNothing(t *testing.T) {
 	}
 	claim := job.ClaimRequest{JobID: l.job(l.customer("a"), job.Backup), ClaimID: uuid.New()}
 	w.call("POST", "/jobs/claim", claim).refused(http.StatusConflict, job.RefusedNotClaimable)
+}
+
+// A worker without its storage is offline for all that needs one.
+func TestWorkerWithoutStorageOnlyProbes(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	c := l.customer("a")
+	w := l.join("w1")
+	backup, probe := l.job(c, job.Backup), l.job(c, job.Probe)
+	for _, state := range []string{job.StorageMissing, job.StorageForeign} {
+		w.call("POST", "/workers/heartbeat", job.Heartbeat{StorageState: state}).ok(nil)
+		w.call("POST", "/jobs/claim", job.ClaimRequest{JobID: backup, ClaimID: uuid.New()}).refused(http.StatusConflict, job.RefusedNotClaimable)
+		if got := l.jobNow(backup).WaitingReason; got != catalog.WaitingNoWorker {
+			t.Errorf("storage %s: the backup waits for %q", state, got)
+		}
+		if got := l.jobNow(probe).WaitingReason; got != "" {
+			t.Errorf("storage %s: the probe waits for %q", state, got)
+		}
+	}
+	w.claim(probe)
+	w.call("POST", "/workers/heartbeat", job.Heartbeat{StorageState: job.StorageOK, StorageID: w.storage}).ok(nil)
+	w.claim(backup)
 }
 
 func TestRestartEndsTheEarlierLeasesAtOnce(t *testing.T) {

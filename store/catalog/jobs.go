@@ -197,14 +197,16 @@ func (s Scope) Jobs(ctx context.Context, f JobFilter, page Page) ([]Job, error) 
 	return s.listJobs(ctx, &where, page)
 }
 
-// selectJobs is every column of a job and why it waits.
+// selectJobs is every column of a job and why it waits. A worker without its
+// storage is away for all but probes.
 const selectJobs = `SELECT j.*, CASE
 	WHEN j.status <> 'queued' THEN ''
 	WHEN j.target_worker_id IS NOT NULL AND NOT EXISTS (
-		SELECT 1 FROM workers w WHERE w.id = j.target_worker_id AND w.status = 'online') THEN '` + WaitingWorkerOffline + `'
+		SELECT 1 FROM workers w WHERE w.id = j.target_worker_id AND w.status = 'online'
+			AND (w.storage_state = 'ok' OR j.type = 'probe')) THEN '` + WaitingWorkerOffline + `'
 	WHEN j.run_after > xvault_now() THEN '` + WaitingRetryBackoff + `'
 	WHEN j.target_worker_id IS NULL AND NOT EXISTS (
-		SELECT 1 FROM workers w WHERE w.status = 'online') THEN '` + WaitingNoWorker + `'
+		SELECT 1 FROM workers w WHERE w.status = 'online' AND (w.storage_state = 'ok' OR j.type = 'probe')) THEN '` + WaitingNoWorker + `'
 	ELSE '' END AS waiting_reason FROM jobs j`
 
 type jobRow struct {

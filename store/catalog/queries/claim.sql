@@ -1,9 +1,9 @@
 -- name: ClaimJob :one
 -- One conditional UPDATE takes the attempt; the rest of the statement collects
 -- what the job needs. A claim that already succeeded (same claim, same worker)
--- gives the same answer.
+-- gives the same answer. Without its storage a worker can only probe.
 WITH claimer AS (
-    SELECT w.id FROM workers w
+    SELECT w.id, w.storage_state = 'ok' AS has_storage FROM workers w
     WHERE w.id = sqlc.arg(worker_id) AND w.incarnation = sqlc.arg(incarnation) AND NOT w.drain_requested
 ), taken AS (
     UPDATE jobs j
@@ -16,6 +16,7 @@ WITH claimer AS (
     FROM claimer
     WHERE j.id = sqlc.arg(job_id) AND j.status = 'queued' AND j.run_after <= xvault_now()
       AND (j.target_worker_id IS NULL OR j.target_worker_id = claimer.id)
+      AND (claimer.has_storage OR j.type = 'probe')
     RETURNING j.*
 ), attempt AS (
     SELECT * FROM taken

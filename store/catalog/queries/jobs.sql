@@ -17,7 +17,7 @@ WITH created AS (
 )
 SELECT c.id, c.tenant_id, c.source_id, c.type, c.status, c.priority, c.payload, c.target_worker_id, c.snapshot_id,
        c.max_attempts, c.run_after, c.created_at, c.updated_at,
-       EXISTS (SELECT 1 FROM workers w WHERE w.status = 'online'
+       EXISTS (SELECT 1 FROM workers w WHERE w.status = 'online' AND (w.storage_state = 'ok' OR c.type = 'probe')
                AND (c.target_worker_id IS NULL OR w.id = c.target_worker_id)) AS worker_online
 FROM created c;
 

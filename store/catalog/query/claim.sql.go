@@ -15,7 +15,7 @@ import (
 
 const claimJob = `-- name: ClaimJob :one
 WITH claimer AS (
-    SELECT w.id FROM workers w
+    SELECT w.id, w.storage_state = 'ok' AS has_storage FROM workers w
     WHERE w.id = $1 AND w.incarnation = $2 AND NOT w.drain_requested
 ), taken AS (
     UPDATE jobs j
@@ -28,6 +28,7 @@ WITH claimer AS (
     FROM claimer
     WHERE j.id = $6 AND j.status = 'queued' AND j.run_after <= xvault_now()
       AND (j.target_worker_id IS NULL OR j.target_worker_id = claimer.id)
+      AND (claimer.has_storage OR j.type = 'probe')
     RETURNING j.id, j.tenant_id, j.source_id, j.type, j.status, j.priority, j.payload, j.target_worker_id, j.queue, j.dispatch_seq, j.dispatched_at, j.run_after, j.attempt, j.failures, j.max_attempts, j.claim_id, j.worker_id, j.worker_incarnation, j.lease_expires_at, j.cancel_requested, j.attempt_snapshot_id, j.attempt_outcome, j.progress, j.snapshot_id, j.result, j.error_code, j.error_message, j.created_at, j.started_at, j.finished_at, j.updated_at
 ), attempt AS (
     SELECT id, tenant_id, source_id, type, status, priority, payload, target_worker_id, queue, dispatch_seq, dispatched_at, run_after, attempt, failures, max_attempts, claim_id, worker_id, worker_incarnation, lease_expires_at, cancel_requested, attempt_snapshot_id, attempt_outcome, progress, snapshot_id, result, error_code, error_message, created_at, started_at, finished_at, updated_at FROM taken
@@ -81,7 +82,7 @@ type ClaimJobRow struct {
 
 // One conditional UPDATE takes the attempt; the rest of the statement collects
 // what the job needs. A claim that already succeeded (same claim, same worker)
-// gives the same answer.
+// gives the same answer. Without its storage a worker can only probe.
 func (q *Queries) ClaimJob(ctx context.Context, arg ClaimJobParams) (ClaimJobRow, error) {
 	row := q.db.QueryRow(ctx, claimJob,
 		arg.WorkerID,
