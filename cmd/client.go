@@ -23,7 +23,7 @@ or from the environment:
   --key KEY             XVAULT_KEY            the key itself; on a command line others can see it
   --tenant TENANT       XVAULT_TENANT         with the operator's key: whose objects
   --output table|json   XVAULT_OUTPUT         tables for people, JSON for programs
-  --insecure-http    XVAULT_INSECURE_HTTP=true
+  --allow-plain-http    XVAULT_ALLOW_PLAIN_HTTP=true
                                               send the key in clear over a network
 
 Wherever a command takes an object, it takes its id, the start of its id, or its
@@ -37,7 +37,7 @@ func newClientTopic() *cobra.Command {
 type clientOptions struct {
 	server, key, keyFile string
 	tenant, output       string
-	insecureHTTP       bool
+	allowPlainHTTP       bool
 }
 
 // addFlags registers them for one command.
@@ -48,7 +48,7 @@ func (o *clientOptions) addFlags(c *cobra.Command) {
 	f.StringVar(&o.keyFile, "key-file", "", "a file that holds the API key (XVAULT_KEY_FILE)")
 	f.StringVar(&o.tenant, "tenant", "", "whose objects, with the operator's key (XVAULT_TENANT)")
 	f.StringVarP(&o.output, "output", "o", "", "table or json (XVAULT_OUTPUT; default table)")
-	f.BoolVar(&o.insecureHTTP, "insecure-http", false, "send the key in clear over a network (XVAULT_INSECURE_HTTP)")
+	f.BoolVar(&o.allowPlainHTTP, "allow-plain-http", false, "send the key in clear over a network (XVAULT_ALLOW_PLAIN_HTTP)")
 	mustComplete(c, "output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	mustComplete(c, "tenant", o.completeTenants)
 }
@@ -68,12 +68,12 @@ func (o *clientOptions) settle() error {
 	if o.output != "table" && o.output != "json" {
 		return usagef("--output is %q: it can be table or json", o.output)
 	}
-	switch v := os.Getenv("XVAULT_INSECURE_HTTP"); v {
+	switch v := os.Getenv("XVAULT_ALLOW_PLAIN_HTTP"); v {
 	case "", "0", "false":
 	case "1", "true":
-		o.insecureHTTP = true
+		o.allowPlainHTTP = true
 	default:
-		return usagef("XVAULT_INSECURE_HTTP is %q: it can be true or false", v)
+		return usagef("XVAULT_ALLOW_PLAIN_HTTP is %q: it can be true or false", v)
 	}
 	return nil
 }
@@ -144,7 +144,7 @@ func (o *clientOptions) open(c *cobra.Command) (*session, error) {
 		return nil, err
 	}
 	client, err := apiclient.New(apiclient.Config{
-		Server: o.server, Key: key, AllowPlainHTTP: o.insecureHTTP, UserAgent: "xvault/" + buildVersion(),
+		Server: o.server, Key: key, AllowPlainHTTP: o.allowPlainHTTP, UserAgent: "xvault/" + buildVersion(),
 	})
 	if err != nil {
 		return nil, &usageError{err}

@@ -83,14 +83,14 @@ func grouped(root *cobra.Command, id string, commands ...*cobra.Command) {
 
 // serverCommands run the parts of xVault.
 func serverCommands() []*cobra.Command {
-	return []*cobra.Command{newHubCommand(), newMigrateCommand()}
+	return []*cobra.Command{newDevCommand(), newHubCommand(), newMigrateCommand()}
 }
 
 // clientCommands talk to a hub. They share the flags that say which.
 func clientCommands() []*cobra.Command {
 	return []*cobra.Command{
 		newTenantCommand(), newCredentialCommand(), newSourceCommand(), newJobCommand(), newSnapshotCommand(),
-		newWorkerCommand(), newKeyCommand(), newAuditCommand(),
+		newWorkerCommand(newWorkerRunCommand(), newWorkerHealthCommand()), newKeyCommand(), newAuditCommand(),
 	}
 }
 
