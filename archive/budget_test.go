@@ -27,10 +27,10 @@ func newBudget(t testing.TB, cfg BudgetConfig) *Budget {
 func TestSameBytes(t *testing.T) {
 	t.Parallel()
 	items := awkward()
-	for i := range 6_000 {
+	for i := range 4_000 {
 		items = append(items, fileItem(fmt.Sprintf("many/%06d", i), fmt.Sprint("content ", i)))
 	}
-	items = append(items, fileItem("text", textOf(10<<20)))
+	items = append(items, fileItem("text", textOf(5<<20)))
 	items = sortItems(items)
 	k := newKeys(t)
 	var want []byte
@@ -90,7 +90,7 @@ func TestBudgetSeats(t *testing.T) {
 // share: none may wait for another for ever, and afterwards all is given back.
 func TestBudgetIsKept(t *testing.T) {
 	t.Parallel()
-	const writers = 8
+	const writers = 6
 	budget := newBudget(t, BudgetConfig{Writers: writers, Extra: 2 * slotSize, Workers: 2})
 	k := newKeys(t)
 	var g errgroup.Group
@@ -102,11 +102,11 @@ func TestBudgetIsKept(t *testing.T) {
 			}
 			defer w.Abort()
 			for j := range 3 {
-				h := entry.Header{Path: fmt.Sprint(j), Kind: entry.File, Size: int64(10+i) << 20}
+				h := entry.Header{Path: fmt.Sprint(j), Kind: entry.File, Size: int64(6+i) << 20}
 				if j == 1 && i%2 == 0 {
 					h.Size = entry.SizeUnknown
 				}
-				if _, err := w.Add(context.Background(), h, io.LimitReader(newNoise(uint64(i)), int64(10+i)<<20)); err != nil {
+				if _, err := w.Add(context.Background(), h, io.LimitReader(newNoise(uint64(i)), int64(6+i)<<20)); err != nil {
 					return err
 				}
 			}

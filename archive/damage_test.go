@@ -63,26 +63,24 @@ func (s sealed) wantDetected(t *testing.T, what string, artifact []byte) {
 func TestForgedPlaintext(t *testing.T) {
 	t.Parallel()
 	k := newKeys(t)
-	items := []item{dirItem("d"), fileItem("d/a", "some content"), linkItem(entry.Symlink, "l", "d/a"), fileItem("z", textOf(5000))}
+	items := []item{dirItem("d"), fileItem("d/a", "some content"), linkItem(entry.Symlink, "l", "d/a"), fileItem("z", textOf(500))}
 	plain := k.write(t, WriterConfig{}, items...).plaintext(t)
 	want := wanted(items)
 	for at := range plain {
-		for _, bit := range []byte{0x01, 0x80} {
-			forged := bytes.Clone(plain)
-			forged[at] ^= bit
-			s := k.reseal(t, forged)
-			if _, err := s.check(t); err != nil {
-				if !detected(err) {
-					t.Errorf("byte %d: %v", at, err)
-				}
-				continue
+		forged := bytes.Clone(plain)
+		forged[at] ^= 1 << (at % 8)
+		s := k.reseal(t, forged)
+		if _, err := s.check(t); err != nil {
+			if !detected(err) {
+				t.Errorf("byte %d: %v", at, err)
 			}
-			dir, _, err := s.extract(t, ExtractOptions{})
-			if err != nil {
-				t.Errorf("byte %d: passed the check, but %v", at, err)
-			}
-			sameTree(t, fmt.Sprintf("byte %d", at), tree(t, dir), want)
+			continue
 		}
+		dir, _, err := s.extract(t, ExtractOptions{})
+		if err != nil {
+			t.Errorf("byte %d: passed the check, but %v", at, err)
+		}
+		sameTree(t, fmt.Sprintf("byte %d", at), tree(t, dir), want)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"io/fs"
@@ -326,11 +327,13 @@ type noise struct{ x uint64 }
 func newNoise(seed uint64) *noise { return &noise{seed*2 + 1} }
 
 func (n *noise) Read(p []byte) (int, error) {
-	for i := range p {
+	var b [8]byte
+	for done := 0; done < len(p); done += len(b) {
 		n.x ^= n.x << 13
 		n.x ^= n.x >> 7
 		n.x ^= n.x << 17
-		p[i] = byte(n.x >> 32)
+		binary.LittleEndian.PutUint64(b[:], n.x*0x9e3779b97f4a7c15)
+		copy(p[done:], b[:])
 	}
 	return len(p), nil
 }

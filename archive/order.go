@@ -6,26 +6,21 @@ import (
 	"xvault/internal/entry"
 )
 
-// orderCheck refuses entries that come out of archive order, so that a broken
-// connector cannot make a broken index.
+// orderCheck refuses entries that come out of archive order, so that neither a
+// broken connector can make a broken index nor a reader be led astray by one.
 type orderCheck struct {
-	last   string
-	leaf   bool // the last entry was no directory, so nothing can be below it
-	leafAt string
+	last string
+	kind entry.Kind
 }
 
-func (o *orderCheck) next(h *entry.Header) error {
-	if o.last != "" && comparePaths(o.last, h.Path) >= 0 {
-		return fmt.Errorf("entry %s comes after %s: out of order", Escape(h.Path), Escape(o.last))
+func (o *orderCheck) next(path string, kind entry.Kind) error {
+	if o.last != "" && comparePaths(o.last, path) >= 0 {
+		return fmt.Errorf("entry %s comes after %s: out of order", Escape(path), Escape(o.last))
 	}
-	// What is below a path comes directly behind it, so the last leaf is enough.
-	if o.leaf && isBelow(h.Path, o.leafAt) {
-		return fmt.Errorf("entry %s is below %s, which is no directory", Escape(h.Path), Escape(o.leafAt))
+	// What is below a path comes directly behind it, so the last one is enough.
+	if o.last != "" && o.kind != entry.Dir && isBelow(path, o.last) {
+		return fmt.Errorf("entry %s is below %s, which is no directory", Escape(path), Escape(o.last))
 	}
-	o.last = h.Path
-	o.leaf = h.Kind != entry.Dir
-	if o.leaf {
-		o.leafAt = h.Path
-	}
+	o.last, o.kind = path, kind
 	return nil
 }

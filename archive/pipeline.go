@@ -93,6 +93,9 @@ func (p *pipeline) failure() error {
 // slot waits for a free slot. At least one of the archive's own is always on
 // its way through the pipeline, so that the wait ends.
 func (p *pipeline) slot(ctx context.Context) (*slot, error) {
+	if err := p.failure(); err != nil {
+		return nil, err
+	}
 	select {
 	case s := <-p.slots:
 		return s, nil

@@ -60,7 +60,7 @@ type iterator struct {
 	r       *Reader
 	block   int // number of the block that entries are of
 	entries []Entry
-	prev    string
+	order   orderCheck
 }
 
 // seek gives an iterator whose next entry is the first at or behind path.
@@ -73,7 +73,7 @@ func (r *Reader) seek(path string) (*iterator, error) {
 		return comparePaths(it.entries[i].Path, path) >= 0
 	})
 	if n > 0 {
-		it.prev = it.entries[n-1].Path
+		it.order = orderCheck{it.entries[n-1].Path, it.entries[n-1].Kind}
 	}
 	it.entries = it.entries[n:]
 	return it, nil
@@ -91,10 +91,9 @@ func (it *iterator) next() (*Entry, error) {
 	}
 	e := it.entries[0]
 	it.entries = it.entries[1:]
-	if it.prev != "" && comparePaths(it.prev, e.Path) >= 0 {
-		return nil, fmt.Errorf("%w: index: %s is out of order", ErrCorrupt, Escape(e.Path))
+	if err := it.order.next(e.Path, e.Kind); err != nil {
+		return nil, fmt.Errorf("%w: index: %w", ErrCorrupt, err)
 	}
-	it.prev = e.Path
 	return &e, nil
 }
 

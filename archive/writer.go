@@ -203,7 +203,7 @@ func (w *Writer) begin(ctx context.Context, h *entry.Header) error {
 		err = checkHeader(h)
 	}
 	if err == nil {
-		err = w.order.next(h)
+		err = w.order.next(h.Path, h.Kind)
 	}
 	if err == nil {
 		err = w.index(ctx)
