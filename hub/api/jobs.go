@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"reflect"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
@@ -26,15 +27,15 @@ type Job struct {
 	WorkerID       *string         `json:"worker_id" doc:"Who has, or had, the last attempt"`
 	Attempt        int             `json:"attempt"`
 	MaxAttempts    int             `json:"max_attempts"`
-	LeaseExpiresAt *Time           `json:"lease_expires_at"`
+	LeaseExpiresAt *Time           `json:"lease_expires_at" nullable:"true"`
 	Progress       *JobProgress    `json:"progress"`
 	Result         json.RawMessage `json:"result" doc:"What the job found out; its shape depends on the type"`
 	Error          *JobError       `json:"error" doc:"Why the last attempt failed"`
-	SnapshotID     *uuid.UUID      `json:"snapshot_id" format:"uuid" doc:"The snapshot that it made, or works on"`
+	SnapshotID     *uuid.UUID      `json:"snapshot_id" format:"uuid" nullable:"true" doc:"The snapshot that it made, or works on"`
 	RunAfter       Time            `json:"run_after"`
 	CreatedAt      Time            `json:"created_at"`
-	StartedAt      *Time           `json:"started_at" doc:"The last claim"`
-	FinishedAt     *Time           `json:"finished_at"`
+	StartedAt      *Time           `json:"started_at" nullable:"true" doc:"The last claim"`
+	FinishedAt     *Time           `json:"finished_at" nullable:"true"`
 	UpdatedAt      Time            `json:"updated_at"`
 }
 
@@ -52,6 +53,24 @@ type JobError struct {
 	Code      string `json:"code"`
 	Message   string `json:"message" doc:"What happened and what to do"`
 	Retryable bool   `json:"retryable" doc:"Whether failures of this code are tried again by themselves"`
+}
+
+// Schema says that it may be null, which a reference to it could not.
+func (JobProgress) Schema(r huma.Registry) *huma.Schema {
+	type fields JobProgress
+	return nullable[fields](r)
+}
+
+// Schema says that it may be null, which a reference to it could not.
+func (JobError) Schema(r huma.Registry) *huma.Schema {
+	type fields JobError
+	return nullable[fields](r)
+}
+
+func nullable[T any](r huma.Registry) *huma.Schema {
+	schema := huma.SchemaFromType(r, reflect.TypeFor[T]())
+	schema.Nullable = true
+	return schema
 }
 
 func jobOf(j catalog.Job) Job {

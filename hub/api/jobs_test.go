@@ -339,3 +339,38 @@ func TestWhoMayCallWhat(t *testing.T) {
 		t.Errorf("somebody else's calls changed something:\n%s\n%s", before, after)
 	}
 }
+
+// The description tells which members may be null, for clients made from it.
+func TestDescriptionKnowsNulls(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	var doc struct {
+		Components struct {
+			Schemas map[string]struct {
+				Properties map[string]struct {
+					Type json.RawMessage `json:"type"`
+				}
+			}
+		}
+		Paths map[string]map[string]struct{ Responses map[string]any }
+	}
+	(client{d, ""}).get("/openapi.json").ok(&doc)
+	for schema, members := range map[string]string{
+		"Job":      "waiting_reason target_worker_id worker_id lease_expires_at progress error snapshot_id started_at finished_at",
+		"Snapshot": "worker_id local_path bucket object_key etag verified_at",
+		"Worker":   "storage_id",
+	} {
+		for member := range strings.FieldsSeq(members) {
+			if got := string(doc.Components.Schemas[schema].Properties[member].Type); !strings.Contains(got, `"null"`) {
+				t.Errorf("%s.%s is described as %s", schema, member, got)
+			}
+		}
+	}
+	for path, method := range map[string]string{
+		"/jobs/{id}/restore": "post", "/snapshots/{id}/restore": "post", "/snapshots/{id}/verify": "post", "/snapshots/{id}": "delete",
+	} {
+		if _, ok := doc.Paths[path][method].Responses["501"]; !ok {
+			t.Errorf("%s %s is not marked as not available yet", method, path)
+		}
+	}
+}

@@ -36,7 +36,7 @@ type Snapshot struct {
 	ETag                *string         `json:"etag"`
 	Hold                bool            `json:"hold" doc:"A held snapshot is never deleted"`
 	Note                string          `json:"note"`
-	VerifiedAt          *Time           `json:"verified_at"`
+	VerifiedAt          *Time           `json:"verified_at" nullable:"true"`
 	CreatedAt           Time            `json:"created_at"`
 	UpdatedAt           Time            `json:"updated_at"`
 }
@@ -166,7 +166,7 @@ func (s *server) restoreSnapshot(ctx context.Context, in *restoreInput) (*Body[J
 func notYet(op huma.Operation) huma.Operation {
 	op.Description = "Not available yet: this release answers 501 with the code not_available_yet."
 	op.DefaultStatus = http.StatusCreated
-	op.Errors = append(op.Errors, http.StatusNotImplemented)
+	op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusNotFound, http.StatusConflict, http.StatusNotImplemented)
 	return op
 }
 

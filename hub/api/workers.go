@@ -20,7 +20,7 @@ type Worker struct {
 	DrainRequested  bool         `json:"drain_requested" doc:"The operator wants it to take no new job"`
 	Capabilities    Capabilities `json:"capabilities"`
 	StorageBasePath string       `json:"storage_base_path"`
-	StorageID       *uuid.UUID   `json:"storage_id" format:"uuid" doc:"The identity of its storage, as first registered"`
+	StorageID       *uuid.UUID   `json:"storage_id" format:"uuid" nullable:"true" doc:"The identity of its storage, as first registered"`
 	StorageState    string       `json:"storage_state" enum:"ok,missing,foreign" doc:"Unless ok, the worker counts as offline for all that needs storage"`
 	AgeRecipient    string       `json:"age_recipient" doc:"What secrets are sealed to on their way to it"`
 	PublicURL       string       `json:"public_url"`
