@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"xvault/connectors"
 	"xvault/connectors/registry"
 	"xvault/hub"
@@ -52,6 +54,7 @@ func (d *devStack) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	redis.SetLogger(redisLog{log})
 	keys, err := d.secrets()
 	if err != nil {
 		return err
