@@ -11,6 +11,7 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"xvault/internal/secret"
 )
@@ -36,6 +37,7 @@ func openRedis(address secret.Text) (redis.UniversalClient, error) {
 	}
 	opts.DialTimeout, opts.ReadTimeout, opts.WriteTimeout = redisTimeout, redisTimeout, redisTimeout
 	opts.MaxRetries = 1
+	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return redis.NewClient(opts), nil
 }
 
@@ -81,17 +83,17 @@ func (g *redisGuard) DialHook(next redis.DialHook) redis.DialHook {
 func (g *redisGuard) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
-		g.after(ctx, err)
+		// asynq does everything in scripts; the rest is the client's own
+		// greeting, parts of which a server may well refuse.
+		if name := cmd.Name(); name == "evalsha" || name == "eval" {
+			g.after(ctx, err)
+		}
 		return err
 	}
 }
 
 func (g *redisGuard) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error {
-		err := next(ctx, cmds)
-		g.after(ctx, err)
-		return err
-	}
+	return func(ctx context.Context, cmds []redis.Cmder) error { return next(ctx, cmds) }
 }
 
 func (g *redisGuard) after(ctx context.Context, err error) {
