@@ -44,9 +44,12 @@ WHERE id = $1 AND incarnation = $2
 RETURNING drain_requested;
 
 -- name: MarkSilentWorkers :many
--- workers_last_seen serves it.
+-- workers_last_seen serves it. Several hubs may sweep at once, and a heartbeat
+-- that holds the row is no silence.
 UPDATE workers SET status = 'offline', slots_busy = 0, updated_at = xvault_now()
-WHERE status <> 'offline' AND last_seen_at < xvault_now() - make_interval(secs => sqlc.arg(silence_seconds)::float8)
+WHERE id IN (SELECT w.id FROM workers w
+             WHERE w.status <> 'offline' AND w.last_seen_at < xvault_now() - make_interval(secs => sqlc.arg(silence_seconds)::float8)
+             FOR UPDATE SKIP LOCKED)
 RETURNING id;
 
 -- name: SetWorkerDrain :one

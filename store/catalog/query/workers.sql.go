@@ -179,11 +179,14 @@ func (q *Queries) LockWorker(ctx context.Context, id string) (Worker, error) {
 
 const markSilentWorkers = `-- name: MarkSilentWorkers :many
 UPDATE workers SET status = 'offline', slots_busy = 0, updated_at = xvault_now()
-WHERE status <> 'offline' AND last_seen_at < xvault_now() - make_interval(secs => $1::float8)
+WHERE id IN (SELECT w.id FROM workers w
+             WHERE w.status <> 'offline' AND w.last_seen_at < xvault_now() - make_interval(secs => $1::float8)
+             FOR UPDATE SKIP LOCKED)
 RETURNING id
 `
 
-// workers_last_seen serves it.
+// workers_last_seen serves it. Several hubs may sweep at once, and a heartbeat
+// that holds the row is no silence.
 func (q *Queries) MarkSilentWorkers(ctx context.Context, silenceSeconds float64) ([]string, error) {
 	rows, err := q.db.Query(ctx, markSilentWorkers, silenceSeconds)
 	if err != nil {
