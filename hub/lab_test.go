@@ -3,6 +3,8 @@ package hub_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
@@ -13,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"xvault/connectors/registry"
 	"xvault/hub"
 	"xvault/internal/secret"
@@ -22,8 +26,13 @@ import (
 const (
 	operatorKey = "operator-key-of-the-tests-0123456789"
 	joinToken   = "join-token-of-the-tests-0123456789ab"
-	passphrase  = "test-key-32-bytes-long!!!!!!"
 )
+
+// kek is the one key of this name.
+func kek(id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return id + ":" + base64.StdEncoding.EncodeToString(sum[:])
+}
 
 // lab is a running hub with a catalog and a Redis of its own.
 type lab struct {
@@ -74,7 +83,7 @@ func (l *lab) config(change ...func(*hub.Config)) hub.Config {
 	l.log = &lockedBuffer{}
 	cfg := hub.Config{
 		DatabaseURL: secret.New(l.db), RedisURL: secret.New(l.redis.URL), ListenAddr: "127.0.0.1:0",
-		EncryptionKEK: secret.New(passphrase), OperatorKey: secret.New(operatorKey), JoinToken: secret.New(joinToken),
+		EncryptionKEK: secret.New(kek("k1")), OperatorKey: secret.New(operatorKey), JoinToken: secret.New(joinToken),
 		SourceTypes: registry.All(), DatabaseConns: 8, Housekeeping: 100 * time.Millisecond,
 		Log: slog.New(slog.NewJSONHandler(l.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
@@ -244,4 +253,17 @@ func (l *lab) source(key, tenant, credential string) string {
 	var s object
 	l.must(201, key, "POST", "/api/v1/sources", sourceBody(tenant, credential), &s)
 	return s.id()
+}
+
+// exec changes the catalog behind the hub's back.
+func (l *lab) exec(sql string, args ...any) {
+	l.t.Helper()
+	conn, err := pgx.Connect(context.Background(), l.db)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	_, execErr := conn.Exec(context.Background(), sql, args...)
+	if err := errors.Join(execErr, conn.Close(context.Background())); err != nil {
+		l.t.Fatalf("%s: %v", sql, err)
+	}
 }
