@@ -267,3 +267,18 @@ func (l *lab) exec(sql string, args ...any) {
 		l.t.Fatalf("%s: %v", sql, err)
 	}
 }
+
+// count gives the one number that the statement selects.
+func (l *lab) count(sql string, args ...any) int {
+	l.t.Helper()
+	conn, err := pgx.Connect(context.Background(), l.db)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	var n int
+	scanErr := conn.QueryRow(context.Background(), sql, args...).Scan(&n)
+	if err := errors.Join(scanErr, conn.Close(context.Background())); err != nil {
+		l.t.Fatalf("%s: %v", sql, err)
+	}
+	return n
+}
