@@ -67,13 +67,19 @@ func exitCode(err error) int {
 	switch {
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case strings.HasPrefix(err.Error(), "unknown command"): // cobra has no type for it
+	case isCobraUsage(err.Error()):
 		return exitUsage
 	}
 	if _, ok := errors.AsType[*apiclient.UnreachableError](err); ok {
 		return exitUnreachable
 	}
 	return exitFailed
+}
+
+// isCobraUsage knows the mistakes for which cobra has no type.
+func isCobraUsage(text string) bool {
+	return strings.HasPrefix(text, "unknown command") || strings.HasPrefix(text, "required flag(s)") ||
+		strings.Contains(text, "flags in the group [")
 }
 
 func problemExitCode(p *apiclient.Problem) int {

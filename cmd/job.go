@@ -172,6 +172,8 @@ func waitsFor(reason string) string {
 		return "its worker, which is offline"
 	case "no_worker":
 		return "a worker: none is online"
+	case "retry_backoff":
+		return "its next try"
 	case "":
 		return ""
 	default:

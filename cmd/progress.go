@@ -78,10 +78,10 @@ func describe(j apiclient.Job, figures bool) string {
 		parts = append(parts, fmt.Sprintf("attempt %d", j.Attempt))
 	}
 	switch {
-	case j.Status == job.Queued && j.WaitingReason != "":
-		parts = append(parts, "waits for "+printable(waitsFor(j.WaitingReason)))
 	case j.Status == job.Queued && j.Attempt > 0 && j.Error != nil:
 		parts = append(parts, fmt.Sprintf("tried again after %s: %s", j.Error.Code, printable(j.Error.Message)))
+	case j.Status == job.Queued && j.WaitingReason != "":
+		parts = append(parts, "waits for "+printable(waitsFor(j.WaitingReason)))
 	case j.Status == job.Running && j.WorkerID != "" && !figures:
 		parts = append(parts, "on "+printable(j.WorkerID))
 	}
