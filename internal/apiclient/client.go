@@ -56,7 +56,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, errors.New("the address of the hub holds more than scheme, host and path")
 	}
 	if base.Scheme == "http" && !cfg.AllowPlainHTTP && !isLoopback(base.Hostname()) {
-		return nil, fmt.Errorf("%s would send the key in clear over the network: use https, or say --insecure-http (XVAULT_INSECURE_HTTP=true) to accept that", base)
+		return nil, fmt.Errorf("%s would send the key in clear over the network: use https, or say --allow-plain-http (XVAULT_ALLOW_PLAIN_HTTP=true) to accept that", base)
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 30 * time.Second
