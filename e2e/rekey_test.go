@@ -53,7 +53,7 @@ func TestRekeyKilledHalfWay(t *testing.T) {
 	}
 	total := left()
 	for kill := 1; kill <= 2; kill++ {
-		p, hits := l.Spawn("rekey", append(env, "XVAULT_REKEY_BATCH=7"), []string{"rekey.batch=kill"}, "hub", "rekey")
+		p, hits := l.Spawn("rekey", append(env, "HUB_REKEY_BATCH=7"), []string{"rekey.batch=kill"}, "hub", "rekey")
 		if code := p.WaitExit(t, time.Minute); code != -1 || !slices.Contains(hits(), "rekey.batch") {
 			t.Fatalf("the rekeying was not killed: code %d, reached %v\n%s", code, hits(), p.Tail(20))
 		}

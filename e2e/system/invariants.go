@@ -38,6 +38,8 @@ func (c Catalog) CheckOneWinner(t testing.TB) []string {
 	return violations
 }
 
+const rowWithoutFolder = "a row without a folder: "
+
 // CheckDisks is invariant I3: the folders on the workers' storages and the rows
 // match one to one, each folder holds exactly its three files with the size
 // that the row claims, and nothing else lies below tenants/ or in staging.
@@ -61,7 +63,7 @@ func (c Catalog) CheckDisks(t testing.TB, storages ...string) []string {
 		violations = append(violations, strays(t, storage)...)
 	}
 	for dir := range rows {
-		violations = append(violations, "a row without a folder: "+dir)
+		violations = append(violations, rowWithoutFolder+dir)
 	}
 	slices.Sort(violations)
 	return violations

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"xvault/internal/testenv"
@@ -23,6 +24,7 @@ type Worker struct {
 	lab                  *Lab
 	port                 int
 	fails                failpoints
+	extra                []string // more of its environment, for the next start
 }
 
 // AddWorker prepares another worker, which knows the first hub.
@@ -58,7 +60,7 @@ func (w *Worker) Env() []string {
 		l.secretEnv("WORKER_JOIN_TOKEN", l.JoinToken),
 		"REDIS_URL="+w.RedisURL, "HUB_BASE_URL="+w.HubURL,
 	)
-	return append(env, l.opts.WorkerEnv...)
+	return slices.Concat(env, l.opts.WorkerEnv, w.extra)
 }
 
 // Start starts the process; specs are failpoints, "name=action".
@@ -89,24 +91,38 @@ func (w *Worker) WaitOnline() {
 // Hits lists the failpoints that were reached, in order.
 func (w *Worker) Hits() []string { return w.fails.hits() }
 
-// Sweep lets the worker clean up as it does at its start, once everything on
-// its storage is older than any time of grace, and stops it again.
+// Sweep lets the worker clean up as it does when the time of grace for
+// snapshots that the hub does not know is over, and stops it again.
 func (l *Lab) Sweep(w *Worker) {
 	l.t.Helper()
 	if w.Process != nil && w.Alive() {
 		w.Terminate(l.t, 30*time.Second)
 	}
-	old := time.Now().Add(-30 * 24 * time.Hour)
-	for _, dir := range SnapshotDirs(l.t, w.Storage) {
-		if err := os.Chtimes(dir, old, old); err != nil {
-			l.t.Fatal(err)
+	w.extra = []string{"WORKER_ORPHAN_GRACE=1ms", "WORKER_RECONCILE_EVERY=1s"}
+	w.Start()
+	w.extra = nil
+	var left []string
+	testenv.Eventually(l.t, time.Minute, func() bool {
+		left = l.leftOn(w)
+		return len(left) == 0 || !w.Alive()
+	}, "%s does not sweep its storage", w.ID)
+	if len(left) > 0 {
+		l.t.Errorf("%s ended before it had swept: %v", w.ID, left)
+		return
+	}
+	w.Terminate(l.t, 30*time.Second)
+}
+
+// leftOn lists what is on a worker's storage without a row in the catalog.
+func (l *Lab) leftOn(w *Worker) []string {
+	l.t.Helper()
+	var left []string
+	for _, v := range l.CheckDisks(l.t, w.Storage) {
+		if !strings.HasPrefix(v, rowWithoutFolder) { // that one may be on another worker's
+			left = append(left, v)
 		}
 	}
-	w.Start()
-	w.WaitOnline()
-	testenv.Eventually(l.t, time.Minute, func() bool { return len(l.CheckDisks(l.t, w.Storage)) == 0 || !w.Alive() },
-		"the worker does not sweep its storage")
-	w.Terminate(l.t, 30*time.Second)
+	return left
 }
 
 // WaitHit waits until a failpoint was reached.
