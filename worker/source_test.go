@@ -1,9 +1,8 @@
 package worker
 
 import (
-	"bytes"
 	"context"
-	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,10 +45,8 @@ func (s *openMemory) Probe(ctx context.Context) (connectors.ProbeResult, error) 
 
 func (s *openMemory) Read(ctx context.Context, visit func(connectors.Item) error) error {
 	for _, item := range s.items {
-		if r, ok := item.Body.(*bytes.Reader); ok {
-			if _, err := r.Seek(0, io.SeekStart); err != nil {
-				return err
-			}
+		if c, ok := item.Body.(content); ok {
+			item.Body = strings.NewReader(string(c))
 		}
 		if err := visit(item); err != nil {
 			return err
@@ -61,10 +58,15 @@ func (s *openMemory) Read(ctx context.Context, visit func(connectors.Item) error
 	return nil
 }
 
-func file(path, content string) connectors.Item {
+// content stands for a reader that is made anew for each reading.
+type content string
+
+func (content) Read([]byte) (int, error) { panic("not to be read itself") }
+
+func file(path, text string) connectors.Item {
 	return connectors.Item{
-		Header: entry.Header{Path: path, Kind: entry.File, Mode: 0o640, Size: int64(len(content)), ModTime: time.Unix(1_700_000_000, 0)},
-		Body:   bytes.NewReader([]byte(content)),
+		Header: entry.Header{Path: path, Kind: entry.File, Mode: 0o640, Size: int64(len(text)), ModTime: time.Unix(1_700_000_000, 0)},
+		Body:   content(text),
 	}
 }
 
