@@ -5,9 +5,11 @@
 package problem
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"xvault/store/catalog"
@@ -113,10 +115,13 @@ func From(err error) *Problem {
 
 // Write sends the problem.
 func Write(w http.ResponseWriter, p *Problem) {
-	body, err := json.Marshal(p)
-	if err != nil {
-		// A value that does not encode is left out rather than the problem.
-		body = []byte(`{"title":"Internal Server Error","status":500,"detail":"","code":"internal"}`)
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false) // it is JSON, and says nosniff
+	if err := encoder.Encode(p); err != nil {
+		// The values are left out rather than the problem.
+		body.Reset()
+		_, _ = fmt.Fprintf(&body, "{\"title\":%q,\"status\":%d,\"detail\":\"\",\"code\":%q}\n", p.Title, p.Status, p.Code)
 	}
 	w.Header().Set("Content-Type", ContentType)
 	if p.Status == http.StatusUnauthorized {
@@ -124,7 +129,7 @@ func Write(w http.ResponseWriter, p *Problem) {
 	}
 	w.WriteHeader(p.Status)
 	// A client that is gone is no error of ours.
-	_, _ = w.Write(append(body, '\n'))
+	_, _ = w.Write(body.Bytes())
 }
 
 // CodeOf names a status that has no code of its own.
