@@ -110,8 +110,10 @@ type Dispatcher struct {
 	redis redis.UniversalClient
 	self  string        // names this process to other hubs
 	wake  chan struct{} // at most one signal for the dispatch loop
-	// turns remembers, for each queue with more waiting tenants than one look
-	// takes in, behind which tenant the next look begins.
+	// handing is held while jobs are between the catalog and Redis, so that the
+	// reconciler of this process does not take them for lost.
+	handing sync.Mutex
+	// turns remembers, for each queue, which tenant was served last.
 	turns map[string]uuid.UUID
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"xvault/internal/job"
+	"xvault/store/catalog"
 )
 
 const (
@@ -22,20 +23,20 @@ const (
 	takeBackTimeout = 5 * time.Second
 )
 
-// enqueue puts deliveries, whose sequences are committed, into Redis. What does
+// enqueue puts jobs, whose sequences are committed, into Redis. What does
 // not get there is dispatchable again; if even that fails, the reconciler finds
 // it.
-func (d *Dispatcher) enqueue(ctx context.Context, queue string, deliveries []job.Delivery) error {
-	if len(deliveries) == 0 {
+func (d *Dispatcher) enqueue(ctx context.Context, queue string, taken []catalog.Handout) error {
+	if len(taken) == 0 {
 		return nil
 	}
 	// A client of its own: asynq's remembers which queues it has announced, and
 	// would not announce them again in a Redis that was emptied. It is no more
 	// than a wrapper around the connections.
 	client := asynq.NewClientFromRedisClient(d.redis)
-	for i, delivery := range deliveries {
-		if err := enqueueOne(ctx, client, queue, delivery); err != nil {
-			return errors.Join(err, d.takeBack(ctx, deliveries[i:]))
+	for i, handout := range taken {
+		if err := enqueueOne(ctx, client, queue, handout.Delivery); err != nil {
+			return errors.Join(err, d.takeBack(ctx, taken[i:]))
 		}
 	}
 	return nil
@@ -56,9 +57,13 @@ func enqueueOne(ctx context.Context, client *asynq.Client, queue string, deliver
 
 // takeBack works on after ctx has ended: a hub that stops leaves no job to the
 // reconciler.
-func (d *Dispatcher) takeBack(ctx context.Context, deliveries []job.Delivery) error {
+func (d *Dispatcher) takeBack(ctx context.Context, taken []catalog.Handout) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackTimeout)
 	defer cancel()
+	deliveries := make([]job.Delivery, len(taken))
+	for i, handout := range taken {
+		deliveries[i] = handout.Delivery
+	}
 	_, err := d.cfg.DB.Undispatch(ctx, deliveries)
 	return err
 }

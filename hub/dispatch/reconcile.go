@@ -18,8 +18,8 @@ import (
 // of all workers, far below it.
 const reconcileLimit = 10_000
 
-// checkMarker notices a Redis that was emptied by the absence of a key, and makes
-// everything that should be there dispatchable again.
+// checkMarker notices a Redis that was emptied by the absence of a key, and
+// reconciles at once, however young the deliveries.
 func (d *Dispatcher) checkMarker(ctx context.Context) error {
 	err := d.redis.Get(ctx, job.QueueMarker).Err()
 	if err == nil {
@@ -30,7 +30,7 @@ func (d *Dispatcher) checkMarker(ctx context.Context) error {
 	}
 	// The marker is set last: a hub that stops half-way leaves the rest to the
 	// next look.
-	n, err := d.redispatch(ctx, 0, func(catalog.Dispatched) (bool, error) { return true, nil })
+	n, err := d.redispatch(ctx, 0)
 	if err != nil {
 		return err
 	}
@@ -46,13 +46,7 @@ func (d *Dispatcher) checkMarker(ctx context.Context) error {
 // reconcile finds jobs that were handed to Redis and are not there to be
 // delivered.
 func (d *Dispatcher) reconcile(ctx context.Context) error {
-	inspector := asynq.NewInspectorFromRedisClient(d.redis)
-	n, err := d.redispatch(ctx, d.cfg.DeliveryGrace, func(delivery catalog.Dispatched) (bool, error) {
-		if err := ctx.Err(); err != nil {
-			return false, err
-		}
-		return d.lost(inspector, delivery)
-	})
+	n, err := d.redispatch(ctx, d.cfg.DeliveryGrace)
 	if n > 0 {
 		d.cfg.Log.Info("deliveries were not in redis; jobs are dispatched again", "jobs", n)
 	}
@@ -60,26 +54,40 @@ func (d *Dispatcher) reconcile(ctx context.Context) error {
 }
 
 // redispatch takes back the deliveries of at least minAge that are lost.
-func (d *Dispatcher) redispatch(ctx context.Context, minAge time.Duration, lost func(catalog.Dispatched) (bool, error)) (int, error) {
-	dispatched, err := d.cfg.DB.Dispatched(ctx, minAge, reconcileLimit)
+func (d *Dispatcher) redispatch(ctx context.Context, minAge time.Duration) (int, error) {
+	missing, err := d.missing(ctx, minAge)
 	if err != nil {
 		return 0, err
-	}
-	var missing []job.Delivery
-	for _, delivery := range dispatched {
-		gone, err := lost(delivery)
-		if err != nil {
-			return 0, err
-		}
-		if gone {
-			missing = append(missing, delivery.Delivery)
-		}
 	}
 	n, err := d.cfg.DB.Undispatch(ctx, missing)
 	if n > 0 {
 		d.signal()
 	}
 	return n, err
+}
+
+func (d *Dispatcher) missing(ctx context.Context, minAge time.Duration) ([]job.Delivery, error) {
+	d.handing.Lock()
+	defer d.handing.Unlock()
+	dispatched, err := d.cfg.DB.Dispatched(ctx, minAge, reconcileLimit)
+	if err != nil {
+		return nil, err
+	}
+	inspector := asynq.NewInspectorFromRedisClient(d.redis)
+	var missing []job.Delivery
+	for _, delivery := range dispatched {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		lost, err := d.lost(inspector, delivery)
+		if err != nil {
+			return nil, err
+		}
+		if lost {
+			missing = append(missing, delivery.Delivery)
+		}
+	}
+	return missing, nil
 }
 
 // lost reports whether nothing in Redis will bring the job to a worker soon: its

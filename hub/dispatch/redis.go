@@ -7,6 +7,7 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"xvault/internal/secret"
 )
@@ -33,8 +34,10 @@ func openRedis(address secret.Text) (redis.UniversalClient, error) {
 		return nil, errRedisURL
 	}
 	opts.DialTimeout, opts.ReadTimeout, opts.WriteTimeout = redisTimeout, redisTimeout, redisTimeout
-	opts.MaxRetries = 1
+	opts.MaxRetries, opts.DialerRetries = 1, 1 // the loops try again by themselves
 	opts.ContextTimeoutEnabled = true
+	// A feature of one vendor's service, which plain servers answer with errors.
+	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return redis.NewClient(opts), nil
 }
 
@@ -44,13 +47,13 @@ func openSentinel(address secret.Text) (redis.UniversalClient, error) {
 		return nil, errRedisURL
 	}
 	opt, ok := parsed.(asynq.RedisFailoverClientOpt)
-	if !ok {
+	if !ok || opt.MasterName == "" || len(opt.SentinelAddrs) == 0 || opt.SentinelAddrs[0] == "" {
 		return nil, errRedisURL
 	}
 	return redis.NewFailoverClient(&redis.FailoverOptions{
 		MasterName: opt.MasterName, SentinelAddrs: opt.SentinelAddrs, SentinelPassword: opt.SentinelPassword,
 		Username: opt.Username, Password: opt.Password, DB: opt.DB, TLSConfig: opt.TLSConfig,
 		DialTimeout: redisTimeout, ReadTimeout: redisTimeout, WriteTimeout: redisTimeout,
-		MaxRetries: 1, ContextTimeoutEnabled: true,
+		MaxRetries: 1, DialerRetries: 1, ContextTimeoutEnabled: true,
 	}), nil
 }

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"bytes"
 	"context"
 	"time"
 
@@ -12,8 +13,8 @@ import (
 const (
 	// tenantWindow is how many waiting tenants one look at a queue takes in.
 	tenantWindow = 256
-	// maxWindows bounds the looks of one round; the next goes on from there.
-	maxWindows = 64
+	// maxLooks bounds one round; the next goes on from there.
+	maxLooks = 64
 	// settle is the pause between two rounds: under load it makes each take
 	// several jobs, and a single job never waits for it.
 	settle = 5 * time.Millisecond
@@ -69,38 +70,67 @@ func (d *Dispatcher) round(ctx context.Context) error {
 	return nil
 }
 
-// fill hands out jobs of one queue until its room is used up or nothing is due,
-// looking at its tenants a window at a time, in turn.
+// fill hands out jobs of one queue until its room is used up or nothing is due.
+// It goes round the tenants that wait: each look begins behind the tenant that
+// was served last.
 func (d *Dispatcher) fill(ctx context.Context, queue catalog.Queue) error {
-	for range maxWindows {
-		after := d.turns[queue.Name]
-		tenants, err := d.cfg.DB.TenantsInTurn(ctx, queue.Name, after, tenantWindow)
+	for range maxLooks {
+		tenants, all, err := d.look(ctx, queue.Name)
+		if err != nil || len(tenants) == 0 {
+			return err
+		}
+		part := queue
+		if !all { // leave room to those that were not looked at
+			part.Room = min(part.Room, len(tenants))
+		}
+		taken, err := d.handOut(ctx, part, tenants)
 		if err != nil {
 			return err
 		}
-		deliveries, err := d.cfg.DB.Dispatch(ctx, queue, tenants)
-		if err != nil {
-			return err
-		}
-		if err := d.enqueue(ctx, queue.Name, deliveries); err != nil {
-			return err
-		}
-		queue.Room -= len(deliveries)
-		more := d.advance(queue.Name, tenants)
-		if queue.Room <= 0 || !more && after == uuid.Nil && len(deliveries) == 0 {
+		queue.Room -= len(taken)
+		if queue.Room <= 0 || all && len(taken) == 0 {
 			return nil
 		}
 	}
 	return nil
 }
 
-// advance moves the queue's turn behind the tenants just seen. It reports
-// whether there may be more of them behind.
-func (d *Dispatcher) advance(queue string, seen []uuid.UUID) bool {
-	if len(seen) < tenantWindow {
-		delete(d.turns, queue)
-		return false
+// look lists waiting tenants from behind the one served last, round to it again,
+// and whether these are all that wait.
+func (d *Dispatcher) look(ctx context.Context, queue string) (tenants []uuid.UUID, all bool, err error) {
+	after := d.turns[queue]
+	tenants, err = d.cfg.DB.TenantsInTurn(ctx, queue, after, tenantWindow)
+	if err != nil || len(tenants) == tenantWindow || after == uuid.Nil {
+		return tenants, len(tenants) < tenantWindow, err
 	}
-	d.turns[queue] = seen[len(seen)-1]
-	return true
+	// The start again; behind after it would repeat what is there already.
+	first, err := d.cfg.DB.TenantsInTurn(ctx, queue, uuid.Nil, tenantWindow-len(tenants))
+	if err != nil {
+		return nil, false, err
+	}
+	all = len(first) < tenantWindow-len(tenants)
+	for _, tenant := range first {
+		if bytes.Compare(tenant[:], after[:]) > 0 {
+			return tenants, true, nil
+		}
+		tenants = append(tenants, tenant)
+	}
+	return tenants, all, nil
+}
+
+// handOut moves jobs of these tenants from the catalog into Redis, and the
+// queue's turn along.
+func (d *Dispatcher) handOut(ctx context.Context, queue catalog.Queue, tenants []uuid.UUID) ([]catalog.Handout, error) {
+	d.handing.Lock()
+	defer d.handing.Unlock()
+	taken, err := d.cfg.DB.Dispatch(ctx, queue, tenants)
+	if err != nil {
+		return nil, err
+	}
+	last := tenants[len(tenants)-1]
+	if len(taken) > 0 {
+		last = taken[len(taken)-1].TenantID
+	}
+	d.turns[queue.Name] = last
+	return taken, d.enqueue(ctx, queue.Name, taken)
 }

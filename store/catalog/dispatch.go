@@ -47,12 +47,19 @@ func (db *DB) TenantsInTurn(ctx context.Context, queue string, after uuid.UUID, 
 	return tenants, nil
 }
 
+// Handout is a job that was taken to be enqueued.
+type Handout struct {
+	job.Delivery
+	TenantID uuid.UUID
+}
+
 // Dispatch takes up to room due jobs of these tenants, in turn over them, and
-// commits a new sequence for each. The deliveries come in the order in which
+// commits a new sequence for each. Of tenants that had as many turns the earlier
+// in the list comes first. The jobs come in the order in which
 // they are to be enqueued. Where tenants are many, one gives at most a fair share
 // twice over and calling again gives the rest, so that the rows looked at do not
 // grow with the product. Several dispatchers never take the same job.
-func (db *DB) Dispatch(ctx context.Context, queue Queue, tenants []uuid.UUID) ([]job.Delivery, error) {
+func (db *DB) Dispatch(ctx context.Context, queue Queue, tenants []uuid.UUID) ([]Handout, error) {
 	if len(tenants) == 0 || queue.Room <= 0 {
 		return nil, nil
 	}
@@ -64,11 +71,11 @@ func (db *DB) Dispatch(ctx context.Context, queue Queue, tenants []uuid.UUID) ([
 	if err != nil {
 		return nil, fmt.Errorf("dispatch jobs: %w", err)
 	}
-	deliveries := make([]job.Delivery, len(rows))
+	taken := make([]Handout, len(rows))
 	for i, row := range rows {
-		deliveries[i] = job.Delivery{JobID: row.ID, Seq: row.DispatchSeq}
+		taken[i] = Handout{Delivery: job.Delivery{JobID: row.ID, Seq: row.DispatchSeq}, TenantID: row.TenantID}
 	}
-	return deliveries, nil
+	return taken, nil
 }
 
 // Undispatch makes jobs dispatchable again whose deliveries did not reach

@@ -25,8 +25,12 @@ func (l *line) dispatch(room int, owners ...owner) []job.Delivery {
 	for _, o := range owners {
 		tenants = append(tenants, o.tenant)
 	}
-	deliveries, err := l.Dispatch(l.t.Context(), catalog.Queue{Name: job.QueueBackup, Room: room}, tenants)
+	taken, err := l.Dispatch(l.t.Context(), catalog.Queue{Name: job.QueueBackup, Room: room}, tenants)
 	l.must(err)
+	var deliveries []job.Delivery
+	for _, h := range taken {
+		deliveries = append(deliveries, h.Delivery)
+	}
 	return deliveries
 }
 

@@ -40,8 +40,9 @@ SELECT turn.tenant_id::uuid AS tenant_id FROM turn ORDER BY turn.place;
 -- name: Dispatch :many
 -- Takes up to room jobs of these tenants: in turn over the tenants, where what
 -- a tenant already has in Redis or at work counts as turns taken; within a turn
--- and within a tenant by priority, then by age. The new sequence is committed
--- with the statement, before anything is enqueued.
+-- by priority, then in the order of the list; within a tenant by priority, then
+-- by age. The new sequence is committed with the statement, before anything is
+-- enqueued.
 WITH busy AS (
     SELECT b.tenant_id, count(*) AS n FROM (
         SELECT d.tenant_id FROM jobs d WHERE d.status = 'queued' AND d.dispatched_at IS NOT NULL AND d.queue = sqlc.arg(queue)
@@ -49,9 +50,9 @@ WITH busy AS (
         SELECT r.tenant_id FROM jobs r WHERE r.status IN ('running', 'finalizing') AND r.queue = sqlc.arg(queue)
     ) b GROUP BY b.tenant_id
 ), waiting AS (
-    SELECT c.id, c.priority, c.run_after,
+    SELECT c.id, c.priority, t.place,
            coalesce(busy.n, 0) + row_number() OVER (PARTITION BY t.tenant_id ORDER BY c.priority DESC, c.run_after, c.id) AS turn
-    FROM unnest(sqlc.arg(tenants)::uuid[]) AS t(tenant_id)
+    FROM unnest(sqlc.arg(tenants)::uuid[]) WITH ORDINALITY AS t(tenant_id, place)
     CROSS JOIN LATERAL (
         SELECT j.id, j.priority, j.run_after FROM jobs j
         WHERE j.queue = sqlc.arg(queue) AND j.tenant_id = t.tenant_id AND j.status = 'queued' AND j.dispatched_at IS NULL
@@ -60,8 +61,8 @@ WITH busy AS (
         LIMIT sqlc.arg(depth)::integer) c
     LEFT JOIN busy ON busy.tenant_id = t.tenant_id
 ), chosen AS (
-    SELECT w.id, row_number() OVER (ORDER BY w.turn, w.priority DESC, w.run_after, w.id) AS place FROM waiting w
-    ORDER BY w.turn, w.priority DESC, w.run_after, w.id LIMIT sqlc.arg(room)::integer
+    SELECT w.id, row_number() OVER (ORDER BY w.turn, w.priority DESC, w.place) AS place FROM waiting w
+    ORDER BY w.turn, w.priority DESC, w.place LIMIT sqlc.arg(room)::integer
 ), locked AS (
     SELECT j.id FROM jobs j
     WHERE j.id IN (SELECT c.id FROM chosen c) AND j.status = 'queued' AND j.dispatched_at IS NULL
@@ -69,9 +70,9 @@ WITH busy AS (
 ), sent AS (
     UPDATE jobs j SET dispatch_seq = j.dispatch_seq + 1, dispatched_at = xvault_now()
     FROM locked WHERE j.id = locked.id
-    RETURNING j.id, j.dispatch_seq
+    RETURNING j.id, j.dispatch_seq, j.tenant_id
 )
-SELECT sent.id, sent.dispatch_seq FROM sent JOIN chosen ON chosen.id = sent.id ORDER BY chosen.place;
+SELECT sent.id, sent.dispatch_seq, sent.tenant_id FROM sent JOIN chosen ON chosen.id = sent.id ORDER BY chosen.place;
 
 -- name: Undispatch :many
 -- Takes back deliveries that did not reach Redis, or are no longer there, so

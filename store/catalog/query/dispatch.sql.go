@@ -19,9 +19,9 @@ WITH busy AS (
         SELECT r.tenant_id FROM jobs r WHERE r.status IN ('running', 'finalizing') AND r.queue = $1
     ) b GROUP BY b.tenant_id
 ), waiting AS (
-    SELECT c.id, c.priority, c.run_after,
+    SELECT c.id, c.priority, t.place,
            coalesce(busy.n, 0) + row_number() OVER (PARTITION BY t.tenant_id ORDER BY c.priority DESC, c.run_after, c.id) AS turn
-    FROM unnest($2::uuid[]) AS t(tenant_id)
+    FROM unnest($2::uuid[]) WITH ORDINALITY AS t(tenant_id, place)
     CROSS JOIN LATERAL (
         SELECT j.id, j.priority, j.run_after FROM jobs j
         WHERE j.queue = $1 AND j.tenant_id = t.tenant_id AND j.status = 'queued' AND j.dispatched_at IS NULL
@@ -30,8 +30,8 @@ WITH busy AS (
         LIMIT $3::integer) c
     LEFT JOIN busy ON busy.tenant_id = t.tenant_id
 ), chosen AS (
-    SELECT w.id, row_number() OVER (ORDER BY w.turn, w.priority DESC, w.run_after, w.id) AS place FROM waiting w
-    ORDER BY w.turn, w.priority DESC, w.run_after, w.id LIMIT $4::integer
+    SELECT w.id, row_number() OVER (ORDER BY w.turn, w.priority DESC, w.place) AS place FROM waiting w
+    ORDER BY w.turn, w.priority DESC, w.place LIMIT $4::integer
 ), locked AS (
     SELECT j.id FROM jobs j
     WHERE j.id IN (SELECT c.id FROM chosen c) AND j.status = 'queued' AND j.dispatched_at IS NULL
@@ -39,9 +39,9 @@ WITH busy AS (
 ), sent AS (
     UPDATE jobs j SET dispatch_seq = j.dispatch_seq + 1, dispatched_at = xvault_now()
     FROM locked WHERE j.id = locked.id
-    RETURNING j.id, j.dispatch_seq
+    RETURNING j.id, j.dispatch_seq, j.tenant_id
 )
-SELECT sent.id, sent.dispatch_seq FROM sent JOIN chosen ON chosen.id = sent.id ORDER BY chosen.place
+SELECT sent.id, sent.dispatch_seq, sent.tenant_id FROM sent JOIN chosen ON chosen.id = sent.id ORDER BY chosen.place
 `
 
 type DispatchParams struct {
@@ -54,12 +54,14 @@ type DispatchParams struct {
 type DispatchRow struct {
 	ID          uuid.UUID
 	DispatchSeq int64
+	TenantID    uuid.UUID
 }
 
 // Takes up to room jobs of these tenants: in turn over the tenants, where what
 // a tenant already has in Redis or at work counts as turns taken; within a turn
-// and within a tenant by priority, then by age. The new sequence is committed
-// with the statement, before anything is enqueued.
+// by priority, then in the order of the list; within a tenant by priority, then
+// by age. The new sequence is committed with the statement, before anything is
+// enqueued.
 func (q *Queries) Dispatch(ctx context.Context, arg DispatchParams) ([]DispatchRow, error) {
 	rows, err := q.db.Query(ctx, dispatch,
 		arg.Queue,
@@ -74,7 +76,7 @@ func (q *Queries) Dispatch(ctx context.Context, arg DispatchParams) ([]DispatchR
 	items := []DispatchRow{}
 	for rows.Next() {
 		var i DispatchRow
-		if err := rows.Scan(&i.ID, &i.DispatchSeq); err != nil {
+		if err := rows.Scan(&i.ID, &i.DispatchSeq, &i.TenantID); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
