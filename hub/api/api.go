@@ -72,7 +72,7 @@ func New(r chi.Router, cfg Config) huma.API {
 	s.registerWorkers(api)
 	s.registerAPIKeys(api)
 	s.registerAudit(api)
-	describeErrors(api)
+	complete(api)
 	return api
 }
 

@@ -4,10 +4,13 @@ import (
 	"embed"
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-chi/chi/v5"
+
+	"xvault/hub/problem"
 )
 
 // The documentation page and what it loads: all of it from the binary.
@@ -57,4 +60,38 @@ func Description(version string) ([]byte, error) {
 	api := New(chi.NewRouter(), Config{Version: version})
 	body, err := json.MarshalIndent(api.OpenAPI(), "", "  ")
 	return append(body, '\n'), err
+}
+
+// complete adds to the description what every call has in common: problems, in
+// the place of huma's own errors, and the Idempotency-Key of creations.
+func complete(api huma.API) {
+	doc := api.OpenAPI()
+	schema := doc.Components.Schemas.Schema(reflect.TypeFor[problem.Problem](), true, "Problem")
+	delete(doc.Components.Schemas.Map(), "ErrorModel")
+	for _, item := range doc.Paths {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
+			if op != nil {
+				completeCall(op, schema)
+			}
+		}
+	}
+}
+
+func completeCall(op *huma.Operation, problemSchema *huma.Schema) {
+	op.Responses["default"] = &huma.Response{
+		Description: "A problem",
+		Content:     map[string]*huma.MediaType{problem.ContentType: {}},
+	}
+	for _, r := range op.Responses {
+		if content, ok := r.Content[problem.ContentType]; ok {
+			content.Schema = problemSchema
+		}
+	}
+	if takesIdempotencyKey(op) {
+		op.Parameters = append(op.Parameters, &huma.Param{
+			Name: IdempotencyHeader, In: "header",
+			Description: "Repeating the request with the same key gives the first answer, for a day",
+			Schema:      &huma.Schema{Type: huma.TypeString},
+		})
+	}
 }

@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -38,17 +37,6 @@ const (
 	// Idempotency-Key.
 	metaSecretAnswer = "secret_answer"
 )
-
-// describeErrors puts the problem in the place of huma's own model in the
-// description.
-func describeErrors(api huma.API) {
-	schemas := api.OpenAPI().Components.Schemas
-	model := schemas.Map()["ErrorModel"]
-	described := schemas.SchemaFromRef(schemas.Schema(reflect.TypeFor[problem.Problem](), true, "Problem").Ref)
-	if model != nil && described != nil {
-		*model = *described
-	}
-}
 
 func sentence(model *huma.ErrorModel) string {
 	switch model.Status {

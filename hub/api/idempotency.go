@@ -43,7 +43,7 @@ func (s *server) idempotent(api huma.API) func(huma.Context, func(huma.Context))
 	return func(ctx huma.Context, next func(huma.Context)) {
 		key := ctx.Header(IdempotencyHeader)
 		op := ctx.Operation()
-		if key == "" || op.DefaultStatus != http.StatusCreated || op.Metadata[metaSecretAnswer] == true {
+		if key == "" || !takesIdempotencyKey(op) {
 			next(ctx)
 			return
 		}
@@ -62,6 +62,10 @@ func (s *server) idempotent(api huma.API) func(huma.Context, func(huma.Context))
 			c.run(op, next)
 		}
 	}
+}
+
+func takesIdempotencyKey(op *huma.Operation) bool {
+	return op.DefaultStatus == http.StatusCreated && op.Metadata[metaSecretAnswer] != true
 }
 
 // idempotencyOf reads the body for its hash and puts it back. The hash is keyed
