@@ -46,7 +46,8 @@ func (r *Reader) Check(ctx context.Context, opts CheckOptions) (CheckReport, err
 	span := &tarSpan{frames: frames}
 	defer span.close()
 
-	c := checker{r: r, span: span, progress: opts.Progress, cursor: frameCursor{table: newSeekTableReader(r.plain, r.tail)}}
+	c := checker{r: r, span: span, progress: opts.Progress, buf: make([]byte, readSize)}
+	c.cursor.table = newSeekTableReader(r.plain, r.tail)
 	if err := c.run(ctx); err != nil {
 		return CheckReport{}, fmt.Errorf("check archive: %w", err)
 	}
@@ -66,6 +67,7 @@ type checker struct {
 	span     *tarSpan
 	progress func(int64)
 	cursor   frameCursor
+	buf      []byte
 	summary  Summary
 	entries  int64
 }
@@ -112,7 +114,7 @@ func (c *checker) entry(e *Entry) error {
 	if !e.hasSum() {
 		return nil
 	}
-	_, err = io.Copy(progressWriter{c}, m)
+	_, err = io.CopyBuffer(progressWriter{c}, m, c.buf)
 	return err
 }
 

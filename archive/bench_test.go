@@ -1,0 +1,114 @@
+package archive
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"testing"
+
+	"xvault/internal/entry"
+)
+
+func benchWriter(b *testing.B) *Writer {
+	b.Helper()
+	w, err := NewWriter(io.Discard, WriterConfig{Recipients: []string{newKeys(b).recipient}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(w.Abort)
+	return w
+}
+
+func benchAdd(b *testing.B, content []byte) {
+	w := benchWriter(b)
+	h := entry.Header{Kind: entry.File, Mode: 0o644, ModTime: testTime, Size: int64(len(content))}
+	body := bytes.NewReader(content)
+	b.SetBytes(max(h.Size, 1))
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		h.Path = fmt.Sprintf("d/%012d", i)
+		body.Reset(content)
+		if _, err := w.Add(context.Background(), h, body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkWriterEmptyFiles(b *testing.B) { benchAdd(b, nil) }
+func BenchmarkWriterSmallFiles(b *testing.B) { benchAdd(b, []byte(textOf(4<<10))) }
+func BenchmarkWriterText(b *testing.B)       { benchAdd(b, []byte(textOf(64<<20))) }
+func BenchmarkWriterNoise(b *testing.B)      { benchAdd(b, []byte(noiseString(1, 64<<20))) }
+func BenchmarkWriterZeros(b *testing.B)      { benchAdd(b, make([]byte, 64<<20)) }
+func BenchmarkWriterUnknownLen(b *testing.B) {
+	w := benchWriter(b)
+	content := []byte(textOf(64 << 20))
+	h := entry.Header{Kind: entry.File, Mode: 0o644, ModTime: testTime, Size: entry.SizeUnknown}
+	b.SetBytes(int64(len(content)))
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		h.Path = fmt.Sprintf("d/%012d", i)
+		if _, err := w.Add(context.Background(), h, bytes.NewReader(content)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkTarHeader(b *testing.B) {
+	var e tarEncoder
+	h := fileItem("usr/share/doc/package/changelog.Debian.gz", "").Header
+	b.ReportAllocs()
+	for b.Loop() {
+		e.header(&h, h.Path, 1234)
+	}
+}
+
+func BenchmarkIndexEncode(b *testing.B) {
+	var builder indexBuilder
+	e := forgedFile("usr/share/doc/package/changelog.Debian.gz", "content")
+	b.ReportAllocs()
+	for b.Loop() {
+		builder.add(&e, 0)
+		if builder.size() > flushIndexAt {
+			builder.block.raw, builder.block.count = builder.block.raw[:0], 0
+		}
+	}
+}
+
+func benchArchive(b *testing.B) (sealed, *Reader) {
+	b.Helper()
+	s := newKeys(b).write(b, WriterConfig{}, append(manyFiles(20, 500), fileItem("text", textOf(64<<20)))...)
+	return s, s.open(b)
+}
+
+func BenchmarkIndexWalk(b *testing.B) {
+	_, r := benchArchive(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := count(r, ""); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(r.Entries())*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+}
+
+func BenchmarkCheck(b *testing.B) {
+	_, r := benchArchive(b)
+	b.SetBytes(r.TarSize())
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := r.Check(context.Background(), CheckOptions{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkOneFile(b *testing.B) {
+	_, r := benchArchive(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := r.ReadFile(context.Background(), "dir0010/file0100", 1<<20); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
