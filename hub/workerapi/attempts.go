@@ -8,6 +8,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"xvault/hub/problem"
+	"xvault/internal/failpoint"
 	"xvault/internal/job"
 	"xvault/store/catalog"
 )
@@ -62,7 +63,10 @@ func (a *api) finalize(ctx context.Context, c *call, req job.AttemptRequest) (do
 	if err != nil {
 		return done{}, err
 	}
-	return done{}, a.db.FinalizeJob(ctx, fence)
+	if err := a.db.FinalizeJob(ctx, fence); err != nil {
+		return done{}, err
+	}
+	return done{}, failpoint.Hit("finalize.after_commit")
 }
 
 func (a *api) release(ctx context.Context, c *call, req job.AttemptRequest) (done, error) {
@@ -85,7 +89,13 @@ func (a *api) complete(ctx context.Context, c *call, req job.CompleteRequest) (d
 	if req, err = cleanCompletion(req); err != nil {
 		return done{}, err
 	}
+	if err := failpoint.Hit("complete.before_commit"); err != nil {
+		return done{}, err
+	}
 	if err := a.db.CompleteJob(ctx, fence, req); err != nil {
+		return done{}, err
+	}
+	if err := failpoint.Hit("complete.after_commit"); err != nil {
 		return done{}, err
 	}
 	attrs := []slog.Attr{slog.String("status", string(req.Status))}

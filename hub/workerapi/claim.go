@@ -11,6 +11,7 @@ import (
 
 	"xvault/archive/seal"
 	"xvault/hub/problem"
+	"xvault/internal/failpoint"
 	"xvault/internal/job"
 	"xvault/store/catalog"
 )
@@ -19,8 +20,14 @@ func (a *api) claim(ctx context.Context, c *call, req job.ClaimRequest) (job.Cla
 	if req.JobID == uuid.Nil || req.ClaimID == uuid.Nil {
 		return job.Claim{}, problem.Field("body.job_id", "it is required, and so is claim_id; each is a UUID")
 	}
+	if err := failpoint.Hit("claim.before_commit"); err != nil {
+		return job.Claim{}, err
+	}
 	claimed, err := a.db.ClaimJob(ctx, c.ref(), req)
 	if err != nil {
+		return job.Claim{}, err
+	}
+	if err := failpoint.Hit("claim.after_commit"); err != nil {
 		return job.Claim{}, err
 	}
 	fence := catalog.Fence{
