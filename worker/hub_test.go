@@ -23,13 +23,12 @@ type protocolHub struct {
 	t      *testing.T
 	server *httptest.Server
 
-	mu       sync.Mutex
-	jobs     map[uuid.UUID]*job.Claim
-	sealTo   string // the worker's recipient
-	secrets  job.Credential
-	calls    []call
-	answers  map[string]func(call) (status int, answer any) // by the call's name
-	inflight sync.WaitGroup
+	mu      sync.Mutex
+	jobs    map[uuid.UUID]*job.Claim
+	sealTo  string // the worker's recipient
+	secrets job.Credential
+	calls   []call
+	answers map[string]func(call) (status int, answer any) // by the call's name
 }
 
 // call is one request, named by the last part of its path.

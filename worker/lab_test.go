@@ -82,7 +82,8 @@ func (l *lab) start() {
 	l.t.Cleanup(func() {
 		stop()
 		select {
-		case <-ended:
+		case err := <-ended:
+			t.Logf("the worker ended: %v", err) // tests that care look themselves
 		case <-time.After(time.Minute):
 			l.t.Error("the worker does not stop")
 		}

@@ -41,7 +41,9 @@ func (s *openMemory) Close() error {
 	return nil
 }
 
-func (s *openMemory) Probe(ctx context.Context) (connectors.ProbeResult, error) { return s.probe(ctx, s.env) }
+func (s *openMemory) Probe(ctx context.Context) (connectors.ProbeResult, error) {
+	return s.probe(ctx, s.env)
+}
 
 func (s *openMemory) Read(ctx context.Context, visit func(connectors.Item) error) error {
 	for _, item := range s.items {

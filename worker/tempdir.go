@@ -69,10 +69,16 @@ func (t *tempDir) sweep(ctx context.Context) (int, error) {
 			return swept, err
 		}
 	}
-	if err := unix.Flock(int(t.lock.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil && !errors.Is(err, unix.EWOULDBLOCK) {
-		return swept, fmt.Errorf("lock WORKER_TEMP_DIR: %w", err)
+	// Another's sweep is short; it is waited for.
+	for {
+		err := unix.Flock(int(t.lock.Fd()), unix.LOCK_SH)
+		if err == nil {
+			return swept, nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return swept, fmt.Errorf("lock WORKER_TEMP_DIR: %w", err)
+		}
 	}
-	return swept, nil
 }
 
 func (t *tempDir) removeJobs(ctx context.Context) (int, error) {

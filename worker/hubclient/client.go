@@ -146,7 +146,7 @@ func decode(body io.Reader, out any) error {
 		return errors.New("the hub's answer is larger than allowed")
 	}
 	if out == nil {
-		return nil
+		out = new(struct{}) // a proxy's page is no consent
 	}
 	if err := json.Unmarshal(content, out); err != nil {
 		// Not quoted: answers hold tokens. A proxy's page looks like this too.
