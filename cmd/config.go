@@ -61,7 +61,7 @@ func configFlag(c *cobra.Command) {
 }
 
 // loadSettings reads the file, where there is one, and ties the command's flags
-// to their settings. The file may name known settings only: a misspelt one
+// to their settings. The file may name known settings only: a misspelled one
 // would silently leave a default in place.
 func loadSettings(c *cobra.Command, known []string) (*settings, error) {
 	s := &settings{v: viper.New(), getenv: os.Getenv}

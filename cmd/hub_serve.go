@@ -77,7 +77,7 @@ func hubConfig(s *settings) (hub.Config, error) {
 	cfg.JoinToken = read.secret("HUB_WORKER_JOIN_TOKEN")
 	cfg.AllowPlainHTTP = read.boolean("HUB_ALLOW_PLAIN_HTTP", false)
 	cfg.SkipMigrations = !read.boolean("HUB_MIGRATE", true)
-	cfg.DatabaseConns = int32(min(read.number("HUB_DATABASE_CONNS", 16), math.MaxInt16)) //nolint:gosec // bounded
+	cfg.DatabaseConns = int32(min(read.number("HUB_DATABASE_CONNS", 16), math.MaxInt16))
 	cfg.ShutdownTimeout = read.duration("HUB_SHUTDOWN_TIMEOUT", 15*time.Second)
 	return cfg, read.err
 }

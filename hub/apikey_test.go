@@ -22,17 +22,17 @@ func TestAPIKeys(t *testing.T) {
 	if operators["tenant_id"] != nil {
 		t.Errorf("operator's key: %v", operators)
 	}
-	second := operators["key"].(string)
-	third := made(second, object{"name": "third operator"})["key"].(string)
+	second := operators.text("key")
+	third := made(second, object{"name": "third operator"}).text("key")
 	l.must(201, third, "POST", "/api/v1/tenants", object{"name": "three"}, nil)
 	// A tenant's key makes keys of its tenant.
 	own := made(key, object{"name": "own", "expires_at": time.Now().Add(time.Hour).UTC().Format(time.RFC3339)})
-	if own["tenant_id"] != tenant || !strings.HasPrefix(own["key"].(string), "xv_") {
+	if own["tenant_id"] != tenant || !strings.HasPrefix(own.text("key"), "xv_") {
 		t.Errorf("tenant's key: %v", own)
 	}
 	l.must(404, key, "POST", "/api/v1/api-keys", object{"name": "foreign", "tenant_id": other}, nil)
 	l.must(404, operatorKey, "POST", "/api/v1/api-keys", object{"name": "foreign", "tenant_id": own.id()}, nil)
-	l.must(403, own["key"].(string), "POST", "/api/v1/tenants", object{"name": "n"}, nil)
+	l.must(403, own.text("key"), "POST", "/api/v1/tenants", object{"name": "n"}, nil)
 	// It is shown once.
 	r := l.must(200, key, "GET", "/api/v1/api-keys/"+own.id(), nil, nil)
 	if strings.Contains(string(r.body), `"key"`) || strings.Contains(string(r.body), "hash") {
@@ -47,17 +47,17 @@ func TestAPIKeys(t *testing.T) {
 	}
 	// Use is noted, to the minute.
 	var record object
-	l.must(200, own["key"].(string), "GET", "/api/v1/sources", nil, nil)
+	l.must(200, own.text("key"), "GET", "/api/v1/sources", nil, nil)
 	l.must(200, key, "GET", "/api/v1/api-keys/"+own.id(), nil, &record)
 	used := record["last_used_at"]
-	l.must(200, own["key"].(string), "GET", "/api/v1/sources", nil, nil)
+	l.must(200, own.text("key"), "GET", "/api/v1/sources", nil, nil)
 	l.must(200, key, "GET", "/api/v1/api-keys/"+own.id(), nil, &record)
 	if used == nil || record["last_used_at"] != used {
 		t.Errorf("last_used_at: %v, then %v", used, record["last_used_at"])
 	}
 	// The end: expired, revoked.
 	l.exec(`UPDATE api_keys SET expires_at = xvault_now() WHERE id = $1`, own.id())
-	l.must(401, own["key"].(string), "GET", "/api/v1/sources", nil, nil)
+	l.must(401, own.text("key"), "GET", "/api/v1/sources", nil, nil)
 	l.must(204, operatorKey, "DELETE", "/api/v1/api-keys/"+operators.id(), nil, nil)
 	l.must(401, second, "GET", "/api/v1/sources", nil, nil)
 	l.must(200, third, "GET", "/api/v1/sources", nil, nil)

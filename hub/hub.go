@@ -166,8 +166,8 @@ func (h *Hub) Serve(ctx context.Context) error {
 	background, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var workers errgroup.Group
-	workers.Go(func() error { return ended("dispatcher", background, h.dispatcher.Run(background)) })
-	workers.Go(func() error { return ended("housekeeping", background, h.keepHouse(background)) })
+	workers.Go(func() error { return ended(background, "dispatcher", h.dispatcher.Run(background)) })
+	workers.Go(func() error { return ended(background, "housekeeping", h.keepHouse(background)) })
 	failed := make(chan error, 1)
 	go func() {
 		err := workers.Wait()
@@ -181,10 +181,12 @@ func (h *Hub) Serve(ctx context.Context) error {
 
 var errStopping = errors.New("the hub is stopping")
 
-// ended keeps an error only where the part was not told to end.
-func ended(part string, ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+// ended makes an error of the end of a part that was not told to end.
+func ended(ctx context.Context, part string, err error) error {
+	select {
+	case <-ctx.Done():
 		return nil
+	default:
 	}
 	if err == nil {
 		err = errors.New("ended on its own")
@@ -218,7 +220,9 @@ func (h *Hub) serveHTTP(ctx, background context.Context) error {
 			h.log.Warn("close connections", "error", err)
 		}
 	}
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve: %w", err)
+	}
 	return nil
 }
 

@@ -3,6 +3,7 @@ package hub_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -32,10 +33,7 @@ func TestIdempotencyKey(t *testing.T) {
 		if first.status != 201 || again.status != 201 || !sameJSON(first.body, again.body) || again.header.Get("Idempotency-Replayed") == "" {
 			t.Errorf("%s: %d %s, then %d %s", path, first.status, first.body, again.status, again.body)
 		}
-		changed := object{"name": "another request"}
-		for k, v := range body {
-			changed[k] = v
-		}
+		changed := maps.Clone(body)
 		changed["name"] = "another request"
 		if r := withKey(l, key, "k "+path, path, changed); r.status != 409 || r.problem(t).Code != "idempotency_mismatch" {
 			t.Errorf("%s with another body: %d %s", path, r.status, r.body)

@@ -219,7 +219,16 @@ func (l *lab) must(status int, key, method, path string, body any, into any) rep
 
 type object map[string]any
 
-func (o object) id() string { return o["id"].(string) }
+func (o object) id() string { return o.text("id") }
+
+// text gives a field that must be a text; an empty one fails whatever uses it.
+func (o object) text(field string) string {
+	s, ok := o[field].(string)
+	if !ok {
+		return ""
+	}
+	return s
+}
 
 // tenant makes a tenant and a key of it.
 func (l *lab) tenant(name string) (id, key string) {
@@ -227,7 +236,7 @@ func (l *lab) tenant(name string) (id, key string) {
 	var tenant, made object
 	l.must(201, operatorKey, "POST", "/api/v1/tenants", object{"name": name}, &tenant)
 	l.must(201, operatorKey, "POST", "/api/v1/api-keys", object{"tenant_id": tenant.id(), "name": name}, &made)
-	return tenant.id(), made["key"].(string)
+	return tenant.id(), made.text("key")
 }
 
 // credential makes a credential with a password.

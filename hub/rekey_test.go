@@ -33,12 +33,17 @@ func TestRekeyChild(t *testing.T) {
 	}
 	_, err := hub.Rekey(context.Background(), hub.RekeyConfig{
 		DatabaseURL: secret.New(os.Getenv("DATABASE_URL")), EncryptionKEK: secret.New(os.Getenv("HUB_ENCRYPTION_KEK")), Batch: 2,
-		Progress: func(_ string, done, left int64) { fmt.Printf("batch %d %d\n", done, left) },
+		Progress: func(_ string, done, left int64) { say("batch %d %d\n", done, left) },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Println("done")
+	say("done\n")
+}
+
+// say speaks to the parent.
+func say(format string, args ...any) {
+	_, _ = fmt.Fprintf(os.Stdout, format, args...)
 }
 
 // killedRekey runs a rekey in a process of its own and kills it after the
@@ -164,7 +169,7 @@ func TestRekeyKilledHalfWay(t *testing.T) {
 		tenant, key = l.tenant(fmt.Sprint("tenant ", i))
 		var kit object
 		l.must(200, operatorKey, "POST", "/api/v1/tenants/"+tenant+"/export-key", nil, &kit)
-		all.identities[tenant] = kit["identity"].(string)
+		all.identities[tenant] = kit.text("identity")
 		for range 4 {
 			password := fmt.Sprint("password ", len(all.passwords))
 			all.passwords[l.credential(key, tenant, password)] = password

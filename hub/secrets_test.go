@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ func TestSecretsRestNowhere(t *testing.T) {
 	l.must(201, operator, "POST", "/api/v1/tenants", object{"name": "one"}, &tenant)
 	l.must(200, operator, "POST", "/api/v1/tenants/"+tenant.id()+"/export-key", nil, &kit)
 	l.must(201, operator, "POST", "/api/v1/api-keys", object{"tenant_id": tenant.id(), "name": "n"}, &made)
-	key := made["key"].(string)
+	key := made.text("key")
 	create := object{"kind": "source", "secret": object{"type": "password", "password": password}}
 	r := l.do(key, "POST", "/api/v1/credentials", create, "Idempotency-Key", "k")
 	if r.status != 201 {
@@ -49,7 +50,7 @@ func TestSecretsRestNowhere(t *testing.T) {
 
 	pemLine := strings.Split(pem, "\n")[2]
 	secrets := map[string]string{
-		"password": password, "passphrase": phrase, "private key": pemLine, "identity": kit["identity"].(string)[16:],
+		"password": password, "passphrase": phrase, "private key": pemLine, "identity": kit.text("identity")[16:],
 		"api key": key[len(key)-40:], "operator's key": operator, "join token": join, "KEK passphrase": kekPhrase,
 	}
 	places := map[string]string{
@@ -88,7 +89,7 @@ func (l *lab) dumpRedis() string {
 	var dump strings.Builder
 	for _, key := range keys {
 		value, err := client.Dump(ctx, key).Result()
-		if err != nil && err != redis.Nil {
+		if err != nil && !errors.Is(err, redis.Nil) {
 			l.t.Fatal(err)
 		}
 		dump.WriteString(key + "\n" + value + "\n")

@@ -1,7 +1,9 @@
 package hub_test
 
 import (
+	"fmt"
 	"maps"
+	"strings"
 	"testing"
 )
 
@@ -12,7 +14,7 @@ func TestSourceValidation(t *testing.T) {
 	other, otherKey := l.tenant("two")
 	credential, foreign := l.credential(key, tenant, "pw"), l.credential(otherKey, other, "pw")
 	config := func(change object) object {
-		c := maps.Clone(sourceBody(tenant, credential)["config"].(object))
+		c := object{"host": "files.example.net", "username": "backup", "paths": []string{"/srv"}}
 		maps.Copy(c, change)
 		return c
 	}
@@ -56,7 +58,7 @@ func TestSourceLife(t *testing.T) {
 	id := l.source(key, tenant, credential)
 	path := "/api/v1/sources/" + id
 	pin := func() { l.exec(`UPDATE sources SET pinned_host_keys = '{ssh-ed25519 AAAA}' WHERE id = $1`, id) }
-	pins := func(s object) int { return len(s["pinned_host_keys"].([]any)) }
+	pins := func(s object) int { return strings.Count(fmt.Sprint(s["pinned_host_keys"]), "ssh-") }
 	config := func(host string, port int, paths ...string) object {
 		return object{"host": host, "port": port, "username": "u", "paths": paths, "trust_on_first_use": true}
 	}

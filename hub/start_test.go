@@ -109,7 +109,7 @@ func TestHubsStartAtOnce(t *testing.T) {
 			h.Close()
 		}
 	}
-	if n := l.count(`SELECT count(*) FROM audit_events WHERE action = 'encryption_key.enrol'`); n != 1 {
+	if n := l.count(`SELECT count(*) FROM audit_events WHERE action = 'encryption_key.enroll'`); n != 1 {
 		t.Errorf("the key was enrolled %d times", n)
 	}
 }

@@ -14,10 +14,10 @@ func TestTenants(t *testing.T) {
 	var made object
 	l.must(201, operatorKey, "POST", "/api/v1/tenants", object{"name": "Café \"Ümläut\" 日本 😀", "plan": "gold"}, &made)
 	id := made.id()
-	if made["name"] != "Café \"Ümläut\" 日本 😀" || made["plan"] != "gold" || !strings.HasPrefix(made["public_key"].(string), "age1") {
+	if made["name"] != "Café \"Ümläut\" 日本 😀" || made["plan"] != "gold" || !strings.HasPrefix(made.text("public_key"), "age1") {
 		t.Errorf("made %v", made)
 	}
-	if at := made["created_at"].(string); len(at) != len("2026-11-25T19:08:04.436165Z") || !strings.HasSuffix(at, "Z") {
+	if at := made.text("created_at"); len(at) != len("2026-11-25T19:08:04.436165Z") || !strings.HasSuffix(at, "Z") {
 		t.Errorf("created_at %q is not UTC with microseconds", at)
 	}
 	var got, patched object

@@ -25,11 +25,11 @@ const (
 	dataKeySize     = 32
 )
 
-// ErrEnvelope: the ciphertext was altered, cut short, moved from elsewhere, or
+// ErrEnvelope means that the ciphertext was altered, cut short, moved from elsewhere, or
 // sealed under another key of the same name.
 var ErrEnvelope = errors.New("the stored secret does not open: it was altered or belongs elsewhere")
 
-// UnknownKeyError: a secret is sealed under a KEK that is not in the ring.
+// UnknownKeyError tells that a secret is sealed under a KEK that is not in the ring.
 type UnknownKeyError struct{ KeyID string }
 
 func (e *UnknownKeyError) Error() string {

@@ -158,7 +158,7 @@ func canaryAD(keyID string) AD {
 	return AD{Table: "encryption_keys", Column: "canary/" + keyID}
 }
 
-// WrongKEKError: the key at hand is not the one that the catalog was sealed with.
+// WrongKEKError tells that the key at hand is not the one that the catalog was sealed with.
 type WrongKEKError struct{ KeyID string }
 
 func (e *WrongKEKError) Error() string {
@@ -169,9 +169,9 @@ func (e *WrongKEKError) Error() string {
 }
 
 // Keyring makes the ring. Every KEK that the catalog knows is checked against
-// its canary; for the others, enrol is called with what to store, and returns
+// its canary; for the others, enroll is called with what to store, and returns
 // what the catalog then holds: another hub may have been faster.
-func (s KEKSetting) Keyring(stored []StoredKEK, enrol func(StoredKEK) (StoredKEK, error)) (*Keyring, error) {
+func (s KEKSetting) Keyring(stored []StoredKEK, enroll func(StoredKEK) (StoredKEK, error)) (*Keyring, error) {
 	known := make(map[string]StoredKEK, len(stored))
 	for _, row := range stored {
 		known[row.KeyID] = row
@@ -184,8 +184,8 @@ func (s KEKSetting) Keyring(stored []StoredKEK, enrol func(StoredKEK) (StoredKEK
 			if err != nil {
 				return nil, err
 			}
-			if row, err = enrol(fresh); err != nil {
-				return nil, fmt.Errorf("enrol encryption key %q: %w", entry.id, err)
+			if row, err = enroll(fresh); err != nil {
+				return nil, fmt.Errorf("enroll encryption key %q: %w", entry.id, err)
 			}
 		}
 		key, err := entry.check(row)

@@ -64,7 +64,7 @@ func TestParseKEKs(t *testing.T) {
 // memory is the encryption_keys table.
 type memory struct{ rows []StoredKEK }
 
-func (m *memory) enrol(row StoredKEK) (StoredKEK, error) {
+func (m *memory) enroll(row StoredKEK) (StoredKEK, error) {
 	for _, have := range m.rows {
 		if have.KeyID == row.KeyID {
 			return have, nil
@@ -87,7 +87,7 @@ func TestKeyringProvesItsKeys(t *testing.T) {
 	t.Parallel()
 	const phrase = "test-key-32-bytes-long!!!!!!"
 	var table memory
-	first, err := mustParse(t, "k1:"+b64('k', 32)+",passphrase:"+phrase).Keyring(nil, table.enrol)
+	first, err := mustParse(t, "k1:"+b64('k', 32)+",passphrase:"+phrase).Keyring(nil, table.enroll)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestKeyringProvesItsKeys(t *testing.T) {
 	if err != nil || keyID != "k1" || !first.Has("passphrase") || first.FirstKeyID() != "k1" {
 		t.Fatal(keyID, err)
 	}
-	again, err := mustParse(t, phrase).Keyring(table.rows, table.enrol)
+	again, err := mustParse(t, phrase).Keyring(table.rows, table.enroll)
 	if err != nil {
 		t.Fatalf("the same passphrase: %v", err)
 	}
@@ -111,7 +111,7 @@ func TestKeyringProvesItsKeys(t *testing.T) {
 		"the right one second, though": "passphrase:" + phrase + ",k1:" + b64('x', 32),
 	} {
 		var wrong *WrongKEKError
-		if _, err := mustParse(t, setting).Keyring(table.rows, table.enrol); !errors.As(err, &wrong) {
+		if _, err := mustParse(t, setting).Keyring(table.rows, table.enroll); !errors.As(err, &wrong) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -126,11 +126,11 @@ func TestKeyringTakesTheSaltOfAFasterHub(t *testing.T) {
 	t.Parallel()
 	const phrase = "test-key-32-bytes-long!!!!!!"
 	var table memory
-	fast, err := mustParse(t, phrase).Keyring(nil, table.enrol)
+	fast, err := mustParse(t, phrase).Keyring(nil, table.enroll)
 	if err != nil {
 		t.Fatal(err)
 	}
-	slow, err := mustParse(t, phrase).Keyring(nil, table.enrol) // it saw no rows yet
+	slow, err := mustParse(t, phrase).Keyring(nil, table.enroll) // it saw no rows yet
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestKeyringTakesTheSaltOfAFasterHub(t *testing.T) {
 	if opened, err := fast.Open(ciphertext, keyID, testAD()); err != nil || string(opened) != "hunter2" {
 		t.Errorf("the other hub: %q %v", opened, err)
 	}
-	if _, err := mustParse(t, "another passphrase entirely").Keyring(nil, table.enrol); err == nil {
+	if _, err := mustParse(t, "another passphrase entirely").Keyring(nil, table.enroll); err == nil {
 		t.Error("a slower hub with another passphrase starts")
 	}
 }

@@ -126,9 +126,9 @@ type replaceSecretInput struct {
 	Body struct {
 		Secret     *CredentialSecret `json:"secret,omitempty" doc:"As in create; or its fields directly"`
 		Type       string            `json:"type,omitempty" enum:"password,private_key"`
-		Password   secretText        `json:"password,omitempty"`
-		PrivateKey secretText        `json:"private_key,omitempty"`
-		Passphrase secretText        `json:"passphrase,omitempty"`
+		Password   secretText        `json:"password,omitzero"`
+		PrivateKey secretText        `json:"private_key,omitzero"`
+		Passphrase secretText        `json:"passphrase,omitzero"`
 	}
 }
 

@@ -77,7 +77,7 @@ func TestOpenAPIDescribesEachCall(t *testing.T) {
 			}
 		}
 	}
-	for _, call := range strings.Fields(`create-tenant list-tenants get-tenant update-tenant delete-tenant export-tenant-key
+	for call := range strings.FieldsSeq(`create-tenant list-tenants get-tenant update-tenant delete-tenant export-tenant-key
 		create-credential list-credentials get-credential replace-secret delete-credential
 		create-source list-sources get-source update-source delete-source
 		create-api-key list-api-keys delete-api-key list-audit-events`) {

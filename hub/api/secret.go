@@ -36,9 +36,9 @@ const (
 // returns one.
 type CredentialSecret struct {
 	Type       string     `json:"type" enum:"password,private_key"`
-	Password   secretText `json:"password,omitempty" doc:"With type password"`
-	PrivateKey secretText `json:"private_key,omitempty" doc:"With type private_key: PEM"`
-	Passphrase secretText `json:"passphrase,omitempty" doc:"With type private_key, where the key has one"`
+	Password   secretText `json:"password,omitzero" doc:"With type password"`
+	PrivateKey secretText `json:"private_key,omitzero" doc:"With type private_key: PEM"`
+	Passphrase secretText `json:"passphrase,omitzero" doc:"With type private_key, where the key has one"`
 }
 
 // credential checks the secret that stands at a place of the body. Its errors
@@ -79,8 +79,7 @@ func (in CredentialSecret) privateKey(at string) (job.Credential, error) {
 	if err == nil {
 		return c, nil // a passphrase that the key does not need is dropped
 	}
-	var encrypted *ssh.PassphraseMissingError
-	if !errors.As(err, &encrypted) {
+	if _, encrypted := errors.AsType[*ssh.PassphraseMissingError](err); !encrypted {
 		return job.Credential{}, problem.Field(at+".private_key", "it is not a private key in PEM form that OpenSSH reads (a public key begins with ssh-)")
 	}
 	if in.Passphrase.IsZero() {

@@ -19,8 +19,8 @@ import (
 	"xvault/store/catalog"
 )
 
-// ErrUnauthenticated: no key, a malformed, unknown, revoked or expired one. It
-// does not tell which, for that would help guessing.
+// ErrUnauthenticated means no key, or a malformed, unknown, revoked or expired
+// one. It does not tell which, for that would help guessing.
 var ErrUnauthenticated = errors.New("no valid key")
 
 // Principal is who calls.

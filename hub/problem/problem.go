@@ -44,7 +44,7 @@ type FieldError struct {
 }
 
 // Problem is an RFC 9457 problem with a stable code.
-type Problem struct {
+type Problem struct { //nolint:errname // the RFC's word
 	Title  string       `json:"title" doc:"The status in words"`
 	Status int          `json:"status" doc:"The HTTP status"`
 	Detail string       `json:"detail" doc:"What happened and what to do"`

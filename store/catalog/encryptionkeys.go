@@ -17,7 +17,7 @@ type KeyUse struct {
 	Secrets int64
 }
 
-// MissingKeysError: stored secrets need KEKs that the setting does not have.
+// MissingKeysError tells that stored secrets need KEKs that the setting does not have.
 type MissingKeysError struct{ Missing []KeyUse }
 
 func (e *MissingKeysError) Error() string {
@@ -42,7 +42,7 @@ func (db *DB) Keyring(ctx context.Context, setting seal.KEKSetting) (*seal.Keyri
 		return nil, err
 	}
 	return setting.Keyring(stored, func(row seal.StoredKEK) (seal.StoredKEK, error) {
-		return db.enrolEncryptionKey(ctx, row)
+		return db.enrollEncryptionKey(ctx, row)
 	})
 }
 
@@ -88,9 +88,9 @@ func (db *DB) encryptionKeys(ctx context.Context) ([]seal.StoredKEK, error) {
 	return stored, nil
 }
 
-// enrolEncryptionKey stores a key's canary unless another hub was faster, and
+// enrollEncryptionKey stores a key's canary unless another hub was faster, and
 // gives what is stored.
-func (db *DB) enrolEncryptionKey(ctx context.Context, row seal.StoredKEK) (seal.StoredKEK, error) {
+func (db *DB) enrollEncryptionKey(ctx context.Context, row seal.StoredKEK) (seal.StoredKEK, error) {
 	var enrolled seal.StoredKEK
 	hub := db.Operator(Actor{Type: ActorHub, ID: "hub"})
 	err := db.inTx(ctx, func(_ pgx.Tx, q *query.Queries) error {
@@ -108,7 +108,7 @@ func (db *DB) enrolEncryptionKey(ctx context.Context, row seal.StoredKEK) (seal.
 		if n == 0 {
 			return nil
 		}
-		return hub.audit(ctx, q, Event{Action: "encryption_key.enrol", ObjectType: "encryption_key", ObjectID: row.KeyID})
+		return hub.audit(ctx, q, Event{Action: "encryption_key.enroll", ObjectType: "encryption_key", ObjectID: row.KeyID})
 	})
 	return enrolled, err
 }

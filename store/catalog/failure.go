@@ -11,11 +11,11 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// ErrUnavailable: the catalog cannot be reached, or is shutting down. The same
+// ErrUnavailable means that the catalog cannot be reached, or is shutting down. The same
 // call may succeed later.
 var ErrUnavailable = errors.New("the catalog cannot be reached")
 
-// ErrBadText: a text holds what Postgres cannot store (NUL, or not UTF-8).
+// ErrBadText means that a text holds what Postgres cannot store (NUL, or not UTF-8).
 var ErrBadText = errors.New("a text cannot be stored")
 
 // Classify marks an error of the driver as ErrUnavailable or ErrBadText where

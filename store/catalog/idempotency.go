@@ -13,7 +13,7 @@ import (
 	"xvault/store/catalog/query"
 )
 
-// ErrRepeated: the Idempotency-Key was taken by an earlier request, whose
+// ErrRepeated means that the Idempotency-Key was taken by an earlier request, whose
 // answer is to be given again.
 var ErrRepeated = errors.New("the idempotency key was used before")
 

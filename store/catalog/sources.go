@@ -33,7 +33,7 @@ const (
 	SourceDisabled = "disabled"
 )
 
-// ErrNoCredential: the source's tenant has no such credential for sources.
+// ErrNoCredential means that the source's tenant has no such credential for sources.
 var ErrNoCredential = errors.New("no such credential")
 
 // NewSource is a source to be made, its configuration validated.
