@@ -1,0 +1,5 @@
+//go:build long
+
+package catalog
+
+const explainedJobs = 1_000_000
