@@ -83,7 +83,7 @@ func (l *lab) start() {
 		stop()
 		select {
 		case err := <-ended:
-			t.Logf("the worker ended: %v", err) // tests that care look themselves
+			l.t.Logf("the worker ended: %v", err) // tests that care look themselves
 		case <-time.After(time.Minute):
 			l.t.Error("the worker does not stop")
 		}
