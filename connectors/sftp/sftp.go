@@ -1,5 +1,35 @@
 // Package sftp reads the files of a server over SFTP, the one protocol that
 // every SSH server speaks without anything being installed on it.
+//
+// # What is stored
+//
+// Every configured path and all below it, under its absolute name without the
+// leading slash; the folders above a configured path are not stored. Links are
+// stored as links and never followed, with one exception: a configured path that
+// is itself a link is followed, and what it leads to is stored under the name of
+// the link, because a backup of one link is not what anybody wants of
+// "/var/www/current". FIFOs, sockets and devices are named but never opened. The
+// protocol does not tell which names are hard links to one file: each name is
+// stored as a file of its own. Times have a precision of seconds.
+//
+// Of the whole system, "/", what is in /proc, /sys, /dev and /run is left out
+// unless a pattern takes it back.
+//
+// # A source that changes
+//
+// A live server changes while it is read. What is stored of a file is what was
+// there at one time, or it carries entry.ErrChanged: before a file of up to
+// Options.SmallFile is given out it was read whole, and its size and time were
+// the same after that as before; a larger one is given the length that it has
+// when it is opened, is cut there if it grows, and ends with entry.ErrChanged if
+// its size or time is another at the end. One that shrinks is looked for again,
+// and ends in an entry.ContentError if it stays short.
+//
+// A file or folder that is listed and gone when its turn comes is no longer part
+// of the source: it is left out, and logged. One that is there but cannot be
+// read, or that turned from a file into a folder, is visited with an error. A
+// folder that becomes a link is stored as the link that it now is, and is not
+// followed.
 package sftp
 
 import "xvault/connectors"
@@ -8,6 +38,13 @@ import "xvault/connectors"
 const Version = "1"
 
 // Type is the source type "sftp".
-func Type() connectors.Type {
-	return connectors.Type{Name: "sftp", Version: Version, Validate: Validate}
+func Type() connectors.Type { return New(Options{}) }
+
+// New is the source type "sftp" with other options than the default.
+func New(o Options) connectors.Type {
+	o = o.withDefaults()
+	return connectors.Type{
+		Name: "sftp", Version: Version, Validate: Validate,
+		Open: func(config []byte, env connectors.Env) (connectors.Source, error) { return open(config, env, o) },
+	}
 }

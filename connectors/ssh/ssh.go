@@ -8,8 +8,11 @@ import (
 )
 
 // Type is the source type "ssh".
-func Type() connectors.Type {
-	t := sftp.Type()
+func Type() connectors.Type { return New(sftp.Options{}) }
+
+// New is the source type "ssh" with other options than the default.
+func New(o sftp.Options) connectors.Type {
+	t := sftp.New(o)
 	t.Name = "ssh"
 	return t
 }

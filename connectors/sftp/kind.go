@@ -1,0 +1,73 @@
+package sftp
+
+import (
+	"errors"
+	"time"
+
+	"xvault/connectors/sftp/wire"
+	"xvault/internal/entry"
+	"xvault/internal/job"
+)
+
+// kindOf says what a file is; false where the server does not tell. longID is
+// the first letter of its line in the manner of ls, if there is one: some servers
+// put the type only there.
+func kindOf(a wire.Attrs, longID byte) (entry.Kind, bool) {
+	if a.HasMode {
+		switch a.Mode & wire.ModeType {
+		case wire.ModeRegular:
+			return entry.File, true
+		case wire.ModeDir:
+			return entry.Dir, true
+		case wire.ModeSymlink:
+			return entry.Symlink, true
+		case wire.ModeFIFO:
+			return entry.FIFO, true
+		case wire.ModeSocket:
+			return entry.Socket, true
+		case wire.ModeChar, wire.ModeBlock:
+			return entry.Device, true
+		}
+	}
+	switch longID {
+	case '-':
+		return entry.File, true
+	case 'd':
+		return entry.Dir, true
+	case 'l':
+		return entry.Symlink, true
+	case 'p':
+		return entry.FIFO, true
+	case 's':
+		return entry.Socket, true
+	case 'c', 'b':
+		return entry.Device, true
+	}
+	return 0, false
+}
+
+// header makes an entry's header; a file's size is as announced.
+func header(path string, kind entry.Kind, a wire.Attrs, own *owners) entry.Header {
+	h := entry.Header{Path: path[1:], Kind: kind, Mode: a.Mode & 0o7777}
+	if a.HasOwner {
+		h.UID, h.GID = int(a.UID), int(a.GID)
+		h.User, h.Group = own.names(a.UID, a.GID)
+	}
+	if a.HasTimes {
+		h.ModTime = time.Unix(int64(a.ModTime), 0)
+	}
+	if kind == entry.File && a.HasSize {
+		h.Size = int64(min(a.Size, maxSize+1)) //nolint:gosec // bounded
+	}
+	return h
+}
+
+// unreadable explains why one entry cannot be read while the server is fine.
+func unreadable(path, user string, err error) *job.Error {
+	switch {
+	case errors.Is(err, wire.ErrPermission):
+		return job.Errorf(job.PermissionDenied, "%q cannot be read: the user %q lacks permission", path, user)
+	default:
+		return job.Errorf(job.PermissionDenied, "%q cannot be read: %w", path, quoted(err))
+	}
+}

@@ -1,0 +1,125 @@
+package sftp
+
+import (
+	"errors"
+	"io"
+
+	"xvault/connectors/sftp/wire"
+	"xvault/internal/job"
+)
+
+// errCrowded ends a listing made ahead of its turn for which there is no room.
+var errCrowded = errors.New("no room for this listing now")
+
+// notDirError says that what should be listed is something else by now.
+type notDirError struct{ now wire.Attrs }
+
+func (e *notDirError) Error() string { return "not a directory any more" }
+
+// list reads one directory. follow is for a configured path that is a link.
+// charge is asked before the listing grows by so many bytes; what was granted
+// stands in the listing's size, also when an error is returned with it.
+func (l *lister) list(path string, follow bool, charge func(int64) error) (*listing, error) {
+	open := l.s.OpenDir(path)
+	look := l.s.Lstat
+	if follow {
+		look = l.s.Stat
+	}
+	// Looked at after it was opened: a link that took its place in between does
+	// not go unnoticed.
+	lookup := look(path)
+	handle, err := open.Handle()
+	self, lookErr := lookup.Attrs()
+	if err == nil && lookErr != nil || err == nil && self.HasMode && self.Mode&wire.ModeType != wire.ModeDir {
+		err = errors.Join(l.s.CloseHandle(handle).Status(), lookErr)
+		if err == nil {
+			err = &notDirError{self}
+		}
+		return nil, err
+	}
+	if err != nil {
+		if lookErr == nil && self.HasMode && self.Mode&wire.ModeType != wire.ModeDir {
+			return nil, &notDirError{self}
+		}
+		return nil, err
+	}
+	list := &listing{self: self}
+	err = l.readAll(path, handle, list, charge)
+	// Not waited for: nothing depends on it, and a lost connection shows anyway.
+	l.s.CloseHandle(handle)
+	if err != nil {
+		return list, err
+	}
+	list.sort()
+	return list, l.owners.learn(list)
+}
+
+// readAll asks for several batches at once, for a batch is a round trip and
+// OpenSSH puts a hundred names into it.
+func (l *lister) readAll(path, handle string, list *listing, charge func(int64) error) error {
+	window, limit := 1, 1
+	if l.pipelined {
+		window, limit = 2+int(min(list.self.Size/4096, 14)), 32 //nolint:gosec // at most 16
+	}
+	var calls []*wire.Call
+	var failure error
+	over := false // nothing more is asked for
+	for !over || len(calls) > 0 {
+		for !over && len(calls) < window && l.mayAsk(len(calls) == 0) {
+			calls = append(calls, l.s.ReadDir(handle))
+		}
+		err := l.readBatch(path, calls[0], list, charge)
+		calls = calls[1:]
+		<-l.batches
+		window = min(2*window, limit)
+		if errors.Is(err, io.EOF) {
+			// Later answers may still bring names.
+			over, err = true, nil
+		}
+		if err != nil && failure == nil {
+			over, failure = true, err
+		}
+	}
+	return failure
+}
+
+// mayAsk waits only where nothing is on its way that the caller could turn to
+// instead; otherwise many listings could wait for each other.
+func (l *lister) mayAsk(wait bool) bool {
+	if wait {
+		l.batches <- struct{}{}
+		return true
+	}
+	select {
+	case l.batches <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (l *lister) readBatch(path string, call *wire.Call, list *listing, charge func(int64) error) error {
+	before := list.size
+	err := call.Names(func(name, long []byte, a wire.Attrs) error {
+		if isDots(name) {
+			return nil
+		}
+		if err := checkName(path, name); err != nil {
+			return err
+		}
+		list.add(name, long, a)
+		return nil
+	})
+	if grown := list.size - before; grown > 0 {
+		if chargeErr := charge(grown); chargeErr != nil && err == nil {
+			err = chargeErr
+		}
+	}
+	return err
+}
+
+// errTooLarge is for a folder that cannot be sorted in memory.
+func errTooLarge(path string, limit int64) error {
+	return job.Errorf(job.ConfigInvalid,
+		"the folder %q holds more names than fit into the %d MiB that are there to sort them; exclude it, or what is above it", path, limit>>20)
+}

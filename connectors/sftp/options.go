@@ -1,0 +1,62 @@
+package sftp
+
+import "time"
+
+// Options tune how a server is read. The zero value of each means its default;
+// tests make them smaller.
+type Options struct {
+	// HandshakeTimeout bounds everything from the open connection to the first
+	// answer of the SFTP server. Default 45 s.
+	HandshakeTimeout time.Duration
+	// KeepAlive is how often the server is asked for a sign of life; it counts
+	// as gone when no byte came for three times as long. Default 15 s.
+	KeepAlive time.Duration
+	// StallAfter is how long a server that is alive may owe answers before the
+	// attempt ends: a disk that hangs, a stale network file system. Default 3 min.
+	StallAfter time.Duration
+	// SmallFile is up to which size, in bytes, a file is read whole before its
+	// header is given out. Default 1 MiB.
+	SmallFile int64
+	// Ahead is how many bytes of content are held for files whose turn has not
+	// come. Default 16 MiB.
+	Ahead int64
+	// Window is how many bytes of a large file are on their way at once.
+	// Default 4 MiB.
+	Window int64
+	// Handles is how many files are open at once, where the server allows as
+	// many. Default 512.
+	Handles int
+	// ListingMemory bounds, in bytes, the names held at once. Default 192 MiB,
+	// which is two to three million names in one folder.
+	ListingMemory int64
+	// ListAhead is how many bytes of names are held for folders whose turn has
+	// not come. Default 12 MiB.
+	ListAhead int64
+}
+
+func (o Options) withDefaults() Options {
+	orDuration(&o.HandshakeTimeout, 45*time.Second)
+	orDuration(&o.KeepAlive, 15*time.Second)
+	orDuration(&o.StallAfter, 3*time.Minute)
+	orInt(&o.SmallFile, 1<<20)
+	orInt(&o.Ahead, 16<<20)
+	orInt(&o.Window, 4<<20)
+	orInt(&o.ListingMemory, 192<<20)
+	orInt(&o.ListAhead, 12<<20)
+	if o.Handles <= 0 {
+		o.Handles = 512
+	}
+	return o
+}
+
+func orDuration(d *time.Duration, missing time.Duration) {
+	if *d <= 0 {
+		*d = missing
+	}
+}
+
+func orInt(n *int64, missing int64) {
+	if *n <= 0 {
+		*n = missing
+	}
+}

@@ -1,0 +1,189 @@
+package sftp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+
+	"xvault/connectors"
+	"xvault/internal/entry"
+	"xvault/internal/job"
+)
+
+// source implements connectors.Source.
+type source struct {
+	config   Config
+	excludes connectors.Excludes
+	pins     []pin
+	env      connectors.Env
+	options  Options
+
+	mu     sync.Mutex
+	sess   *session
+	shown  ssh.PublicKey // what the server showed, also where that was refused
+	closed bool
+}
+
+// open makes a source of a canonical configuration.
+func open(config []byte, env connectors.Env, o Options) (connectors.Source, error) {
+	s := &source{env: env, options: o}
+	if err := json.Unmarshal(config, &s.config); err != nil {
+		return nil, job.Errorf(job.ConfigInvalid, "the source's configuration is not valid: %w", err)
+	}
+	var faults map[int]error
+	if s.excludes, faults = connectors.ParseExcludes(s.implied()); len(faults) > 0 {
+		return nil, job.Errorf(job.ConfigInvalid, "the source's configuration is not valid: exclude: %v", faults)
+	}
+	for _, text := range append(s.config.HostKeys, env.PinnedHostKeys...) {
+		p, err := parsePin(text)
+		if err != nil {
+			return nil, job.Errorf(job.ConfigInvalid, "the pinned host key %q %w", text, err)
+		}
+		s.pins = append(s.pins, p)
+	}
+	if s.env.Dial == nil {
+		s.env.Dial = connectors.NewDialer(connectors.DialerConfig{})
+	}
+	if s.env.Log == nil {
+		s.env.Log = slog.New(slog.DiscardHandler)
+	}
+	return s, nil
+}
+
+// virtual are the folders of a whole system whose content no disk holds, and
+// some of whose files never end.
+var virtual = []string{"/proc/*", "/sys/*", "/dev/*", "/run/*"}
+
+// implied gives the exclude patterns, with those before them that a backup of
+// the whole system cannot do without; "!" takes them back.
+func (s *source) implied() []string {
+	if s.isRoot("/") {
+		return append(append([]string{}, virtual...), s.config.Exclude...)
+	}
+	return s.config.Exclude
+}
+
+// connected gives the session, which the first call opens.
+func (s *source) connected(ctx context.Context) (*session, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, job.Errorf(job.Internal, "the source is closed")
+	}
+	if s.sess != nil {
+		return s.sess, nil
+	}
+	login, err := newLogin(s.env.Credential)
+	if err != nil {
+		return nil, err
+	}
+	if s.config.TrustOnFirstUse && s.env.PinHostKey == nil && len(s.pins) == 0 {
+		return nil, job.Errorf(job.Internal, "trust_on_first_use is set, but there is nowhere to pin a host key")
+	}
+	conn, shown, err := s.connect(ctx, login)
+	s.shown = shown
+	if err != nil {
+		return nil, err
+	}
+	s.sess, err = newSession(ctx, conn, s.options)
+	return s.sess, err
+}
+
+// Read implements connectors.Source.
+func (s *source) Read(ctx context.Context, visit func(connectors.Item) error) error {
+	sess, err := s.connected(ctx)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { sess.fail(context.Cause(ctx)) })
+	defer stop()
+	roots, err := s.resolve(sess)
+	if err != nil {
+		return err
+	}
+	if err := missing(roots); err != nil {
+		return err
+	}
+	return newReader(s, sess).run(ctx, roots, visit)
+}
+
+// Probe implements connectors.Source.
+func (s *source) Probe(ctx context.Context) (connectors.ProbeResult, error) {
+	sess, err := s.connected(ctx)
+	result := connectors.ProbeResult{Paths: []connectors.ProbePath{}}
+	if s.shown != nil {
+		result.HostKey, result.HostKeyFingerprint = keyLine(s.shown), ssh.FingerprintSHA256(s.shown)
+	}
+	if err != nil {
+		return result, err
+	}
+	result.ServerVersion = sess.serverVersion()
+	roots, err := s.probeRoots(ctx, sess)
+	if err != nil {
+		return result, err
+	}
+	for _, r := range roots {
+		result.Paths = append(result.Paths, probePath(r))
+	}
+	result.Warnings = s.warnings(sess, roots)
+	return result, missing(roots)
+}
+
+func probePath(r *root) connectors.ProbePath {
+	p := connectors.ProbePath{Path: r.path, Reachable: r.err == nil}
+	var e *job.Error
+	if errors.As(r.err, &e) {
+		p.Error = &connectors.ProbeErr{Code: e.Code, Message: e.Message}
+		return p
+	}
+	switch kind, _ := kindOf(r.attrs, 0); kind {
+	case entry.File:
+		p.Kind = "file"
+	case entry.Dir:
+		p.Kind = "dir"
+	}
+	if r.link != "" {
+		p.Kind = "symlink"
+	}
+	return p
+}
+
+// warnings tell what works but may not be what was meant.
+func (s *source) warnings(sess *session, roots []*root) []string {
+	var w []string
+	for _, r := range roots {
+		if r.link != "" {
+			w = append(w, fmt.Sprintf("the path %q is a link to %q; what it leads to is backed up, under the name of the link", r.path, r.link))
+		}
+		if kind, ok := kindOf(r.attrs, 0); r.err == nil && ok && kind != entry.File && kind != entry.Dir {
+			w = append(w, fmt.Sprintf("the path %q is neither a file nor a folder; it has no content to back up", r.path))
+		}
+		if r.path == "/" {
+			w = append(w, `the whole system is backed up; what is in /proc, /sys, /dev and /run is left out unless exclude says otherwise ("!/run/*")`)
+		}
+	}
+	if len(s.config.HostKeys) > 0 && s.config.TrustOnFirstUse {
+		w = append(w, "trust_on_first_use has no effect, because host_keys pins the key already")
+	}
+	if sess.limits.ReadLength <= 32<<10 {
+		w = append(w, "the server is no recent OpenSSH: reading works, with smaller requests")
+	}
+	return w
+}
+
+// Close implements connectors.Source.
+func (s *source) Close() error {
+	s.mu.Lock()
+	sess := s.sess
+	s.sess, s.closed = nil, true
+	s.mu.Unlock()
+	if sess == nil {
+		return nil
+	}
+	return sess.Close()
+}

@@ -1,0 +1,273 @@
+package sftp
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"xvault/connectors"
+	"xvault/connectors/sftp/wire"
+	"xvault/internal/entry"
+	"xvault/internal/job"
+)
+
+// place is where the walk stands.
+type place struct {
+	path  string   // absolute
+	comps []string // its components
+	root  string   // the configured path that it belongs to
+	node  *node    // in the tree of configured paths, nil where none is below
+}
+
+func (p place) below(name string, n *node) place {
+	return place{join(p.path, name), append(p.comps[:len(p.comps):len(p.comps)], name), p.root, n}
+}
+
+// walk makes slots of everything, in the order of the archive.
+func (r *reader) walk(roots []*root) error {
+	top := plant(roots)
+	r.lister.mu.Lock()
+	r.lister.offer(&rootDirs{top.outermostDirs()})
+	r.lister.pump()
+	r.lister.mu.Unlock()
+	return r.walkNode(place{path: "/", node: top})
+}
+
+// outermostDirs gives the configured directories that lie in no other, in order.
+func (n *node) outermostDirs() []dirToList {
+	if n.root != nil {
+		if kind, _ := kindOf(n.root.attrs, 0); kind != entry.Dir {
+			return nil
+		}
+		return []dirToList{{n.root.path, components(n.root.path), n.root.link != ""}}
+	}
+	var dirs []dirToList
+	for _, c := range n.children {
+		dirs = append(dirs, c.outermostDirs()...)
+	}
+	return dirs
+}
+
+// walkNode goes down to configured paths without storing what is on the way.
+func (r *reader) walkNode(p place) error {
+	if p.node.root != nil {
+		p.root = p.node.root.path
+		return r.walkRoot(p, p.node.root)
+	}
+	for _, c := range p.node.children {
+		if err := r.walkNode(p.below(c.name, c)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *reader) walkRoot(p place, root *root) error {
+	kind, ok := kindOf(root.attrs, 0)
+	if !ok {
+		return errNoKind(p.path)
+	}
+	return r.walkEntry(p, kind, root.attrs)
+}
+
+// walkEntry makes the slot of one entry, and those of all below it.
+func (r *reader) walkEntry(p place, kind entry.Kind, a wire.Attrs) error {
+	if len(p.path) > maxPath {
+		sl := r.slot(p, kind, a)
+		sl.refuse(job.Errorf(job.PermissionDenied, "a path of %d bytes cannot be read over SFTP; it starts with %.200q", len(p.path), p.path))
+		return r.put(sl)
+	}
+	switch kind {
+	case entry.Dir:
+		return r.walkDir(p, a)
+	case entry.File:
+		return r.putFile(r.slot(p, kind, a))
+	case entry.Symlink:
+		sl := r.slot(p, kind, a)
+		sl.link = r.s.ReadLink(p.path)
+		return r.put(sl)
+	default:
+		return r.put(r.slot(p, kind, a))
+	}
+}
+
+func (r *reader) slot(p place, kind entry.Kind, a wire.Attrs) *slot {
+	return &slot{path: p.path, root: p.root, listed: a, item: connectors.Item{Header: header(p.path, kind, a, r.owners)}}
+}
+
+// put hands a slot on, in order.
+func (r *reader) put(sl *slot) error {
+	select {
+	case r.slots <- sl:
+		return nil
+	case <-r.ctx.Done():
+		r.discard(sl)
+		return context.Cause(r.ctx)
+	}
+}
+
+// walkDir lists a directory and walks what is in it.
+func (r *reader) walkDir(p place, a wire.Attrs) error {
+	isRoot := p.path == p.root
+	list, err := r.lister.take(r.ctx, p.path, p.comps, isRoot && r.followed(p))
+	if err != nil {
+		return r.unlisted(p, a, err)
+	}
+	defer r.lister.release(list)
+	// The root of the file system has no name to be stored under.
+	if p.path != "/" {
+		if err := r.put(r.slot(p, entry.Dir, list.self)); err != nil {
+			return err
+		}
+	}
+	var nodes []*node
+	if p.node != nil {
+		nodes = p.node.children
+	}
+	for i := range list.count {
+		rec := list.entry(i)
+		name := string(list.name(rec))
+		// Configured paths that the listing does not show have their place too.
+		for len(nodes) > 0 && nodes[0].name < name {
+			if err := r.walkNode(p.below(nodes[0].name, nodes[0])); err != nil {
+				return err
+			}
+			nodes = nodes[1:]
+		}
+		var n *node
+		if len(nodes) > 0 && nodes[0].name == name {
+			n, nodes = nodes[0], nodes[1:]
+		}
+		if err := r.walkRecord(p, name, rec, n); err != nil {
+			return err
+		}
+	}
+	for _, n := range nodes {
+		if err := r.walkNode(p.below(n.name, n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *reader) followed(p place) bool {
+	return p.node != nil && p.node.root != nil && p.node.root.link != ""
+}
+
+// walkRecord walks one name of a listing.
+func (r *reader) walkRecord(p place, name string, rec *record, n *node) error {
+	inside := p.below(name, n)
+	if n != nil && n.root != nil {
+		return r.walkNode(inside)
+	}
+	a := rec.attrs()
+	kind, ok := kindOf(a, rec.longID)
+	if !ok {
+		var err error
+		if a, err = r.s.Lstat(inside.path).Attrs(); err != nil {
+			return r.unlisted(inside, a, err)
+		}
+		if kind, ok = kindOf(a, 0); !ok {
+			return errNoKind(inside.path)
+		}
+	}
+	if r.excludes.Match(p.comps, name, kind == entry.Dir) {
+		if n != nil {
+			return r.walkNode(inside)
+		}
+		return nil
+	}
+	return r.walkEntry(inside, kind, a)
+}
+
+// unlisted deals with a directory that could not be listed.
+func (r *reader) unlisted(p place, a wire.Attrs, err error) error {
+	if !isStatus(err) {
+		return r.problem(err)
+	}
+	if p.path == "/" {
+		return unreadable(p.path, r.config.Username, err) // it has no name to be visited under
+	}
+	sl := r.slot(p, entry.Dir, a)
+	now, state, lookErr := r.look(sl)
+	var changed *notDirError
+	switch {
+	case lookErr != nil:
+		return r.problem(lookErr)
+	case state == isGone && p.path == p.root:
+		return r.pathError(p.path, wire.ErrNotExist)
+	case state == isGone:
+		r.gone(sl)
+		return nil
+	case errors.As(err, &changed) && state == isThere:
+		kind, ok := kindOf(now, 0)
+		switch {
+		case !ok:
+			return errNoKind(p.path)
+		case kind != entry.Dir:
+			return r.walkEntry(p, kind, now)
+		}
+		err = errors.New("it changes all the time")
+	}
+	sl.refuse(unreadable(p.path, r.config.Username, err))
+	return r.put(sl)
+}
+
+// problem is the error of the whole reading that a broken connection stands for.
+func (r *reader) problem(err error) error {
+	var known *job.Error
+	if errors.As(err, &known) {
+		return known
+	}
+	if r.ctx.Err() != nil {
+		return context.Cause(r.ctx)
+	}
+	return r.s.cause(err)
+}
+
+// state is what became of an entry since it was listed.
+type state int
+
+const (
+	isThere state = iota
+	isGone
+	isHidden // it cannot be looked at
+)
+
+// look tells what is at a path now. A path that leads through something that is
+// no longer a directory is gone: what a link there leads to is another file.
+func (r *reader) look(sl *slot) (wire.Attrs, state, error) {
+	var parents []*wire.Call
+	for i := len(strings.TrimSuffix(sl.root, "/")) + 1; i < len(sl.path); i++ {
+		if sl.path[i] == '/' {
+			parents = append(parents, r.s.Lstat(sl.path[:i]))
+		}
+	}
+	own := r.s.Lstat
+	if sl.path == sl.root {
+		own = r.s.Stat
+	}
+	self := own(sl.path)
+	result := isThere
+	for _, call := range parents {
+		a, err := call.Attrs()
+		switch {
+		case err != nil && !wire.IsStatus(err):
+			return a, isGone, err
+		case errors.Is(err, wire.ErrNotExist) || err == nil && a.HasMode && a.Mode&wire.ModeType != wire.ModeDir:
+			result = isGone
+		case err != nil && result == isThere:
+			result = isHidden
+		}
+	}
+	a, err := self.Attrs()
+	switch {
+	case err != nil && !wire.IsStatus(err):
+		return a, isGone, err
+	case errors.Is(err, wire.ErrNotExist):
+		result = isGone
+	case err != nil && result == isThere:
+		result = isHidden
+	}
+	return a, result, nil
+}
