@@ -21,6 +21,7 @@ func benchWriter(b *testing.B) *Writer {
 }
 
 func benchAdd(b *testing.B, content []byte) {
+	b.Helper()
 	w := benchWriter(b)
 	h := entry.Header{Kind: entry.File, Mode: 0o644, ModTime: testTime, Size: int64(len(content))}
 	body := bytes.NewReader(content)

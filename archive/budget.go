@@ -9,7 +9,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// ErrBusy: as many archives are being written as the budget was made for.
+// ErrBusy says that as many archives are being written as the budget was made
+// for.
 var ErrBusy = errors.New("as many archives as the memory budget allows are being written already")
 
 // BudgetConfig says how much memory the writers of one process may take.

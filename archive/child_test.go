@@ -69,8 +69,8 @@ func printPeak() error {
 	}
 	for line := range strings.Lines(string(status)) {
 		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			fmt.Println(strings.Fields(rest)[0])
-			return nil
+			_, err := fmt.Fprintln(os.Stdout, strings.Fields(rest)[0])
+			return err
 		}
 	}
 	return fmt.Errorf("no VmHWM in /proc/self/status")

@@ -11,7 +11,8 @@ import (
 	"xvault/internal/entry"
 )
 
-// ErrTooLarge: the selected files hold more than ExtractOptions.MaxBytes.
+// ErrTooLarge says that the selected files hold more than
+// ExtractOptions.MaxBytes.
 var ErrTooLarge = errors.New("the content is larger than allowed")
 
 // ExtractOptions are the options of Extract.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"math"
 	"os"
@@ -47,7 +48,7 @@ func partsOf(f *testing.F, plain []byte) (index [][]byte, directory []byte, at i
 	scanner := newFrameScanner(bytes.NewReader(plain), 0)
 	for {
 		info, _, err := scanner.next(nil)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return index, plain[t.directory:t.table], t.directory
 		}
 		if err != nil {
@@ -177,7 +178,7 @@ func FuzzSeekTable(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := table.next(); err != io.EOF {
+		if _, err := table.next(); !errors.Is(err, io.EOF) {
 			t.Fatal(err)
 		}
 	})

@@ -188,6 +188,7 @@ func (s sealed) extract(t *testing.T, opts ExtractOptions, paths ...string) (str
 }
 
 func closeRoot(t *testing.T, root *os.Root) {
+	t.Helper()
 	if err := root.Close(); err != nil {
 		t.Error(err)
 	}
@@ -209,7 +210,10 @@ func tree(t testing.TB, dir string) map[string]string {
 	nodes := make(map[string]string)
 	inodes := make(map[uint64]string)
 	err := walkTree(dir, "", func(path string, info fs.FileInfo, in *os.Root) error {
-		st := info.Sys().(*syscall.Stat_t)
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if !ok {
+			return fmt.Errorf("%s: no inode known", path)
+		}
 		line := fmt.Sprintf("%v %s %d.%09d", info.Mode(), owner(int64(st.Uid), int64(st.Gid)), st.Mtim.Sec, st.Mtim.Nsec)
 		switch {
 		case info.Mode().IsRegular():

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -146,12 +147,7 @@ func checkFormat(format string) error {
 }
 
 func checkIDs(ids ...uuid.UUID) error {
-	for _, id := range ids {
-		if id == uuid.Nil {
-			return errors.New("an id is missing")
-		}
-	}
-	return nil
+	return checkThat(!slices.Contains(ids, uuid.Nil), "an id is missing")
 }
 
 func checkThat(ok bool, otherwise string) error {

@@ -71,8 +71,11 @@ func sameEntry(r *Reader, e *Entry, it item) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if err != nil || string(got) != it.content {
-		return fmt.Errorf("%q: %d bytes, %v; want %d", e.Path, len(got), err, len(it.content))
+	if err == nil && string(got) != it.content {
+		err = fmt.Errorf("%d bytes, want %d", len(got), len(it.content))
+	}
+	if err != nil {
+		return fmt.Errorf("%q: %w", e.Path, err)
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func TestWalkAndLookup(t *testing.T) {
 		t.Errorf("walk of the beginning of a name: %v, want ErrNotFound", err)
 	}
 	stop := errors.New("stop")
-	if err := r.Walk(context.Background(), "", func(*Entry) error { return stop }); err != stop {
+	if err := r.Walk(context.Background(), "", func(*Entry) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("a walk stopped by its visitor: %v", err)
 	}
 }

@@ -146,7 +146,7 @@ func (liar) Read(p []byte) (int, error) { return len(p) + 1, nil }
 // wantOver checks that an archive has ended with an error for good.
 func wantOver(t *testing.T, w *Writer, err, want error) {
 	t.Helper()
-	if err == nil || (want != errAny && !errors.Is(err, want)) {
+	if err == nil || (!errors.Is(want, errAny) && !errors.Is(err, want)) {
 		t.Fatalf("error %v, want %v", err, want)
 	}
 	if err := addItem(w, fileItem("zzz", "")); err == nil {

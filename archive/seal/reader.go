@@ -97,8 +97,7 @@ func checkIntro(head []byte, err error) error {
 
 // openError tells what a failure to open means.
 func openError(err, source error) error {
-	var noMatch *age.NoIdentityMatchError
-	if errors.As(err, &noMatch) {
+	if _, ok := errors.AsType[*age.NoIdentityMatchError](err); ok {
 		return ErrWrongIdentity
 	}
 	return readError(err, source)
