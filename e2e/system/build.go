@@ -71,7 +71,7 @@ func (b *binaries) build(flavor Flavor) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(b.dir, "xvault-"+string(flavor))
+	path := filepath.Join(b.dir, string(flavor), "xvault")
 	cmd := exec.Command("go", append([]string{"build", "-o", path}, append(buildFlags(flavor), ".")...)...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo(flavor))

@@ -33,19 +33,17 @@ func (c Catalog) rows(sql string, args ...any) (found [][]string, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
-	rows, err := conn.Query(ctx, sql, args...)
+	// Text, as psql shows it: one format for all columns.
+	rows, err := conn.Query(ctx, sql, append([]any{pgx.QueryResultFormats{pgx.TextFormatCode}}, args...)...)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) ([]string, error) {
-		values, err := row.Values()
-		texts := make([]string, len(values))
-		for i, v := range values {
-			if v != nil {
-				texts[i] = fmt.Sprint(v)
-			}
+		var texts []string
+		for _, v := range row.RawValues() {
+			texts = append(texts, string(v)) // copies; NULL is ""
 		}
-		return texts, err
+		return texts, nil
 	})
 }
 
