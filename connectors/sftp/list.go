@@ -44,7 +44,10 @@ func (l *lister) list(path string, follow bool, charge func(int64) error) (*list
 		return nil, err
 	}
 	list := &listing{self: self}
-	err = l.readAll(path, handle, list, charge)
+	dots, err := l.readAll(path, handle, list, charge)
+	if err == nil && !dots {
+		err = l.searchable(path)
+	}
 	// Not waited for: nothing depends on it, and a lost connection shows anyway.
 	l.s.CloseHandle(handle)
 	if err != nil {
@@ -56,7 +59,7 @@ func (l *lister) list(path string, follow bool, charge func(int64) error) (*list
 
 // readAll asks for several batches at once, for a batch is a round trip and
 // OpenSSH puts a hundred names into it.
-func (l *lister) readAll(path, handle string, list *listing, charge func(int64) error) error {
+func (l *lister) readAll(path, handle string, list *listing, charge func(int64) error) (dots bool, err error) {
 	window, limit := 1, 1
 	if l.pipelined {
 		window, limit = 2+int(min(list.self.Size/4096, 14)), 32 //nolint:gosec // at most 16
@@ -68,7 +71,8 @@ func (l *lister) readAll(path, handle string, list *listing, charge func(int64) 
 		for !over && len(calls) < window && l.mayAsk(len(calls) == 0) {
 			calls = append(calls, l.s.ReadDir(handle))
 		}
-		err := l.readBatch(path, calls[0], list, charge)
+		seen, err := l.readBatch(path, calls[0], list, charge)
+		dots = dots || seen
 		calls = calls[1:]
 		<-l.batches
 		window = min(2*window, limit)
@@ -80,7 +84,18 @@ func (l *lister) readAll(path, handle string, list *listing, charge func(int64) 
 			over, failure = true, err
 		}
 	}
-	return failure
+	return dots, failure
+}
+
+// searchable finds a directory whose names can be read, but that cannot be
+// entered: OpenSSH leaves every name out that it cannot look at, so that such a
+// directory seems to be empty. Not even "." is in it then.
+func (l *lister) searchable(path string) error {
+	_, err := l.s.Lstat(join(path, ".")).Attrs()
+	if err == nil || wire.IsStatus(err) && !errors.Is(err, wire.ErrPermission) {
+		return nil
+	}
+	return err
 }
 
 // mayAsk waits only where nothing is on its way that the caller could turn to
@@ -98,10 +113,11 @@ func (l *lister) mayAsk(wait bool) bool {
 	}
 }
 
-func (l *lister) readBatch(path string, call *wire.Call, list *listing, charge func(int64) error) error {
+func (l *lister) readBatch(path string, call *wire.Call, list *listing, charge func(int64) error) (dots bool, err error) {
 	before := list.size
-	err := call.Names(func(name, long []byte, a wire.Attrs) error {
+	err = call.Names(func(name, long []byte, a wire.Attrs) error {
 		if isDots(name) {
+			dots = true
 			return nil
 		}
 		if err := checkName(path, name); err != nil {
@@ -115,7 +131,7 @@ func (l *lister) readBatch(path string, call *wire.Call, list *listing, charge f
 			err = chargeErr
 		}
 	}
-	return err
+	return dots, err
 }
 
 // errTooLarge is for a folder that cannot be sorted in memory.

@@ -126,6 +126,10 @@ func (r *reader) visitAll(visit func(connectors.Item) error) error {
 			r.discard(sl)
 			return err
 		}
+		if r.ctx.Err() != nil {
+			r.discard(sl)
+			return context.Cause(r.ctx)
+		}
 		if !sl.skip {
 			r.count(sl)
 			if err := visit(sl.item); err != nil {

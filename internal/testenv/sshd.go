@@ -51,7 +51,8 @@ func SSHD(t testing.TB, opts SSHOptions) *SSHServer {
 			t.Errorf("stop sshd: %v", err)
 		}
 		if t.Failed() {
-			t.Logf("the end of sshd's log:\n%s", server.Log())
+			log := server.Log()
+			t.Logf("the end of sshd's log:\n%s", log[max(0, len(log)-1000):])
 		}
 	})
 	return &SSHServer{server, root, t}

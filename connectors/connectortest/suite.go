@@ -1,0 +1,155 @@
+// Package connectortest is the suite that every connector which reads a tree of
+// files passes, against a real server. Each test puts a tree on the server's
+// disk, reads it through the connector and compares what was visited with what a
+// look at the disk shows.
+package connectortest
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"xvault/connectors"
+	"xvault/internal/job"
+)
+
+// Server is a running server to read from, and what reaches it.
+type Server struct {
+	// Type is the connector, with deadlines of a few seconds: Patience.
+	Type connectors.Type
+	// Patience is how long the connector waits at most for a server that is
+	// silent.
+	Patience time.Duration
+	// Root is an empty folder on this machine that the server serves under the
+	// same path.
+	Root string
+	// Addr is where it listens.
+	Addr string
+	// Config is a raw configuration that reads paths through an address, which
+	// is Addr or a proxy's.
+	Config func(host string, port int, paths ...string) map[string]any
+	// Credential lets the user in, WrongCredential does not.
+	Credential      job.Credential
+	WrongCredential job.Credential
+	// Stop ends the server, so that it refuses connections.
+	Stop func()
+	// Unprivileged: the server's user cannot read what belongs to root alone.
+	Unprivileged bool
+	// HostKeys is set where the server has one that can be pinned.
+	HostKeys *HostKeys
+}
+
+// HostKeys is a server's identity.
+type HostKeys struct {
+	// Current is the key as the configuration pins it.
+	Current func() string
+	// Fingerprint is the same as people compare it.
+	Fingerprint func() string
+	// Replace gives the server another key.
+	Replace func()
+}
+
+// Options say what server a test needs.
+type Options struct {
+	// Unprivileged asks for a server that runs as a user without privileges.
+	Unprivileged bool
+}
+
+// Factory starts a server for one test.
+type Factory func(t *testing.T, o Options) *Server
+
+// Run runs the suite.
+func Run(t *testing.T, start Factory) {
+	t.Helper()
+	for name, test := range map[string]func(*testing.T, Factory){
+		"ReadsAnAwkwardTree":         testAwkwardTree,
+		"ReadsSeveralPaths":          testSeveralPaths,
+		"FollowsAPathThatIsALink":    testPathIsLink,
+		"Excludes":                   testExcludes,
+		"ReportsWhatItCannotRead":    testUnreadable,
+		"SmallFilesChange":           testSmallFilesChange,
+		"LargeFileGrows":             testLargeFileGrows,
+		"LargeFileShrinks":           testLargeFileShrinks,
+		"DirectoryBecomesLink":       testDirectoryBecomesLink,
+		"ConnectionIsCut":            testCut,
+		"ConnectionStalls":           testStall,
+		"ServerRefusesConnections":   testRefused,
+		"NameDoesNotResolve":         testNoSuchHost,
+		"CredentialIsWrong":          testWrongCredential,
+		"HostKeyIsUnknown":           testHostKeyUnknown,
+		"HostKeyIsTrustedOnFirstUse": testTrustOnFirstUse,
+		"HostKeyChanged":             testHostKeyChanged,
+		"PathIsMissing":              testMissingPath,
+		"SourceIsEmpty":              testEmpty,
+		"ContextEnds":                testCancel,
+		"VisitFails":                 testVisitFails,
+		"CloseEndsRead":              testCloseEndsRead,
+		"ProbeTellsOfPaths":          testProbe,
+		"ManyNamesInOneFolder":       testManyNames,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, start)
+		})
+	}
+}
+
+// canonical validates a raw configuration that must be right.
+func canonical(t *testing.T, s *Server, raw map[string]any) []byte {
+	t.Helper()
+	b, err := json.Marshal(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, faults := s.Type.Validate(b)
+	if len(faults) > 0 {
+		t.Fatalf("the configuration %s is refused: %v", b, faults)
+	}
+	return config
+}
+
+// opened is a source that is closed after the test.
+func opened(t *testing.T, s *Server, raw map[string]any, change ...func(*connectors.Env)) connectors.Source {
+	t.Helper()
+	env := connectors.Env{Credential: s.Credential, Dial: connectors.NewDialer(connectors.DialerConfig{})}
+	for _, c := range change {
+		c(&env)
+	}
+	source, err := s.Type.Open(canonical(t, s, raw), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for range 2 {
+			if err := source.Close(); err != nil {
+				t.Errorf("close the source: %v", err)
+			}
+		}
+	})
+	return source
+}
+
+// deadline bounds what must not hang.
+func deadline(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// wantCode checks that an error is one for people, with the code.
+func wantCode(t *testing.T, what string, err error, codes ...job.Code) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("%s: success, want %v", what, codes)
+		return
+	}
+	for _, code := range codes {
+		if job.CodeOf(err) == code {
+			t.Logf("%s: %v", what, err)
+			return
+		}
+	}
+	t.Errorf("%s: %v, want code %v", what, err, codes)
+}
