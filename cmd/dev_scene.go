@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,7 +20,8 @@ const demoName = "demo"
 // scene is a tenant with something to back up.
 type scene struct {
 	tree     string // the folder
-	files    int64
+	odd      string // a small one of what backups trip over
+	files    int64  // in both
 	tenantID string
 	sourceID string
 }
@@ -34,6 +34,15 @@ func (d *devStack) prepare(ctx context.Context, tree string) (scene, error) {
 	if sc.tree, sc.files, err = findTree(ctx, tree); err != nil {
 		return sc, err
 	}
+	sc.odd = d.path("oddities")
+	if err := plantOddities(sc.odd); err != nil {
+		return sc, err
+	}
+	odd, err := countFiles(sc.odd)
+	if err != nil {
+		return sc, err
+	}
+	sc.files += odd
 	if sc.tenantID, err = ensure(ctx, d.client.Tenants(), func(t apiclient.Tenant) (string, string) { return t.ID, t.Name },
 		newTenant{Name: demoName}); err != nil {
 		return sc, err
@@ -51,7 +60,7 @@ func (d *devStack) prepare(ctx context.Context, tree string) (scene, error) {
 		return sc, err
 	}
 	config := map[string]any{
-		"host": d.sshd.Host(), "port": d.sshd.Port(), "username": d.sshd.User, "paths": []string{sc.tree},
+		"host": d.sshd.Host(), "port": d.sshd.Port(), "username": d.sshd.User, "paths": []string{sc.tree, sc.odd},
 		"host_keys": []string{d.sshd.HostKey()},
 	}
 	sc.sourceID, err = ensure(ctx, d.client.Sources(), func(s apiclient.Source) (string, string) { return s.ID, s.Name },
@@ -136,15 +145,11 @@ func countFiles(tree string) (int64, error) {
 
 // introduce tells a person what runs and what to do with it.
 func (d *devStack) introduce(out *printer, sc scene) error {
-	config, err := json.Marshal(sc.tree)
-	if err != nil {
-		return err
-	}
 	out.printf(`
   hub         %s       (API: %s/docs)
   worker      %s, storage %s
   SSH server  %s, user %s
-  source      %q backs up %s (%s files)
+  source      %q: %s and %s, %s files
   logs        %s
 
 In another terminal:
@@ -155,7 +160,7 @@ In another terminal:
   xvault tenant export-key demo --file kit.txt
 
 Ctrl-C ends everything.
-`, d.url, d.url, d.workerID, d.path("backups"), d.sshd.Addr(), d.sshd.User, demoName, config, count(sc.files), d.path(devLog),
+`, d.url, d.url, d.workerID, d.path("backups"), d.sshd.Addr(), d.sshd.User, demoName, printable(sc.tree), printable(sc.odd), count(sc.files), d.path(devLog),
 		d.url, d.path("operator.key"))
 	return out.err
 }

@@ -18,6 +18,9 @@ import (
 type Options struct {
 	// Owners compares numeric owners and groups; only root can restore them.
 	Owners bool
+	// HardLinks compares which names share one file. Without it every name is
+	// compared as a file of its own; SFTP does not tell of hard links.
+	HardLinks bool
 	// Precision is what modification times are cut to; 0 means not at all. SFTP
 	// tells whole seconds.
 	Precision time.Duration
@@ -36,7 +39,18 @@ type Report struct {
 }
 
 // Same reports whether nothing differs.
-func (r Report) Same() bool { return r.Total == 0 }
+func (r *Report) Same() bool { return r.Total == 0 }
+
+// Add puts another report's findings to this one's.
+func (r *Report) Add(other Report) {
+	r.Files += other.Files
+	r.Dirs += other.Dirs
+	r.Links += other.Links
+	r.HardLinks += other.HardLinks
+	r.Bytes += other.Bytes
+	r.Differences = append(r.Differences, other.Differences...)
+	r.Total += other.Total
+}
 
 type comparison struct {
 	want, got string
@@ -189,6 +203,9 @@ func (c *comparison) target(rel string) error {
 // hardLink reports whether the file is a further name of one seen before, and
 // compares that both sides say so.
 func (c *comparison) hardLink(rel string, want, got fs.FileInfo) bool {
+	if !c.opts.HardLinks {
+		return false
+	}
 	first, again := seen(c.seenWant, rel, want)
 	gotFirst, gotAgain := seen(c.seenGot, rel, got)
 	if first != gotFirst {
