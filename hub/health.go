@@ -23,11 +23,17 @@ type health struct {
 	db, redis pinger
 	url       secret.Text
 
-	// One check at a time: many pollers must not become many connections.
-	mu sync.Mutex
+	// One check at a time, and its answer for all who waited: many pollers must
+	// not become many connections, nor wait for each other's timeouts.
+	mu    sync.Mutex
+	last  readiness
+	taken time.Time
 }
 
-const checkTimeout = 3 * time.Second
+const (
+	checkTimeout = 3 * time.Second
+	checkAge     = 250 * time.Millisecond
+)
 
 func newHealth(db, redis pinger, url secret.Text) *health {
 	return &health{db: db, redis: redis, url: url}
@@ -62,7 +68,11 @@ func (h *health) ready(w http.ResponseWriter, r *http.Request) {
 func (h *health) check(ctx context.Context) readiness {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	if !h.taken.IsZero() && time.Since(h.taken) < checkAge {
+		return h.last
+	}
+	// A caller that hangs up must not make the answer for the others.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
 	defer cancel()
 	var answer readiness
 	var checks sync.WaitGroup
@@ -71,6 +81,7 @@ func (h *health) check(ctx context.Context) readiness {
 	checks.Go(func() { answer.Migrations = h.migrations(ctx) })
 	checks.Wait()
 	answer.Ready = answer == readiness{Postgres: stateOK, Redis: stateOK, Migrations: stateOK}
+	h.last, h.taken = answer, time.Now() //nolint:forbidigo // the age of an answer, not logic
 	return answer
 }
 
