@@ -57,11 +57,6 @@ type (
 		WorkerID       string          `json:"worker_id"`
 		LocalPath      string          `json:"local_path"`
 	}
-	// WorkerRow is a worker as the hub sees it.
-	WorkerRow struct {
-		ID     string `json:"id"`
-		Status string `json:"status"`
-	}
 )
 
 // Ended tells whether the job is in a state that it never leaves.

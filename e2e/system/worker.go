@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 
 	"xvault/internal/testenv"
@@ -24,6 +25,7 @@ type Worker struct {
 	lab                  *Lab
 	port                 int
 	fails                failpoints
+	before               string   // its incarnation at the last start, "" for none
 	extra                []string // more of its environment, for the next start
 }
 
@@ -66,6 +68,7 @@ func (w *Worker) Env() []string {
 // Start starts the process; specs are failpoints, "name=action".
 func (w *Worker) Start(specs ...string) {
 	w.lab.t.Helper()
+	w.before = w.incarnation()
 	argv := slices.Concat(w.Under, []string{w.lab.Binary, "worker", "run"})
 	w.Process = Spawn(w.lab.t, w.ID, w.lab.Dir, append(w.Env(), w.fails.env(specs)...), argv...)
 }
@@ -73,19 +76,26 @@ func (w *Worker) Start(specs ...string) {
 // WaitOnline waits until the hub counts this very process as online.
 func (w *Worker) WaitOnline() {
 	w.lab.t.Helper()
-	last := "nothing"
-	testenv.Eventually(w.lab.t, time.Minute, func() bool {
-		r, err := w.lab.API.Try("GET", "/api/v1/workers/"+w.ID, nil)
-		if err != nil {
-			last = err.Error()
-			return !w.Alive()
-		}
-		last = r.String()
-		return r.Status == 200 && decode[WorkerRow](w.lab.t, r).Status == "online" || !w.Alive()
-	}, "%s is not online", w.ID)
+	testenv.Eventually(w.lab.t, time.Minute, func() bool { return w.incarnation() != w.before || !w.Alive() }, "%s does not register", w.ID)
 	if !w.Alive() {
-		w.lab.t.Fatalf("%s ended at start; the hub's last answer: %s\n%s", w.ID, last, w.Tail(30))
+		w.lab.t.Fatalf("%s ended at start\n%s", w.ID, w.Tail(30))
 	}
+}
+
+// incarnation counts the worker's registrations.
+func (w *Worker) incarnation() string {
+	rows, err := w.lab.rows(`SELECT incarnation FROM workers WHERE id = $1 AND status <> 'offline'`, w.ID)
+	if err != nil || len(rows) == 0 {
+		return "" // not known yet, or the catalog is away
+	}
+	return rows[0][0]
+}
+
+// Terminate ends a worker that is up in order.
+func (w *Worker) Terminate(t testing.TB, timeout time.Duration) {
+	t.Helper()
+	w.WaitOnline() // earlier it would simply die of the signal
+	w.Process.Terminate(t, timeout)
 }
 
 // Hits lists the failpoints that were reached, in order.
