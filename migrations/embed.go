@@ -41,7 +41,7 @@ func latestOf(fsys fs.FS) (int, error) {
 		}
 		latest = max(latest, m.Version)
 	}
-	return int(latest), nil //nolint:gosec // a four-digit number
+	return int(latest), nil
 }
 
 func openSource(fsys fs.FS) (source.Driver, error) {

@@ -88,7 +88,7 @@ func TestADeliveryThatAWorkerSitsOn(t *testing.T) {
 	y.post(y.owner())
 	testenv.Eventually(t, soon, func() bool { return len(y.pending(job.QueueBackup)) == 1 }, "the job is in Redis")
 	// What asynq's dequeue does, with nobody behind it.
-	id, err := y.redis.RPopLPush(t.Context(), "asynq:{backup}:pending", "asynq:{backup}:active").Result()
+	id, err := y.redis.LMove(t.Context(), "asynq:{backup}:pending", "asynq:{backup}:active", "RIGHT", "LEFT").Result()
 	y.must(err)
 	y.must(y.redis.HSet(t.Context(), "asynq:{backup}:t:"+id, "state", "active").Err())
 	y.work(w, job.QueueBackup, 2, y.doNothing(w))
@@ -183,7 +183,7 @@ func TestTheReaperWaitsAfterTheStart(t *testing.T) {
 	if _, err := y.RenewLease(t.Context(), y.fence(c, w), job.Progress{}); err == nil {
 		t.Error("a reaped lease was renewed")
 	}
-	testenv.Eventually(t, soon, func() bool { return log.count("a job's lease ran out") == 1 }, "the log tells")
+	testenv.Eventually(t, soon, func() bool { return log.count("an attempt was lost") == 1 }, "the log tells")
 	testenv.Eventually(t, soon, func() bool { return len(y.pending(job.QueueBackup)) == 1 }, "the job is dispatched again at once")
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"xvault/internal/job"
+	"xvault/store/catalog"
 )
 
 const reapBatch = 100
@@ -37,20 +38,24 @@ func (r *reaper) pass(ctx context.Context) error {
 		r.holdUntil = now.Add(r.cfg.ReapGrace)
 	}
 	r.seen = now
+	if err := r.reapAll(ctx, "its worker is gone", r.cfg.DB.ReapOrphaned); err != nil {
+		return err
+	}
 	if now.Before(r.holdUntil) {
 		return nil
 	}
-	return r.reapAll(ctx)
+	return r.reapAll(ctx, "its lease ran out", r.cfg.DB.ReapExpired)
 }
 
-func (r *reaper) reapAll(ctx context.Context) error {
+func (r *reaper) reapAll(ctx context.Context, reason string, batch func(context.Context, int) ([]catalog.Ended, error)) error {
 	for {
-		ended, err := r.cfg.DB.ReapExpired(ctx, reapBatch)
+		ended, err := batch(ctx, reapBatch)
 		if err != nil {
 			return err
 		}
 		for _, e := range ended {
-			r.cfg.Log.Warn("a job's lease ran out", "job_id", e.JobID, "tenant_id", e.TenantID, "attempt", e.Attempt, "status", e.Status)
+			r.cfg.Log.Warn("an attempt was lost", "reason", reason, "job_id", e.JobID, "tenant_id", e.TenantID,
+				"attempt", e.Attempt, "status", e.Status)
 		}
 		if len(ended) > 0 {
 			r.wake()

@@ -35,7 +35,7 @@ const (
 func (db *DB) ReapExpired(ctx context.Context, limit int) ([]Ended, error) {
 	var ended []Ended
 	err := db.inTx(ctx, func(_ pgx.Tx, q *query.Queries) error {
-		ids, err := q.LockExpired(ctx, int32(min(limit, 1<<20))) //nolint:gosec // bounded
+		ids, err := q.LockExpired(ctx, int32(min(limit, 1<<20)))
 		if err != nil {
 			return fmt.Errorf("look for expired leases: %w", err)
 		}
@@ -73,19 +73,11 @@ func (s Scope) failRemovedWorkersJobs(ctx context.Context, _ pgx.Tx, q *query.Qu
 	if err != nil {
 		return fmt.Errorf("look for leases of worker %s: %w", workerID, err)
 	}
-	var others, onlyThere []uuid.UUID
+	var o orphans
 	for _, row := range rows {
-		if row.OnlyThere {
-			onlyThere = append(onlyThere, row.ID)
-		} else {
-			others = append(others, row.ID)
-		}
+		o.add(row.ID, row.OnlyThere)
 	}
-	if _, err := loseAttempts(ctx, q, others); err != nil {
-		return err
-	}
-	_, err = endAttempts(ctx, q, onlyThere, failure{outcome: outcomeLost, code: job.WorkerRemoved, message: workerRemovedMessage})
-	if err != nil {
+	if _, err := o.end(ctx, q); err != nil {
 		return err
 	}
 	_, err = q.FailQueuedOfWorker(ctx, query.FailQueuedOfWorkerParams{
@@ -95,6 +87,65 @@ func (s Scope) failRemovedWorkersJobs(ctx context.Context, _ pgx.Tx, q *query.Qu
 		return fmt.Errorf("fail jobs of worker %s: %w", workerID, err)
 	}
 	return nil
+}
+
+// ReapOrphaned ends up to limit attempts of worker starts that are over, and
+// fails as many jobs that wait for a worker that is gone: what raced with a
+// registration or a removal. It is no matter of time, so that it need not wait
+// for workers to come back.
+func (db *DB) ReapOrphaned(ctx context.Context, limit int) ([]Ended, error) {
+	var ended []Ended
+	limitRows := int32(min(limit, 1<<20))
+	err := db.inTx(ctx, func(_ pgx.Tx, q *query.Queries) error {
+		rows, err := q.LockOrphaned(ctx, limitRows)
+		if err != nil {
+			return fmt.Errorf("look for orphaned attempts: %w", err)
+		}
+		var o orphans
+		for _, row := range rows {
+			o.add(row.ID, row.OnlyThere)
+		}
+		if ended, err = o.end(ctx, q); err != nil {
+			return err
+		}
+		failed, err := q.FailOrphanedQueued(ctx, query.FailOrphanedQueuedParams{
+			MaxRows: limitRows, ErrorCode: string(job.WorkerRemoved), ErrorMessage: workerRemovedMessage,
+		})
+		for _, row := range failed {
+			ended = append(ended, endedOf(query.EndAttemptsRow(row)))
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(ended) > 0 {
+		db.queueChanged()
+	}
+	return ended, nil
+}
+
+// orphans are attempts whose worker is gone: others may try again, unless only
+// that worker could.
+type orphans struct{ others, onlyThere []uuid.UUID }
+
+func (o *orphans) add(id uuid.UUID, onlyThere bool) {
+	if onlyThere {
+		o.onlyThere = append(o.onlyThere, id)
+	} else {
+		o.others = append(o.others, id)
+	}
+}
+
+func (o *orphans) end(ctx context.Context, q *query.Queries) ([]Ended, error) {
+	lost, err := loseAttempts(ctx, q, o.others)
+	if err != nil {
+		return nil, err
+	}
+	removed, err := endAttempts(ctx, q, o.onlyThere, failure{
+		outcome: outcomeLost, code: job.WorkerRemoved, message: workerRemovedMessage,
+	})
+	return append(lost, removed...), err
 }
 
 func loseAttempts(ctx context.Context, q *query.Queries, ids []uuid.UUID) ([]Ended, error) {
@@ -125,7 +176,11 @@ func endAttempts(ctx context.Context, q *query.Queries, ids []uuid.UUID, f failu
 	}
 	ended := make([]Ended, len(rows))
 	for i, row := range rows {
-		ended[i] = Ended{JobID: row.ID, TenantID: row.TenantID, Attempt: int(row.Attempt), Status: job.Status(row.Status)}
+		ended[i] = endedOf(row)
 	}
 	return ended, nil
+}
+
+func endedOf(r query.EndAttemptsRow) Ended {
+	return Ended{JobID: r.ID, TenantID: r.TenantID, Attempt: int(r.Attempt), Status: job.Status(r.Status)}
 }

@@ -15,10 +15,10 @@ import (
 )
 
 var (
-	// ErrNotClaimable: the job exists, but there is nothing for this worker to
+	// ErrNotClaimable means that the job exists, but there is nothing for this worker to
 	// do now: another has it, it is not due, or the worker is to drain.
 	ErrNotClaimable = errors.New("the job is not to be claimed by this worker now")
-	// ErrGone: the job has ended, or never was.
+	// ErrGone means that the job has ended, or never was.
 	ErrGone = errors.New("the job has ended")
 )
 

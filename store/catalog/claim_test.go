@@ -1,6 +1,7 @@
 package catalog_test
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"time"
@@ -75,7 +76,7 @@ func TestClaimOfANewAttemptIsFresh(t *testing.T) {
 	}
 }
 
-func TestClaimRefusals(t *testing.T) {
+func TestClaimRefusals(t *testing.T) { //nolint:tparallel // the steps share one catalog
 	t.Parallel()
 	l := newLine(t)
 	tests := map[string]struct {
@@ -83,7 +84,7 @@ func TestClaimRefusals(t *testing.T) {
 		by   catalog.WorkerRef
 		want error
 	}{
-		"unknown":     {func() uuid.UUID { return uuid.New() }, l.w1, catalog.ErrGone},
+		"unknown":     {uuid.New, l.w1, catalog.ErrGone},
 		"taken":       {func() uuid.UUID { c, _ := l.running(); return c.JobID }, l.w2, catalog.ErrNotClaimable},
 		"for another": {func() uuid.UUID { return l.post(only("w2")).ID }, l.w1, catalog.ErrNotClaimable},
 		"canceled": {func() uuid.UUID {
@@ -251,7 +252,7 @@ func TestQueueAnnouncementsReachOtherHubs(t *testing.T) {
 	ctx := t.Context()
 	done := make(chan error, 1)
 	go func() { done <- l.ListenQueue(ctx, "me", func() { heard <- struct{}{} }) }()
-	t.Cleanup(func() { <-done })
+	t.Cleanup(func() { wantErr(t, <-done, context.Canceled) })
 	<-heard // it listens
 	l.must(l.AnnounceQueue(ctx, "me"))
 	l.must(l.AnnounceQueue(ctx, "other"))

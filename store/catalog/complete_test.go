@@ -12,7 +12,7 @@ import (
 	"xvault/store/catalog"
 )
 
-func TestCompleteCommitsJobAndSnapshot(t *testing.T) {
+func TestCompleteCommitsJobAndSnapshot(t *testing.T) { //nolint:tparallel // the steps share one catalog
 	t.Parallel()
 	l := newLine(t)
 	c, f := l.running()
@@ -55,7 +55,7 @@ func TestCompleteCommitsJobAndSnapshot(t *testing.T) {
 }
 
 // TestReportsThatCannotBeTrue change nothing, and the attempt goes on.
-func TestReportsThatCannotBeTrue(t *testing.T) {
+func TestReportsThatCannotBeTrue(t *testing.T) { //nolint:tparallel // the steps share one catalog
 	t.Parallel()
 	l := newLine(t)
 	stranger := l.fleet.owner()
@@ -195,7 +195,7 @@ func TestTransientFailuresBackOff(t *testing.T) {
 	wantError(t, j, job.ConnectFailed)
 }
 
-func TestWhichFailuresAreTriedAgain(t *testing.T) {
+func TestWhichFailuresAreTriedAgain(t *testing.T) { //nolint:tparallel // the steps share one catalog
 	t.Parallel()
 	l := newLine(t)
 	for _, tt := range []struct {

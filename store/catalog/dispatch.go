@@ -39,7 +39,7 @@ func (db *DB) DispatchQueues(ctx context.Context) ([]Queue, error) {
 // queue, by id from behind after.
 func (db *DB) TenantsInTurn(ctx context.Context, queue string, after uuid.UUID, limit int) ([]uuid.UUID, error) {
 	tenants, err := db.q().TenantsInTurn(ctx, query.TenantsInTurnParams{
-		Queue: queue, After: after, MaxTenants: int32(min(limit, 1<<20)), //nolint:gosec // bounded
+		Queue: queue, After: after, MaxTenants: int32(min(limit, 1<<20)),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look for tenants in turn: %w", err)
@@ -66,7 +66,7 @@ func (db *DB) Dispatch(ctx context.Context, queue Queue, tenants []uuid.UUID) ([
 	room := min(queue.Room, 1<<20)
 	depth := min(room, (2*room+spareRows)/len(tenants)+1)
 	rows, err := db.q().Dispatch(ctx, query.DispatchParams{
-		Queue: queue.Name, Tenants: tenants, Room: int32(room), Depth: int32(depth), //nolint:gosec // bounded
+		Queue: queue.Name, Tenants: tenants, Room: int32(room), Depth: int32(depth),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("dispatch jobs: %w", err)
@@ -107,7 +107,7 @@ type Dispatched struct {
 // at least minAge ago.
 func (db *DB) Dispatched(ctx context.Context, minAge time.Duration, limit int) ([]Dispatched, error) {
 	rows, err := db.q().Dispatched(ctx, query.DispatchedParams{
-		MinAgeSeconds: minAge.Seconds(), MaxRows: int32(min(limit, 1<<20)), //nolint:gosec // bounded
+		MinAgeSeconds: minAge.Seconds(), MaxRows: int32(min(limit, 1<<20)),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list dispatched jobs: %w", err)

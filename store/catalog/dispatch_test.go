@@ -236,7 +236,10 @@ func TestTwoDispatchersNeverTakeTheSameJob(t *testing.T) {
 	var all sync.WaitGroup
 	for range 4 {
 		all.Go(func() {
-			for range 30 {
+			for range 1000 {
+				if l.count("SELECT count(*) FROM jobs WHERE dispatched_at IS NULL") == 0 {
+					return
+				}
 				got, err := l.Dispatch(t.Context(), catalog.Queue{Name: job.QueueBackup, Room: 7}, []uuid.UUID{l.owner.tenant})
 				if err != nil {
 					t.Error(err)

@@ -6,12 +6,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ErrNotFound: no such object in this scope.
+// ErrNotFound means that there is no such object in this scope.
 var ErrNotFound = errors.New("not found")
 
 // Conflict is a refusal because of what else stands in the catalog. Code is
 // stable and goes out in the problem ("source_in_use"); Message is for people.
-type Conflict struct {
+type Conflict struct { //nolint:errname // it is what it says
 	Code    string
 	Message string
 }

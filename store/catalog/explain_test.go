@@ -168,6 +168,10 @@ func (db *DB) explained() []explained {
 			_, err := db.ReapExpired(ctx, 1)
 			return err
 		}},
+		{"reaper: orphaned attempts and jobs", "jobs_by_target", func(ctx context.Context) error {
+			_, err := db.ReapOrphaned(ctx, 1)
+			return err
+		}},
 		{"a worker's new start", "jobs_by_worker", func(ctx context.Context) error {
 			return db.inTx(ctx, func(tx pgx.Tx, q *query.Queries) error { return op.endLeases(ctx, tx, q, "w7") })
 		}},

@@ -85,7 +85,7 @@ func (s Scope) CreateJob(ctx context.Context, n NewJob) (Job, error) {
 	}
 	row, err := s.insertJob(ctx, query.CreateJobParams{
 		ID: NewID(), TenantID: tenant, SourceID: n.SourceID, Type: string(n.Kind),
-		Priority: int16(n.Priority), //nolint:gosec // checked above
+		Priority: int16(n.Priority),
 		Payload:  payload, TargetWorkerID: n.TargetWorkerID, SnapshotID: n.SnapshotID, MaxAttempts: job.MaxAttempts,
 		EventID: NewID(), ActorType: string(s.actor.Type), ActorID: s.actor.ID,
 		RemoteAddr: s.actor.RemoteAddr, RequestID: s.actor.RequestID,

@@ -32,7 +32,7 @@ func TestCreateJob(t *testing.T) {
 	}
 }
 
-func TestCreateJobRefusals(t *testing.T) {
+func TestCreateJobRefusals(t *testing.T) { //nolint:tparallel // the steps share one catalog
 	t.Parallel()
 	l := newLine(t)
 	stranger := l.fleet.owner()
@@ -62,7 +62,7 @@ func TestCreateJobRefusals(t *testing.T) {
 	}
 }
 
-func TestJobsAreListed(t *testing.T) {
+func TestJobsAreListed(t *testing.T) { //nolint:tparallel // the steps share one catalog
 	t.Parallel()
 	l := newLine(t)
 	stranger := l.fleet.owner()

@@ -13,8 +13,8 @@ import (
 	"xvault/store/catalog/query"
 )
 
-// ErrFenced: the attempt is not the current one, or not this worker's. What the
-// worker said changed nothing, and it stops.
+// ErrFenced means that the attempt is not the current one, or not this worker's.
+// What the worker said changed nothing, and it stops.
 var ErrFenced = errors.New("the attempt is not the current one")
 
 // Fence names an attempt by everything that must be true of whoever speaks for

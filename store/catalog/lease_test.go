@@ -39,7 +39,7 @@ func TestRenew(t *testing.T) {
 }
 
 // TestFence has every call made by an attempt that is not the current one.
-func TestFence(t *testing.T) {
+func TestFence(t *testing.T) { //nolint:tparallel // the steps share one catalog
 	t.Parallel()
 	l := newLine(t)
 	c, f := l.running()
@@ -307,4 +307,46 @@ func TestRemovingAWorkerFailsWhatOnlyItCouldDo(t *testing.T) {
 	wantStatus(t, j, job.Queued)
 	wantError(t, j, job.LeaseLost)
 	wantStatus(t, l.job(others.ID), job.Queued)
+}
+
+// TestOrphanedAttemptsEnd: what was claimed, or posted, in the very moment in
+// which its worker started anew or was removed.
+func TestOrphanedAttemptsEnd(t *testing.T) { //nolint:tparallel // the steps share one catalog
+	t.Parallel()
+	l := newLine(t)
+	live, _ := l.running()
+	superseded, _ := l.running()
+	l.exec("UPDATE jobs SET worker_incarnation = 0 WHERE id = $1", superseded.JobID)
+	removed, _ := l.running()
+	l.exec("UPDATE jobs SET worker_id = 'w9' WHERE id = $1", removed.JobID)
+	onlyThere, _ := l.running()
+	l.exec("UPDATE jobs SET worker_id = 'w9', target_worker_id = 'w9' WHERE id = $1", onlyThere.JobID)
+	waiting, patient := l.post(only("w9")), l.post(only("w2"))
+	l.exec("UPDATE workers SET status = 'offline' WHERE id = 'w2'")
+
+	ended, err := l.ReapOrphaned(t.Context(), 10)
+	l.must(err)
+	if len(ended) != 4 {
+		t.Errorf("ended %+v", ended)
+	}
+	for name, want := range map[string]struct {
+		id     catalog.Job
+		status job.Status
+		code   job.Code
+	}{
+		"live":       {l.job(live.JobID), job.Running, ""},
+		"superseded": {l.job(superseded.JobID), job.Queued, job.LeaseLost},
+		"removed":    {l.job(removed.JobID), job.Queued, job.LeaseLost},
+		"only there": {l.job(onlyThere.JobID), job.Failed, job.WorkerRemoved},
+		"waiting":    {l.job(waiting.ID), job.Failed, job.WorkerRemoved},
+		"patient":    {l.job(patient.ID), job.Queued, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			wantStatus(t, want.id, want.status)
+			wantError(t, want.id, want.code)
+		})
+	}
+	if ended, err = l.ReapOrphaned(t.Context(), 10); err != nil || len(ended) != 0 {
+		t.Errorf("the second time: %+v, %v", ended, err)
+	}
 }

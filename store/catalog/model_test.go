@@ -216,8 +216,7 @@ func (m *model) ackCancel(t *rapid.T) {
 		want(t, err, true)
 		m.end(job.Canceled, job.Canceled, true)
 	case current && m.live():
-		var conflict *catalog.Conflict
-		if !errors.As(err, &conflict) {
+		if _, ok := errors.AsType[*catalog.Conflict](err); !ok {
 			t.Fatalf("a cancel that nobody asked for gave %v", err)
 		}
 	default:

@@ -13,7 +13,7 @@ type Page struct {
 	After uuid.UUID // the last id of the page before; zero: from the newest
 }
 
-// ErrBadCursor: the cursor was not made by this API.
+// ErrBadCursor means that the cursor was not made by this API.
 var ErrBadCursor = errors.New("cursor is not valid")
 
 // EncodeCursor makes the opaque cursor behind the row with this id.

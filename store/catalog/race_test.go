@@ -14,7 +14,7 @@ import (
 
 // TestOneOfTwoWins has two calls race for one attempt, many times, and checks
 // that the job ended up as one of them said, with the other one told so.
-func TestOneOfTwoWins(t *testing.T) {
+func TestOneOfTwoWins(t *testing.T) { //nolint:tparallel // the steps share one catalog
 	t.Parallel()
 	l := newLine(t)
 	type contest struct {

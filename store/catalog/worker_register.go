@@ -63,6 +63,7 @@ func (db *DB) RegisterWorker(ctx context.Context, reg Registration) (Registered,
 	if err != nil {
 		return Registered{}, err
 	}
+	db.queueChanged() // its slots, and what its earlier start had
 	return Registered{Token: token, Incarnation: worker.Incarnation}, nil
 }
 

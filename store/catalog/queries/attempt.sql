@@ -102,6 +102,15 @@ WHERE worker_id = $1 AND status IN ('running', 'finalizing')
 ORDER BY id
 FOR UPDATE;
 
+-- name: LockOrphaned :many
+-- Leases of worker starts that are over. Registering and removing a worker end
+-- what they see; a claim at the same moment may slip through.
+SELECT j.id, (j.target_worker_id IS NOT NULL AND w.id IS NULL)::boolean AS only_there
+FROM jobs j LEFT JOIN workers w ON w.id = j.worker_id
+WHERE j.status IN ('running', 'finalizing') AND (w.id IS NULL OR w.incarnation <> j.worker_incarnation)
+ORDER BY j.id LIMIT sqlc.arg(max_rows)
+FOR UPDATE OF j SKIP LOCKED;
+
 -- name: EndAttempts :many
 -- The one place that decides what follows from an attempt that failed or was
 -- lost: canceled where that was asked, queued again while tries are left and it
@@ -136,3 +145,15 @@ SET status = 'failed', error_code = sqlc.arg(error_code)::text, error_message = 
     finished_at = xvault_now(), updated_at = xvault_now()
 WHERE target_worker_id = sqlc.arg(worker_id) AND status = 'queued'
 RETURNING id;
+
+-- name: FailOrphanedQueued :many
+-- What waits for a worker that is gone for good.
+UPDATE jobs
+SET status = 'failed', error_code = sqlc.arg(error_code)::text, error_message = sqlc.arg(error_message)::text,
+    finished_at = xvault_now(), updated_at = xvault_now()
+WHERE id IN (SELECT j.id FROM jobs j
+             WHERE j.status = 'queued' AND j.target_worker_id IS NOT NULL
+               AND NOT EXISTS (SELECT 1 FROM workers w WHERE w.id = j.target_worker_id)
+             ORDER BY j.id LIMIT sqlc.arg(max_rows)
+             FOR UPDATE SKIP LOCKED)
+RETURNING id, tenant_id, status, attempt;

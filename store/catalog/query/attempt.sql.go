@@ -244,6 +244,57 @@ func (q *Queries) EndAttempts(ctx context.Context, arg EndAttemptsParams) ([]End
 	return items, nil
 }
 
+const failOrphanedQueued = `-- name: FailOrphanedQueued :many
+UPDATE jobs
+SET status = 'failed', error_code = $1::text, error_message = $2::text,
+    finished_at = xvault_now(), updated_at = xvault_now()
+WHERE id IN (SELECT j.id FROM jobs j
+             WHERE j.status = 'queued' AND j.target_worker_id IS NOT NULL
+               AND NOT EXISTS (SELECT 1 FROM workers w WHERE w.id = j.target_worker_id)
+             ORDER BY j.id LIMIT $3
+             FOR UPDATE SKIP LOCKED)
+RETURNING id, tenant_id, status, attempt
+`
+
+type FailOrphanedQueuedParams struct {
+	ErrorCode    string
+	ErrorMessage string
+	MaxRows      int32
+}
+
+type FailOrphanedQueuedRow struct {
+	ID       uuid.UUID
+	TenantID uuid.UUID
+	Status   string
+	Attempt  int32
+}
+
+// What waits for a worker that is gone for good.
+func (q *Queries) FailOrphanedQueued(ctx context.Context, arg FailOrphanedQueuedParams) ([]FailOrphanedQueuedRow, error) {
+	rows, err := q.db.Query(ctx, failOrphanedQueued, arg.ErrorCode, arg.ErrorMessage, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []FailOrphanedQueuedRow{}
+	for rows.Next() {
+		var i FailOrphanedQueuedRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.TenantID,
+			&i.Status,
+			&i.Attempt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const failQueuedOfWorker = `-- name: FailQueuedOfWorker :many
 UPDATE jobs
 SET status = 'failed', error_code = $1::text, error_message = $2::text,
@@ -397,6 +448,41 @@ func (q *Queries) LockLeasesOfWorker(ctx context.Context, workerID *string) ([]L
 	items := []LockLeasesOfWorkerRow{}
 	for rows.Next() {
 		var i LockLeasesOfWorkerRow
+		if err := rows.Scan(&i.ID, &i.OnlyThere); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const lockOrphaned = `-- name: LockOrphaned :many
+SELECT j.id, (j.target_worker_id IS NOT NULL AND w.id IS NULL)::boolean AS only_there
+FROM jobs j LEFT JOIN workers w ON w.id = j.worker_id
+WHERE j.status IN ('running', 'finalizing') AND (w.id IS NULL OR w.incarnation <> j.worker_incarnation)
+ORDER BY j.id LIMIT $1
+FOR UPDATE OF j SKIP LOCKED
+`
+
+type LockOrphanedRow struct {
+	ID        uuid.UUID
+	OnlyThere bool
+}
+
+// Leases of worker starts that are over. Registering and removing a worker end
+// what they see; a claim at the same moment may slip through.
+func (q *Queries) LockOrphaned(ctx context.Context, maxRows int32) ([]LockOrphanedRow, error) {
+	rows, err := q.db.Query(ctx, lockOrphaned, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []LockOrphanedRow{}
+	for rows.Next() {
+		var i LockOrphanedRow
 		if err := rows.Scan(&i.ID, &i.OnlyThere); err != nil {
 			return nil, err
 		}
