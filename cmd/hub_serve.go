@@ -4,6 +4,8 @@ import (
 	"math"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
 	"xvault/connectors/registry"
@@ -56,6 +58,11 @@ func serveHub(c *cobra.Command) error {
 	if cfg.Log, err = logSettings(s, c.ErrOrStderr()); err != nil {
 		return err
 	}
+	if err := cfg.Validate(); err != nil {
+		return &usageError{err}
+	}
+	redis.SetLogger(redisLog{cfg.Log})
+	redis.SetLogger(redisLog{cfg.Log})
 	h, err := hub.New(c.Context(), cfg)
 	if err != nil {
 		return err
