@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
 	"xvault/connectors/registry"
@@ -61,7 +60,6 @@ func serveHub(c *cobra.Command) error {
 	if err := cfg.Validate(); err != nil {
 		return &usageError{err}
 	}
-	redis.SetLogger(redisLog{cfg.Log})
 	redis.SetLogger(redisLog{cfg.Log})
 	h, err := hub.New(c.Context(), cfg)
 	if err != nil {
