@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"xvault/archive/seal"
 	"xvault/connectors"
 	"xvault/hub/auth"
 	"xvault/internal/secret"
@@ -80,8 +81,13 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-func (c Config) validate() error {
+// Validate names every setting that is missing or wrong. New calls it.
+func (c Config) Validate() error {
+	c = c.withDefaults()
 	var errs []error
+	if _, err := seal.ParseKEKs(c.EncryptionKEK); err != nil {
+		errs = append(errs, err)
+	}
 	if c.DatabaseURL.IsZero() {
 		errs = append(errs, errors.New("DATABASE_URL is not set"))
 	}

@@ -51,7 +51,7 @@ const (
 // keys, and listens. It serves nothing yet.
 func New(ctx context.Context, cfg Config) (_ *Hub, err error) {
 	cfg = cfg.withDefaults()
-	if err := cfg.validate(); err != nil {
+	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	keks, err := seal.ParseKEKs(cfg.EncryptionKEK)
