@@ -26,9 +26,9 @@ func TestAccess(t *testing.T) {
 	a := property(t, s)
 	b := s.API.CreateTenant(t, "tenant b")
 	bKey := s.API.CreateKey(t, b.ID, "b's key")
+	wrong := wrongKeys(t, s, a)
 	before := a.state(t, s)
 
-	wrong := wrongKeys(t, s, a)
 	routes := publicRoutes(t, s)
 	if len(routes) < 25 {
 		t.Fatalf("the API describes only %d calls", len(routes))

@@ -53,7 +53,7 @@ func TestFailuresAreTold(t *testing.T) {
 			config: func(srv *testenv.SSHServer, c map[string]any) {
 				c["paths"] = []string{srv.Root + "/src", srv.Root + "/not-there"}
 			},
-			code: "path_not_found", tells: []string{"/not-there"}, partial: true,
+			code: "path_not_found", tells: []string{"/not-there"},
 		},
 		{
 			name: "unreadable file", ssh: testenv.SSHOptions{User: "nobody"},
@@ -68,7 +68,7 @@ func TestFailuresAreTold(t *testing.T) {
 		{
 			name:   "empty source",
 			config: func(srv *testenv.SSHServer, _ map[string]any) { must(t, os.Remove(srv.Root+"/src/file")) },
-			code:   "source_empty", tells: []string{"/src"},
+			code:   "source_empty", tells: []string{"paths"},
 		},
 	}
 	for _, c := range cases {
@@ -184,7 +184,7 @@ func TestStorageFull(t *testing.T) {
 	})
 	w.Start()
 	w.WaitOnline()
-	mustFail(t, s.Lab, s.WaitJob(s.Backup().ID, time.Minute), "storage_full", []string{w.ID}, false)
+	mustFail(t, s.Lab, s.WaitJob(s.Backup().ID, time.Minute), "storage_full", []string{"free space"}, false)
 	if left := system.OrphanFiles(t, w.Storage); len(left) > 0 {
 		t.Errorf("left on the full disk: %v", left)
 	}

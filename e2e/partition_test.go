@@ -33,7 +33,7 @@ func TestWorkerCutOffFromTheHub(t *testing.T) {
 	if done.WorkerID != other.ID {
 		t.Errorf("the other worker should have won: %s", done)
 	}
-	trials.Add(time.Since(fault), system.Bytes(system.OrphanFiles(t, lonely.Storage)))
+	trials.Add(time.Since(fault), s.Orphaned(t, lonely.Storage))
 
 	gate.Open()
 	other.Terminate(t, 30*time.Second)

@@ -38,11 +38,18 @@ func TestSecretsStayHidden(t *testing.T) {
 	encrypted["passphrase"] = s.SSH.Passphrase
 	password := "canary-password-p4ssw0rd"
 	canaries.Add("password", password)
+	unknown := unrelatedKey(t)
+	canaries.Add("private key that the server does not know", keyBody(unknown))
+	sources := []string{s.SourceID, with(encrypted), with(system.Password(password)), with(system.PrivateKey(unknown))}
+
+	// What is refused is not echoed.
 	wrong := "canary-passphrase-of-another-key"
 	canaries.Add("wrong passphrase", wrong)
-	badPass := system.PrivateKey(s.SSH.ClientKeyEncryptedPEM)
-	badPass["passphrase"] = wrong
-	sources := []string{s.SourceID, with(encrypted), with(system.Password(password)), with(badPass)}
+	encrypted["passphrase"] = wrong
+	refused := s.API.Do(t, "POST", "/api/v1/credentials", map[string]any{"tenant_id": s.Tenant.ID, "kind": "source", "secret": encrypted}, 422)
+	for _, found := range canaries.Search(refused.Body) {
+		t.Error("in a refusal: ", found)
+	}
 
 	// While jobs stand in the queue, and while one is being done.
 	w := s.AddWorker()

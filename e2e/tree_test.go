@@ -51,7 +51,7 @@ func killedThreeTimes(t *testing.T, s *system.Scene) {
 		}, "the worker writes nothing")
 		w.Kill()
 		fault := time.Now()
-		orphaned := system.Bytes(system.OrphanFiles(t, w.Storage))
+		orphaned := s.Orphaned(t, w.Storage)
 		w.Start()
 		again := s.WaitJobUntil(job.ID, time.Minute, "running again", func(j system.Job) bool {
 			return j.Ended() || j.Status == "running" && j.Attempt == i+2

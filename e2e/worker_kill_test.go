@@ -36,7 +36,7 @@ func TestWorkerKilledAtEveryStep(t *testing.T) {
 		if hits := w.Hits(); !slices.Contains(hits, step) {
 			t.Fatalf("%s was not reached, only %v: this kill proves nothing", step, hits)
 		}
-		orphaned := system.Bytes(system.OrphanFiles(t, w.Storage))
+		orphaned := s.Orphaned(t, w.Storage)
 		w.Start()
 		done := s.Acknowledged(job.ID, 2*time.Minute)
 		trials.Add(time.Since(fault), orphaned)

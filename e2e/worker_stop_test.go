@@ -32,7 +32,7 @@ func TestWorkerFrozenPastItsLease(t *testing.T) {
 			if done.WorkerID != other.ID || done.Attempt != 2 {
 				t.Errorf("the other worker should have won: %s", done)
 			}
-			orphaned := system.Bytes(system.OrphanFiles(t, frozen.Storage))
+			orphaned := s.Orphaned(t, frozen.Storage)
 			trials.Add(time.Since(fault), orphaned)
 
 			frozen.Thaw(s.Lab)

@@ -141,6 +141,28 @@ func OrphanFiles(t testing.TB, storage string) map[string]int64 {
 	return found
 }
 
+// Orphaned are the bytes on a storage that belong to nobody: unfinished ones,
+// and finished snapshots that the catalog does not know.
+func (c Catalog) Orphaned(t testing.TB, storage string) int64 {
+	t.Helper()
+	sum := Bytes(OrphanFiles(t, storage))
+	for _, dir := range SnapshotDirs(t, storage) {
+		if c.One(t, `SELECT count(*) FROM snapshots WHERE local_path = $1`, dir) != "0" {
+			continue
+		}
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if info, err := e.Info(); err == nil {
+				sum += info.Size()
+			}
+		}
+	}
+	return sum
+}
+
 // Bytes adds up sizes.
 func Bytes(files map[string]int64) int64 {
 	var sum int64
