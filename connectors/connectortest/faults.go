@@ -3,6 +3,7 @@ package connectortest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"strconv"
@@ -50,7 +51,7 @@ func testCut(t *testing.T, start Factory) {
 		link := testenv.SlowLink(t, s.Addr, 0)
 		link.CutAfter(whole.Passed() * percent / 100)
 		_, err := collect(deadline(t), opened(t, s, s.Config(link.Host, link.Port, s.Root)), nil)
-		wantCode(t, strconv.FormatInt(percent, 10)+" %", err, job.ConnectFailed)
+		wantCode(t, fmt.Sprintf("cut at %d %%, %d of %d bytes", percent, link.Passed(), whole.Passed()), err, job.ConnectFailed)
 	}
 }
 

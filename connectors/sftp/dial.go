@@ -104,6 +104,8 @@ func (s *source) connect(ctx context.Context, l *login) (*connection, ssh.Public
 		switch {
 		case err == nil:
 			return conn, shown, nil
+		case ctx.Err() != nil:
+			return nil, shown, context.Cause(ctx)
 		case errors.Is(err, errUnpinned) && h.accepted == nil && len(s.pins) == 0:
 			return nil, shown, hostKeyUnknown(shown)
 		case errors.Is(err, errUnpinned) && h.accepted == nil && s.otherKinds(h, shown):
@@ -160,9 +162,6 @@ func (s *source) try(ctx context.Context, h *handshake, l *login) (*connection, 
 	if err == nil {
 		return &connection{conn, raw, requests, channels, h.accepted}, nil
 	}
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
 	return nil, err
 }
 
@@ -199,8 +198,8 @@ func (s *source) explain(err error, h *handshake, l *login) error {
 		}
 		return job.Errorf(job.Internal, "the server's host key could not be pinned: %w", h.refusal)
 	}
-	if errors.As(err, &done) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return err
+	if errors.As(err, &done) {
+		return done
 	}
 	if h.accepted != nil && l.tried.Load() && isRefusal(err) {
 		return job.Errorf(job.AuthFailed, "the server does not let %q in with %s; check the username and the credential, and that the account may log in: %w",

@@ -99,7 +99,7 @@ func (r *reader) run(ctx context.Context, roots []*root, visit func(connectors.I
 	if err != nil {
 		// Nothing more is wanted; whoever waits for the server is let go.
 		r.cancel(err)
-		r.s.fail(err)
+		r.s.fail(endedError{err})
 		for sl := range r.slots {
 			r.discard(sl)
 		}
@@ -112,9 +112,6 @@ func (r *reader) run(ctx context.Context, roots []*root, visit func(connectors.I
 	}
 	if err == nil {
 		err = r.conclude()
-	}
-	if ctx.Err() != nil && err != nil {
-		return context.Cause(ctx)
 	}
 	return err
 }
@@ -132,7 +129,11 @@ func (r *reader) visitAll(visit func(connectors.Item) error) error {
 		}
 		if !sl.skip {
 			r.count(sl)
-			if err := visit(sl.item); err != nil {
+			err := visit(sl.item)
+			if err == nil {
+				err = sl.fatal
+			}
+			if err != nil {
 				r.discard(sl)
 				return err
 			}

@@ -192,8 +192,7 @@ func errNoKind(path string) error {
 
 // probeRoots looks whether every configured path is there and opens.
 func (s *source) probeRoots(ctx context.Context, sess *session) ([]*root, error) {
-	stop := context.AfterFunc(ctx, func() { sess.fail(context.Cause(ctx)) })
-	defer stop()
+	defer sess.endWith(ctx)()
 	roots, err := s.resolve(sess)
 	if err != nil {
 		return roots, err

@@ -32,8 +32,7 @@ type session struct {
 // on, also when it fails.
 func newSession(ctx context.Context, conn *connection, o Options) (*session, error) {
 	s := &session{conn: conn, done: make(chan struct{})}
-	stop := context.AfterFunc(ctx, func() { s.fail(context.Cause(ctx)) })
-	defer stop()
+	defer s.endWith(ctx)()
 	s.running.Go(func() { ssh.DiscardRequests(conn.requests) })
 	s.running.Go(func() { refuseChannels(conn.channels) })
 	err := s.start()
@@ -42,7 +41,9 @@ func newSession(ctx context.Context, conn *connection, o Options) (*session, err
 	}
 	if err != nil {
 		s.fail(err)
-		return nil, errors.Join(s.cause(err), s.Close())
+		cause := s.cause(err)
+		_ = s.Close() // never fails
+		return nil, cause
 	}
 	s.running.Go(func() { s.keepAlive(o.KeepAlive) })
 	s.running.Go(func() { s.watch(o) })
@@ -120,6 +121,14 @@ func (w *firstWords) String() string {
 	return strings.TrimSpace(string(w.text))
 }
 
+// endedError is a reason that is passed on as it is: the caller's own.
+type endedError struct{ error }
+
+// endWith ends the session when the context ends, until stop is called.
+func (s *session) endWith(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { s.fail(endedError{context.Cause(ctx)}) })
+}
+
 // fail breaks the session for a reason; only the first one counts.
 func (s *session) fail(why error) {
 	s.mu.Lock()
@@ -141,11 +150,12 @@ func (s *session) cause(err error) error {
 	}
 	var known *job.Error
 	var protocol *wire.ProtocolError
+	var ended endedError
 	switch {
+	case errors.As(why, &ended):
+		return ended.error
 	case errors.As(why, &known):
 		return known
-	case errors.Is(why, context.Canceled) || errors.Is(why, context.DeadlineExceeded):
-		return why
 	case errors.As(why, &protocol):
 		return job.Errorf(job.Internal, "the server breaks the SFTP protocol; nothing it says can be relied on: %w", quoted(protocol))
 	default:

@@ -100,8 +100,7 @@ func (s *source) Read(ctx context.Context, visit func(connectors.Item) error) er
 	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { sess.fail(context.Cause(ctx)) })
-	defer stop()
+	defer sess.endWith(ctx)()
 	roots, err := s.resolve(sess)
 	if err != nil {
 		return err

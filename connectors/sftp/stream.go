@@ -201,8 +201,14 @@ func (st *stream) advance() error {
 		e := unreadable(st.sl.path, st.r.config.Username, err)
 		return &entry.ContentError{Code: string(e.Code), Err: e}
 	default:
-		return st.r.problem(err)
+		return st.broken(err)
 	}
+}
+
+// broken ends the whole reading, whatever the visit makes of its body's error.
+func (st *stream) broken(err error) error {
+	st.sl.fatal = st.r.problem(err)
+	return st.sl.fatal
 }
 
 // fillGap asks again for what a read was short of: a server may bring less than
@@ -240,7 +246,7 @@ func (st *stream) finish() error {
 	}
 	now, err := st.end.Attrs()
 	if err != nil && !wire.IsStatus(err) {
-		return st.r.problem(err)
+		return st.broken(err)
 	}
 	if st.changed || err == nil && !sameFile(now, st.opened) {
 		return entry.ErrChanged
@@ -255,11 +261,11 @@ func (st *stream) shrank() error {
 	st.pending = nil
 	for try := range carefulTries {
 		if !st.r.pause(try + 1) {
-			return st.r.problem(st.r.ctx.Err())
+			return st.broken(st.r.ctx.Err())
 		}
 		ok, err := st.reopen()
 		if err != nil {
-			return st.r.problem(err)
+			return st.broken(err)
 		}
 		if ok {
 			st.asked, st.end, st.changed = st.at, nil, true
