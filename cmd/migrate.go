@@ -34,13 +34,27 @@ func newMigrateDownCommand() *cobra.Command {
 	c := migrateCommand("down", "Take migrations back, with all that their tables hold", cobra.NoArgs,
 		func(ctx context.Context, url secret.Text, _ []string) error {
 			if !sure {
-				return usagef("this deletes tables with everything in them: make a backup of the catalog, then say --yes")
+				if err := refuseInUse(ctx, url); err != nil {
+					return err
+				}
 			}
 			return migrations.Down(ctx, url, steps)
 		})
 	c.Flags().IntVar(&steps, "steps", 1, "how many migrations to take back")
-	c.Flags().BoolVar(&sure, "yes", false, "yes, delete what these migrations made")
+	c.Flags().BoolVar(&sure, "yes", false, "yes, delete what these migrations made, tenants and all")
 	return c
+}
+
+// refuseInUse lets a catalog go down without a question only while it is empty.
+func refuseInUse(ctx context.Context, url secret.Text) error {
+	inUse, err := migrations.InUse(ctx, url)
+	if err != nil {
+		return err
+	}
+	if inUse {
+		return usagef("the catalog holds tenants, and this deletes tables with everything in them: back the catalog up, then say --yes")
+	}
+	return nil
 }
 
 func newMigrateStatusCommand() *cobra.Command {

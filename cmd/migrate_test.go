@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"xvault/internal/testenv"
 	"xvault/migrations"
 )
@@ -39,6 +41,9 @@ func TestMigrateCommands(t *testing.T) {
 		{[]string{"migrate", "up"}, exitOK, "up to date"},
 		{[]string{"migrate", "status", "-o", "json"}, exitOK, `"version": ` + latest},
 		{[]string{"migrate", "status", "-o", "xml"}, exitUsage, "table or json"},
+		{[]string{"migrate", "down"}, exitOK, "migrations are waiting"},
+		{[]string{"migrate", "up"}, exitOK, "up to date"},
+		{[]string{"a tenant"}, 0, ""},
 		{[]string{"migrate", "down"}, exitUsage, "--yes"},
 		{[]string{"migrate", "down", "--yes", "--steps", "99"}, exitFailed, "cannot go down 99"},
 		{[]string{"migrate", "force"}, exitUsage, ""},
@@ -47,14 +52,35 @@ func TestMigrateCommands(t *testing.T) {
 		{[]string{"migrate", "force", latest}, exitOK, "up to date"},
 		{[]string{"migrate", "down", "--yes", "--steps", latest}, exitOK, "migrations are waiting"},
 	}
+	var url string
 	for _, step := range steps {
-		if step.args == nil {
-			t.Setenv("DATABASE_URL", testenv.Postgres(t))
+		switch {
+		case step.args == nil:
+			url = testenv.Postgres(t)
+			t.Setenv("DATABASE_URL", url)
+			continue
+		case step.args[0] == "a tenant":
+			insertTenant(t, url)
 			continue
 		}
 		out, code := typed(t, step.args...)
 		if code != step.code || !strings.Contains(out, step.want) {
 			t.Errorf("%v ended with %d, want %d:\n%s", step.args, code, step.code, out)
 		}
+	}
+}
+
+// insertTenant makes the catalog one that somebody uses.
+func insertTenant(t *testing.T, url string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), "INSERT INTO tenants (id, name) VALUES (gen_random_uuid(), 'acme')"); err != nil {
+		t.Error(err)
+	}
+	if err := conn.Close(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

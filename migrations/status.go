@@ -77,6 +77,23 @@ func readStatus(ctx context.Context, conn *pgx.Conn, latest int) (Status, error)
 	return s, nil
 }
 
+// InUse reports whether the catalog holds what a way down would delete: a tenant.
+func InUse(ctx context.Context, url secret.Text) (bool, error) {
+	conn, err := connect(ctx, url)
+	if err != nil {
+		return false, err
+	}
+	defer closeConn(conn)
+	var inUse bool
+	if err := conn.QueryRow(ctx, "SELECT to_regclass('tenants') IS NOT NULL").Scan(&inUse); err != nil || !inUse {
+		return false, err
+	}
+	if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM tenants)").Scan(&inUse); err != nil {
+		return false, fmt.Errorf("look for tenants: %w", err)
+	}
+	return inUse, nil
+}
+
 // connConfig takes what the pool takes too, pool_* parameters included.
 func connConfig(url secret.Text) (*pgx.ConnConfig, error) {
 	cfg, err := pgxpool.ParseConfig(url.Reveal())
