@@ -13,8 +13,7 @@ func TestDialerChecksWhatANameResolvesTo(t *testing.T) {
 	t.Parallel()
 	dialer := connectors.NewDialer(connectors.DialerConfig{RefusePrivate: true})
 	_, err := dialer.DialContext(t.Context(), "tcp", "localhost:9")
-	var refused *connectors.ForbiddenAddressError
-	if !errors.As(err, &refused) {
+	if _, ok := errors.AsType[*connectors.ForbiddenAddressError](err); !ok {
 		t.Errorf("localhost: %v", err)
 	}
 }

@@ -94,20 +94,26 @@ func matchClass(pattern string, c byte) (hit bool, size int, ok bool) {
 			i += length
 			continue
 		}
-		low, next, ok := classByte(pattern, i)
+		low, high, next, ok := classRange(pattern, i)
 		if !ok {
 			return false, 0, false
-		}
-		high := low
-		if next+1 < len(pattern) && pattern[next] == '-' && pattern[next+1] != ']' {
-			if high, next, ok = classByte(pattern, next+1); !ok {
-				return false, 0, false
-			}
 		}
 		hit = hit || low <= c && c <= high
 		i = next
 	}
 	return false, 0, false
+}
+
+// classRange reads "a" or "a-z" of a bracket expression.
+func classRange(pattern string, i int) (low, high byte, next int, ok bool) {
+	if low, next, ok = classByte(pattern, i); !ok {
+		return 0, 0, 0, false
+	}
+	if next+1 >= len(pattern) || pattern[next] != '-' || pattern[next+1] == ']' {
+		return low, low, next, true
+	}
+	high, next, ok = classByte(pattern, next+1)
+	return low, high, next, ok
 }
 
 // classByte reads one character of a bracket expression.

@@ -33,6 +33,7 @@ func onFirstFile(change func()) func(connectors.Item) {
 }
 
 func testSmallFilesChange(t *testing.T, start Factory) {
+	t.Helper()
 	s := start(t, Options{})
 	tr := tree{t, s.Root}
 	ballast(tr)
@@ -89,6 +90,7 @@ func testSmallFilesChange(t *testing.T, start Factory) {
 }
 
 func testLargeFileGrows(t *testing.T, start Factory) {
+	t.Helper()
 	s := start(t, Options{})
 	tr := tree{t, s.Root}
 	tr.file("large", 24<<20)
@@ -109,6 +111,7 @@ func testLargeFileGrows(t *testing.T, start Factory) {
 }
 
 func testLargeFileShrinks(t *testing.T, start Factory) {
+	t.Helper()
 	s := start(t, Options{})
 	tr := tree{t, s.Root}
 	tr.file("large", 24<<20)
@@ -134,6 +137,7 @@ func testLargeFileShrinks(t *testing.T, start Factory) {
 
 // What a link leads to, out of the tree, must not be stored as if it were in it.
 func testDirectoryBecomesLink(t *testing.T, start Factory) {
+	t.Helper()
 	s := start(t, Options{})
 	tr := tree{t, s.Root}
 	outside := tree{t, tr.path("outside")}

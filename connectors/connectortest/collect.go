@@ -94,13 +94,13 @@ func expected(t *testing.T, path string) []got {
 
 func look(t *testing.T, path string, info fs.FileInfo) got {
 	t.Helper()
-	stat := info.Sys().(*syscall.Stat_t)
+	stat := info.Sys().(*syscall.Stat_t) //nolint:errcheck // of the local disk
 	g := got{Header: entry.Header{
 		Path: path[1:], Kind: kind(info.Mode()), Mode: stat.Mode & 0o7777, UID: int(stat.Uid), GID: int(stat.Gid), ModTime: time.Unix(stat.Mtim.Sec, 0),
 	}}
 	switch g.Kind {
 	case entry.File:
-		b, err := os.ReadFile(path) //nolint:gosec // a test's own file
+		b, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,7 +134,7 @@ func kind(m fs.FileMode) entry.Kind {
 
 // summary is an entry as tests compare it: names of owners and content aside,
 // which not every server tells.
-func (g got) summary() string {
+func (g *got) summary() string {
 	content := ""
 	if g.Kind == entry.File {
 		content = fmt.Sprintf(" %d bytes %x", g.Size, g.sum[:6])
@@ -176,8 +176,8 @@ func compare(t *testing.T, visited, want []got) {
 
 func summaries(all []got) []string {
 	s := make([]string, len(all))
-	for i, g := range all {
-		s[i] = g.summary()
+	for i := range all {
+		s[i] = all[i].summary()
 	}
 	return s
 }

@@ -20,6 +20,7 @@ func direct(t *testing.T, s *Server, paths ...string) map[string]any {
 }
 
 func testAwkwardTree(t *testing.T, start Factory) {
+	t.Helper()
 	s := start(t, Options{})
 	awkward(t, s.Root)
 	visited, err := collect(deadline(t), opened(t, s, direct(t, s, s.Root)), nil)
@@ -31,6 +32,7 @@ func testAwkwardTree(t *testing.T, start Factory) {
 }
 
 func testSeveralPaths(t *testing.T, start Factory) {
+	t.Helper()
 	s := start(t, Options{})
 	tr := tree{t, s.Root}
 	for _, name := range []string{"a/x", "a-b/x", "b/c/d/e", "b/c/f", "b/g", "z", "not/this"} {
@@ -56,6 +58,7 @@ func testSeveralPaths(t *testing.T, start Factory) {
 }
 
 func testPathIsLink(t *testing.T, start Factory) {
+	t.Helper()
 	s := start(t, Options{})
 	tr := tree{t, s.Root}
 	tr.file("releases/2/index.php", 30)
@@ -85,6 +88,7 @@ func testPathIsLink(t *testing.T, start Factory) {
 }
 
 func testExcludes(t *testing.T, start Factory) {
+	t.Helper()
 	s := start(t, Options{})
 	tr := tree{t, s.Root}
 	for _, name := range []string{"keep", "a.tmp", "keep.tmp", "cache/x", "sub/cache/x", "sub/keep", "logs/1", "logs/keep", "file/cache"} {
@@ -110,6 +114,7 @@ func testExcludes(t *testing.T, start Factory) {
 }
 
 func testUnreadable(t *testing.T, start Factory) {
+	t.Helper()
 	s := start(t, Options{Unprivileged: true})
 	if !s.Unprivileged {
 		t.Fatal("the server can read everything")
@@ -147,6 +152,7 @@ func testUnreadable(t *testing.T, start Factory) {
 }
 
 func testEmpty(t *testing.T, start Factory) {
+	t.Helper()
 	s := start(t, Options{})
 	tr := tree{t, s.Root}
 	tr.dir("only/folders")
@@ -156,6 +162,7 @@ func testEmpty(t *testing.T, start Factory) {
 
 // A folder of very many names is sorted in a bounded memory.
 func testManyNames(t *testing.T, start Factory) {
+	t.Helper()
 	s := start(t, Options{})
 	tr := tree{t, s.Root}
 	const many = 20_000

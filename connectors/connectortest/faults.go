@@ -41,6 +41,7 @@ func mixed(tr tree) {
 }
 
 func testCut(t *testing.T, start Factory) {
+	t.Helper()
 	s := start(t, Options{})
 	mixed(tree{t, s.Root})
 	whole := testenv.SlowLink(t, s.Addr, 0)
@@ -56,6 +57,7 @@ func testCut(t *testing.T, start Factory) {
 }
 
 func testStall(t *testing.T, start Factory) {
+	t.Helper()
 	s := start(t, Options{})
 	tr := tree{t, s.Root}
 	ballast(tr)
@@ -74,6 +76,7 @@ func testStall(t *testing.T, start Factory) {
 }
 
 func testRefused(t *testing.T, start Factory) {
+	t.Helper()
 	s := start(t, Options{})
 	s.Stop()
 	source := opened(t, s, direct(t, s, s.Root))
@@ -83,6 +86,7 @@ func testRefused(t *testing.T, start Factory) {
 }
 
 func testNoSuchHost(t *testing.T, start Factory) {
+	t.Helper()
 	s := start(t, Options{})
 	_, port := hostPort(t, s.Addr)
 	wantCode(t, "a name nobody has", opened(t, s, s.Config("no-such-host.invalid", port, s.Root)).Read(deadline(t), nothing), job.ConnectFailed)
@@ -91,6 +95,7 @@ func testNoSuchHost(t *testing.T, start Factory) {
 }
 
 func testWrongCredential(t *testing.T, start Factory) {
+	t.Helper()
 	s := start(t, Options{})
 	source := opened(t, s, direct(t, s, s.Root), func(e *connectors.Env) { e.Credential = s.WrongCredential })
 	wantCode(t, "read", source.Read(deadline(t), nothing), job.AuthFailed)
@@ -108,6 +113,7 @@ func testWrongCredential(t *testing.T, start Factory) {
 }
 
 func testMissingPath(t *testing.T, start Factory) {
+	t.Helper()
 	s := start(t, Options{})
 	tr := tree{t, s.Root}
 	tr.file("there", 5)
@@ -129,6 +135,7 @@ func testMissingPath(t *testing.T, start Factory) {
 }
 
 func testCancel(t *testing.T, start Factory) {
+	t.Helper()
 	s := start(t, Options{})
 	mixed(tree{t, s.Root})
 	why := errors.New("no longer wanted")
@@ -160,6 +167,7 @@ func testCancel(t *testing.T, start Factory) {
 }
 
 func testVisitFails(t *testing.T, start Factory) {
+	t.Helper()
 	s := start(t, Options{})
 	mixed(tree{t, s.Root})
 	why := errors.New("the disk is full")
@@ -178,6 +186,7 @@ func testVisitFails(t *testing.T, start Factory) {
 }
 
 func testCloseEndsRead(t *testing.T, start Factory) {
+	t.Helper()
 	s := start(t, Options{})
 	tr := tree{t, s.Root}
 	ballast(tr)
@@ -196,6 +205,7 @@ func testCloseEndsRead(t *testing.T, start Factory) {
 }
 
 func testProbe(t *testing.T, start Factory) {
+	t.Helper()
 	s := start(t, Options{})
 	tr := tree{t, s.Root}
 	tr.file("dir/file", 5)

@@ -10,17 +10,18 @@ import (
 	"xvault/internal/job"
 )
 
-// withKeys starts a server that has host keys; nil if this connector has none.
-func withKeys(t *testing.T, start Factory) (*Server, tree) {
+// withKeys starts a server with one file.
+func withKeys(t *testing.T, start Factory) *Server {
 	t.Helper()
 	s := start(t, Options{})
 	tr := tree{t, s.Root}
 	tr.file("file", 5)
-	return s, tr
+	return s
 }
 
 func testHostKeyUnknown(t *testing.T, start Factory) {
-	s, _ := withKeys(t, start)
+	t.Helper()
+	s := withKeys(t, start)
 	if s.HostKeys == nil {
 		return
 	}
@@ -47,7 +48,8 @@ func testHostKeyUnknown(t *testing.T, start Factory) {
 }
 
 func testTrustOnFirstUse(t *testing.T, start Factory) {
-	s, _ := withKeys(t, start)
+	t.Helper()
+	s := withKeys(t, start)
 	if s.HostKeys == nil {
 		return
 	}
@@ -82,7 +84,8 @@ func testTrustOnFirstUse(t *testing.T, start Factory) {
 }
 
 func testHostKeyChanged(t *testing.T, start Factory) {
-	s, _ := withKeys(t, start)
+	t.Helper()
+	s := withKeys(t, start)
 	if s.HostKeys == nil {
 		return
 	}

@@ -27,7 +27,7 @@ type heardConn struct {
 func (c *heardConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 {
-		c.heard.Store(time.Now().UnixNano())
+		c.heard.Store(time.Now().UnixNano()) //nolint:forbidigo // measures silence, decides nothing else
 	}
 	return n, err
 }
@@ -142,11 +142,12 @@ func (s *source) try(ctx context.Context, h *handshake, l *login) (*connection, 
 		return nil, err
 	}
 	raw := &heardConn{Conn: tcp}
-	raw.heard.Store(time.Now().UnixNano())
+	raw.heard.Store(time.Now().UnixNano()) //nolint:forbidigo // measures silence, decides nothing else
 	// Ending the context ends the handshake; its deadline covers a silent peer.
 	stop := context.AfterFunc(ctx, func() { _ = tcp.Close() })
 	defer stop()
-	if err := tcp.SetDeadline(time.Now().Add(s.options.HandshakeTimeout)); err != nil {
+	deadline := time.Now().Add(s.options.HandshakeTimeout) //nolint:forbidigo // the network's own clock
+	if err := tcp.SetDeadline(deadline); err != nil {
 		return nil, errors.Join(err, tcp.Close())
 	}
 	config := &ssh.ClientConfig{

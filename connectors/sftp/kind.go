@@ -57,7 +57,7 @@ func header(path string, kind entry.Kind, a wire.Attrs, own *owners) entry.Heade
 		h.ModTime = time.Unix(int64(a.ModTime), 0)
 	}
 	if kind == entry.File && a.HasSize {
-		h.Size = int64(min(a.Size, maxSize+1)) //nolint:gosec // bounded
+		h.Size = int64(min(a.Size, maxSize+1))
 	}
 	return h
 }

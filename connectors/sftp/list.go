@@ -62,7 +62,7 @@ func (l *lister) list(path string, follow bool, charge func(int64) error) (*list
 func (l *lister) readAll(path, handle string, list *listing, charge func(int64) error) (dots bool, err error) {
 	window, limit := 1, 1
 	if l.pipelined {
-		window, limit = 2+int(min(list.self.Size/4096, 14)), 32 //nolint:gosec // at most 16
+		window, limit = 2+int(min(list.self.Size/4096, 14)), 32
 	}
 	var calls []*wire.Call
 	var failure error

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 
@@ -137,7 +138,7 @@ func (l *lister) offer(c dirSource) {
 // pump starts what may start. Called with the lock held.
 func (l *lister) pump() {
 	for !l.closed && len(l.next) > 0 && l.active < maxActive && l.ahead < l.o.ListAhead/2 && l.used < l.o.ListingMemory/2 {
-		c := heap.Pop(&l.next).(cursor)
+		c := heap.Pop(&l.next).(cursor) //nolint:errcheck // holds nothing else
 		l.offer(c.from)
 		if l.taken != "" && comparePaths(c.path, l.taken) <= 0 {
 			continue
@@ -197,14 +198,14 @@ type cursor struct {
 }
 
 // cursors is a heap whose first is the next in the order of the archive.
-type cursors []cursor
+type cursors []cursor //nolint:recvcheck // heap.Interface wants both
 
 func (c cursors) Len() int           { return len(c) }
 func (c cursors) Less(i, j int) bool { return comparePaths(c[i].path, c[j].path) < 0 }
 func (c cursors) Swap(i, j int)      { c[i], c[j] = c[j], c[i] }
 
 // Push implements heap.Interface.
-func (c *cursors) Push(x any) { *c = append(*c, x.(cursor)) }
+func (c *cursors) Push(x any) { *c = append(*c, x.(cursor)) } //nolint:errcheck // holds nothing else
 
 // Pop implements heap.Interface.
 func (c *cursors) Pop() any {
@@ -239,7 +240,7 @@ func (s *subdirs) next() (dirToList, bool) {
 		if len(path) > maxPath {
 			continue
 		}
-		return dirToList{path: path, comps: append(s.comps[:len(s.comps):len(s.comps)], name)}, true
+		return dirToList{path: path, comps: append(slices.Clip(s.comps), name)}, true
 	}
 	return dirToList{}, false
 }

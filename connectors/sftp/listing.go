@@ -56,7 +56,7 @@ const (
 func (r *record) attrs() wire.Attrs {
 	return wire.Attrs{
 		HasSize: r.has&hasSize != 0, HasOwner: r.has&hasOwner != 0, HasMode: r.has&hasMode != 0, HasTimes: r.has&hasTimes != 0,
-		Size: uint64(r.size), UID: r.uid, GID: r.gid, Mode: r.mode, ModTime: r.mtime, //nolint:gosec // set from one
+		Size: uint64(r.size), UID: r.uid, GID: r.gid, Mode: r.mode, ModTime: r.mtime,
 	}
 }
 
@@ -81,7 +81,7 @@ func has(a wire.Attrs) uint8 {
 // add takes one name of a batch; it passed checkName.
 func (l *listing) add(name, long []byte, a wire.Attrs) {
 	r := record{uid: a.UID, gid: a.GID, mode: a.Mode, mtime: a.ModTime, has: has(a)}
-	r.size = int64(min(a.Size, maxSize+1)) //nolint:gosec // bounded
+	r.size = int64(min(a.Size, maxSize+1))
 	if len(long) > 0 {
 		r.longID = long[0]
 	}
@@ -112,7 +112,7 @@ func (l *listing) keep(r *record, name []byte) {
 		l.size += int64(length)
 		last++
 	}
-	r.block, r.offset, r.length = uint32(last), uint32(len(l.arena[last])), uint16(len(name)) //nolint:gosec // bounded
+	r.block, r.offset, r.length = uint32(last), uint32(len(l.arena[last])), uint16(len(name))
 	l.arena[last] = append(l.arena[last], name...)
 }
 
@@ -142,7 +142,7 @@ func (l *listing) entry(i int) *record { return l.at(l.order[i]) }
 func (l *listing) sort() {
 	l.order = make([]uint32, l.count)
 	for i := range l.order {
-		l.order[i] = uint32(i) //nolint:gosec // bounded by memory
+		l.order[i] = uint32(i)
 	}
 	slices.SortFunc(l.order, func(a, b uint32) int { return bytes.Compare(l.nameAt(a), l.nameAt(b)) })
 	l.order = slices.CompactFunc(l.order, func(a, b uint32) bool { return bytes.Equal(l.nameAt(a), l.nameAt(b)) })

@@ -158,8 +158,9 @@ func (r *reader) settle(sl *slot) error {
 	if sl.fatal != nil {
 		return r.s.cause(sl.fatal)
 	}
+	readable := !sl.skip && sl.item.Err == nil
 	switch {
-	case sl.skip || sl.item.Err != nil:
+	case !readable:
 	case sl.content != nil:
 		sl.item.Body = sl.content
 	case sl.stream != nil:

@@ -61,15 +61,17 @@ func refuseChannels(channels <-chan ssh.NewChannel) {
 func (s *session) start() error {
 	channel, requests, err := s.conn.OpenChannel("session", nil)
 	if err != nil {
-		var refused *ssh.OpenChannelError
-		if errors.As(err, &refused) {
+		if _, ok := errors.AsType[*ssh.OpenChannelError](err); ok {
 			return job.Errorf(job.ConfigInvalid, "the server let the user in but opens no session: %w", quoted(err))
 		}
 		return err
 	}
-	words := &firstWords{}
+	words := &firstWords{end: make(chan struct{})}
 	s.running.Go(func() { ssh.DiscardRequests(requests) })
-	s.running.Go(func() { _, _ = io.Copy(words, channel.Stderr()) })
+	s.running.Go(func() {
+		defer close(words.end)
+		_, _ = io.Copy(words, channel.Stderr()) // ends with the channel
+	})
 	ok, err := channel.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{"sftp"}))
 	if err != nil {
 		return err
@@ -87,25 +89,25 @@ func (s *session) start() error {
 
 // noSFTP explains a subsystem that was promised but does not speak.
 func noSFTP(err error, words *firstWords) error {
-	said := words.String()
 	var broken *wire.ProtocolError
-	switch {
-	case errors.As(err, &broken):
+	if errors.As(err, &broken) {
 		return job.Errorf(job.ConfigInvalid,
 			"the server's SFTP does not speak SFTP; if its shell start files (.bashrc and the like) print anything, make them silent: %w", quoted(err))
-	case said != "":
-		return job.Errorf(job.ConfigInvalid, "the server let the user in but its SFTP ended at once; it says %q", said)
-	case errors.Is(err, io.EOF):
-		return job.Errorf(job.ConnectFailed, "the server let the user in but its SFTP ended at once; the account may be one that cannot use it, or the connection broke: %w", err)
-	default:
+	}
+	if !errors.Is(err, io.EOF) {
 		return err
 	}
+	if said := words.String(); said != "" {
+		return job.Errorf(job.ConfigInvalid, "the server let the user in but its SFTP ended at once; it says %q", said)
+	}
+	return job.Errorf(job.ConnectFailed, "the server let the user in but its SFTP ended at once; the account may be one that cannot use it, or the connection broke: %w", err)
 }
 
 // firstWords keeps the start of what a server prints on its error output.
 type firstWords struct {
 	mu   sync.Mutex
 	text []byte
+	end  chan struct{} // closed when nothing more comes
 }
 
 func (w *firstWords) Write(p []byte) (int, error) {
@@ -115,7 +117,14 @@ func (w *firstWords) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// String waits a moment: the words come beside the end of the output proper.
 func (w *firstWords) String() string {
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
+	select {
+	case <-w.end:
+	case <-timer.C:
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return strings.TrimSpace(string(w.text))

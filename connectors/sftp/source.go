@@ -135,8 +135,7 @@ func (s *source) Probe(ctx context.Context) (connectors.ProbeResult, error) {
 
 func probePath(r *root) connectors.ProbePath {
 	p := connectors.ProbePath{Path: r.path, Reachable: r.err == nil}
-	var e *job.Error
-	if errors.As(r.err, &e) {
+	if e, ok := errors.AsType[*job.Error](r.err); ok {
 		p.Error = &connectors.ProbeErr{Code: e.Code, Message: e.Message}
 		return p
 	}

@@ -80,7 +80,7 @@ func (r *reader) startStream(sl *slot) {
 // stillThere: a file that is another than the listed one must not be one that a
 // link led to, and must still be a large one.
 func (r *reader) stillThere(sl *slot, now wire.Attrs) bool {
-	if !now.HasSize || int64(min(now.Size, maxSize)) <= r.options.SmallFile { //nolint:gosec // bounded
+	if !now.HasSize || int64(min(now.Size, maxSize)) <= r.options.SmallFile {
 		return false
 	}
 	at, state, err := r.look(sl)
@@ -128,9 +128,9 @@ func (st *stream) announce(now wire.Attrs) {
 		sl.refuse(job.Errorf(job.Internal, "%q has an impossible size of %d bytes, says the server", sl.path, now.Size))
 		return
 	}
-	st.opened, st.size = now, int64(now.Size) //nolint:gosec // bounded
+	st.opened, st.size = now, int64(now.Size)
 	sl.item.Header = header(sl.path, entry.File, merge(now, sl.listed), r.owners)
-	if st.size != int64(min(sl.listed.Size, maxSize)) { //nolint:gosec // bounded
+	if st.size != int64(min(sl.listed.Size, maxSize)) {
 		// What was asked for was cut to the listed size.
 		st.drop(st.pending)
 		st.pending, st.asked, st.end = nil, 0, nil
@@ -294,7 +294,7 @@ func (st *stream) reopen() (bool, error) {
 		return false, statusOnly(err)
 	}
 	now, err := r.s.Fstat(handle).Attrs()
-	if err != nil || now.Size < uint64(st.size) { //nolint:gosec // not negative
+	if err != nil || now.Size < uint64(st.size) {
 		r.s.CloseHandle(handle)
 		return false, statusOnly(err)
 	}

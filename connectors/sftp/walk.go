@@ -3,6 +3,7 @@ package sftp
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"xvault/connectors"
@@ -20,7 +21,7 @@ type place struct {
 }
 
 func (p place) below(name string, n *node) place {
-	return place{join(p.path, name), append(p.comps[:len(p.comps):len(p.comps)], name), p.root, n}
+	return place{join(p.path, name), append(slices.Clip(p.comps), name), p.root, n}
 }
 
 // walk makes slots of everything, in the order of the archive.
@@ -215,8 +216,7 @@ func (r *reader) unlisted(p place, a wire.Attrs, err error) error {
 
 // problem is the error of the whole reading that a broken connection stands for.
 func (r *reader) problem(err error) error {
-	var known *job.Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*job.Error](err); ok {
 		return known
 	}
 	if r.ctx.Err() != nil {

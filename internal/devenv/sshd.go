@@ -196,7 +196,7 @@ func (s *SSHD) greet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // nothing was written
+	defer conn.Close()
 	if err := conn.SetReadDeadline(time.Now().Add(connectTimeout)); err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 type GoSSHOptions struct {
 	// Password lets the user "user" in. Empty means that none does.
 	Password string
-	// Interactive asks for the password in a dialogue, as PAM does, in place of
+	// Interactive asks for the password in a dialog, as PAM does, in place of
 	// plain password authentication.
 	Interactive bool
 	// AnyKey lets the user in with any key.
@@ -31,7 +31,7 @@ type GoSSHOptions struct {
 }
 
 // GoSSHServer is an SSH server inside the test process, for what OpenSSH cannot
-// be made to do: passwords without accounts, and misbehaviour.
+// be made to do: passwords without accounts, and misbehavior.
 type GoSSHServer struct {
 	Addr    string
 	Host    string
@@ -64,7 +64,7 @@ func GoSSH(t testing.TB, opts GoSSHOptions) *GoSSHServer {
 	if err != nil {
 		t.Fatalf("start ssh server: %v", err)
 	}
-	address := listener.Addr().(*net.TCPAddr)
+	address := listener.Addr().(*net.TCPAddr) //nolint:errcheck // of a TCP listener
 	s := &GoSSHServer{
 		Addr: address.String(), Host: address.IP.String(), Port: address.Port, User: "user",
 		HostKey: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))), opts: opts, listener: listener,
@@ -149,7 +149,7 @@ func (s *GoSSHServer) serve(conn net.Conn) {
 	}
 	var serving sync.WaitGroup
 	defer serving.Wait()
-	defer server.Close() //nolint:errcheck // over either way
+	defer server.Close()
 	serving.Go(func() { ssh.DiscardRequests(requests) })
 	for c := range channels {
 		channel, requests, err := c.Accept()

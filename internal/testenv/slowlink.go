@@ -47,7 +47,7 @@ func SlowLink(t testing.TB, target string, delay time.Duration) *Link {
 	if err != nil {
 		t.Fatalf("start slow link: %v", err)
 	}
-	address := listener.Addr().(*net.TCPAddr)
+	address := listener.Addr().(*net.TCPAddr) //nolint:errcheck // of a TCP listener
 	l := &Link{
 		Addr: address.String(), Host: address.IP.String(), Port: address.Port,
 		t: t, target: target, listener: listener, conns: map[net.Conn]bool{},

@@ -45,12 +45,13 @@ func TestSSHDServesItsUser(t *testing.T) {
 		broken := make(chan error, 1)
 		go func() { broken <- c.Wait() }()
 		select {
-		case <-broken:
+		case err := <-broken:
+			t.Log("the connection broke:", err)
 		case <-time.After(10 * time.Second):
 			t.Fatal("a connection survives the death of its server")
 		}
 		if conn, err := net.DialTimeout("tcp", s.Addr(), time.Second); err == nil {
-			_ = conn.Close()
+			_ = conn.Close() // the test has failed
 			t.Error("a killed server accepts connections")
 		}
 		old := s.HostKey()

@@ -3,7 +3,7 @@ package wire
 import "encoding/binary"
 
 func appendText(b []byte, s string) []byte {
-	b = binary.BigEndian.AppendUint32(b, uint32(len(s))) //nolint:gosec // a path or a handle
+	b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
 	return append(b, s...)
 }
 
@@ -31,8 +31,8 @@ func (c *Client) CloseHandle(handle string) *Call { return c.sendText(typeClose,
 func (c *Client) Read(handle string, offset int64, into []byte) *Call {
 	return c.send(typeRead, into, func(b []byte) []byte {
 		b = appendText(b, handle)
-		b = binary.BigEndian.AppendUint64(b, uint64(offset))       //nolint:gosec // never negative
-		return binary.BigEndian.AppendUint32(b, uint32(len(into))) //nolint:gosec // at most maxRead
+		b = binary.BigEndian.AppendUint64(b, uint64(offset))
+		return binary.BigEndian.AppendUint32(b, uint32(len(into)))
 	})
 }
 
@@ -82,7 +82,7 @@ func (c *Client) OwnerNames(uids, gids []uint32) *Call {
 		return nil
 	}
 	list := func(b []byte, ids []uint32) []byte {
-		b = binary.BigEndian.AppendUint32(b, uint32(4*len(ids))) //nolint:gosec // a few hundred
+		b = binary.BigEndian.AppendUint32(b, uint32(4*len(ids)))
 		for _, id := range ids {
 			b = binary.BigEndian.AppendUint32(b, id)
 		}

@@ -86,7 +86,7 @@ func (c *Client) send(typ byte, into []byte, body func([]byte) []byte) *Call {
 		b = append(b, 0, 0, 0, 0, typ)
 		b = binary.BigEndian.AppendUint32(b, id)
 		b = body(b)
-		binary.BigEndian.PutUint32(b[start:], uint32(len(b)-start-4)) //nolint:gosec // a path is far shorter
+		binary.BigEndian.PutUint32(b[start:], uint32(len(b)-start-4))
 		return b
 	})
 	c.mu.Unlock()

@@ -88,8 +88,8 @@ type Client struct {
 	progress atomic.Int64 // when the server was last heard, or last had nothing to do
 }
 
-// New says hello over rw and starts the session, which owns rw from then on,
-// also when it fails.
+// New says hello over rw and starts the session, which owns rw from then on. When
+// that fails rw is the caller's to close.
 func New(rw io.ReadWriteCloser) (*Client, error) {
 	c := &Client{
 		rw: rw, calls: map[uint32]*Call{}, extensions: map[string]string{}, done: make(chan struct{}),
@@ -98,7 +98,7 @@ func New(rw io.ReadWriteCloser) (*Client, error) {
 	c.touch()
 	c.out.wake = make(chan struct{}, 1)
 	if err := c.hello(); err != nil {
-		return nil, errors.Join(err, ignoreEOF(rw.Close()))
+		return nil, err
 	}
 	var running sync.WaitGroup
 	stop := make(chan struct{})
@@ -125,7 +125,9 @@ func (w watched) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (c *Client) touch() { c.progress.Store(time.Now().UnixNano()) }
+func (c *Client) touch() {
+	c.progress.Store(time.Now().UnixNano()) //nolint:forbidigo // measures silence, decides nothing else
+}
 
 // Stalled says for how long the server has owed answers without sending a byte;
 // 0 where it owes none.
@@ -143,12 +145,15 @@ func (c *Client) hello() error {
 	if _, err := c.rw.Write([]byte{0, 0, 0, 5, typeInit, 0, 0, 0, version}); err != nil {
 		return fmt.Errorf("greet the sftp server: %w", err)
 	}
-	head, err := c.in.Peek(9)
+	head, err := c.in.Peek(1)
+	if err == nil && head[0] != 0 {
+		// Text where SFTP was due: a packet's length starts with a zero.
+		return broken("the server's answer is %q", c.glimpse())
+	}
+	if err == nil {
+		head, err = c.in.Peek(9)
+	}
 	if err != nil {
-		// Text where SFTP was due; a packet's length starts with a zero.
-		if len(head) > 0 && head[0] != 0 {
-			return broken("the server's answer is %q", head)
-		}
 		return fmt.Errorf("greet the sftp server: %w", err)
 	}
 	length := be32(head)
