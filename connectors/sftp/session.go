@@ -81,14 +81,14 @@ func (s *session) start() error {
 			"the server let the user in but has no SFTP; add \"Subsystem sftp internal-sftp\" to its sshd_config and reload sshd")
 	}
 	if s.Client, err = wire.New(channel); err != nil {
-		return noSFTP(err, words)
+		return s.noSFTP(err, words)
 	}
 	s.limits, err = s.Client.Limits().Limits()
 	return err
 }
 
 // noSFTP explains a subsystem that was promised but does not speak.
-func noSFTP(err error, words *firstWords) error {
+func (s *session) noSFTP(err error, words *firstWords) error {
 	var broken *wire.ProtocolError
 	if errors.As(err, &broken) {
 		return job.Errorf(job.ConfigInvalid,
@@ -97,10 +97,16 @@ func noSFTP(err error, words *firstWords) error {
 	if !errors.Is(err, io.EOF) {
 		return err
 	}
-	if said := words.String(); said != "" {
-		return job.Errorf(job.ConfigInvalid, "the server let the user in but its SFTP ended at once; it says %q", said)
+	// The connection that still answers did not break: the server's SFTP ended.
+	if _, _, aliveErr := s.conn.SendRequest("keepalive@openssh.com", true, nil); aliveErr != nil {
+		return err
 	}
-	return job.Errorf(job.ConnectFailed, "the server let the user in but its SFTP ended at once; the account may be one that cannot use it, or the connection broke: %w", err)
+	said := words.String()
+	if said == "" {
+		said = "nothing"
+	}
+	return job.Errorf(job.ConfigInvalid,
+		"the server let the user in but its SFTP ended at once and said %q; look whether the account may use SFTP: its shell, and the Subsystem line of sshd_config", said)
 }
 
 // firstWords keeps the start of what a server prints on its error output.
