@@ -35,7 +35,7 @@ func TestSameBytes(t *testing.T) {
 	k := newKeys(t)
 	var want []byte
 	for _, cfg := range []BudgetConfig{
-		{Workers: 1, Extra: 1}, {Workers: 2}, {Workers: 2}, {Workers: 7, Extra: 200 << 20},
+		{Workers: 1, Extra: 1}, {Workers: 7, Extra: 200 << 20},
 	} {
 		budget := newBudget(t, cfg)
 		for range 2 {

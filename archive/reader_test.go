@@ -192,7 +192,7 @@ func TestTarRanges(t *testing.T) {
 	if int64(whole.Len()) != r.TarSize() {
 		t.Fatalf("%d bytes of tar, want %d", whole.Len(), r.TarSize())
 	}
-	at := r.TarReaderAt(ctx)
+	at := r.TarReaderAt()
 	for _, c := range [][2]int64{
 		{0, 1}, {0, 5 << 20}, {MaxFrame - 1, 2}, {MaxFrame, 1}, {MaxFrame + 100, 3 * MaxFrame},
 		{r.TarSize() - 1, 1}, {r.TarSize() - 1024, 1024}, {r.TarSize() - 2000, 2000}, {r.TarSize(), 0}, {77, 0},
@@ -222,7 +222,7 @@ func TestGoReadsTheTar(t *testing.T) {
 	t.Parallel()
 	items := awkward()
 	r := newKeys(t).write(t, WriterConfig{}, items...).open(t)
-	tr := tar.NewReader(io.NewSectionReader(r.TarReaderAt(context.Background()), 0, r.TarSize()))
+	tr := tar.NewReader(io.NewSectionReader(r.TarReaderAt(), 0, r.TarSize()))
 	for _, want := range items {
 		hdr, err := tr.Next()
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sort"
+	"sync"
 )
 
 // frameMap finds the frame that holds an offset of the tar stream. It keeps
@@ -79,7 +80,7 @@ func (r *Reader) frameAt(tarOffset int64) (frameMark, error) {
 // stream has no such range. The bytes are authentic, but they are not held
 // against the files' hashes: a range may begin or end within a file.
 func (r *Reader) WriteTarRange(ctx context.Context, w io.Writer, off, n int64) (err error) {
-	span, err := r.tarAt(ctx, off, n, manyAhead())
+	span, err := r.tarAt(ctx, off, n)
 	if err != nil {
 		return err
 	}
@@ -93,7 +94,7 @@ func (r *Reader) WriteTarRange(ctx context.Context, w io.Writer, off, n int64) (
 	return nil
 }
 
-func (r *Reader) tarAt(ctx context.Context, off, n int64, ahead int) (*tarSpan, error) {
+func (r *Reader) tarAt(ctx context.Context, off, n int64) (*tarSpan, error) {
 	if off < 0 || n < 0 || off > r.dir.tarSize-n {
 		return nil, fmt.Errorf("bytes %d to %d are not in a tar stream of %d", off, off+n, r.dir.tarSize)
 	}
@@ -104,7 +105,7 @@ func (r *Reader) tarAt(ctx context.Context, off, n int64, ahead int) (*tarSpan, 
 	if err != nil {
 		return nil, err
 	}
-	span := r.span(ctx, at.offset, at.tar, ahead)
+	span := r.span(ctx, at.offset, at.tar, manyAhead())
 	if err := span.skip(off - at.tar); err != nil {
 		span.close()
 		return nil, fmt.Errorf("read tar stream: %w", err)
@@ -113,31 +114,63 @@ func (r *Reader) tarAt(ctx context.Context, off, n int64, ahead int) (*tarSpan, 
 }
 
 // TarReaderAt gives the tar stream for reading anywhere in it; TarSize is its
-// length. It suits few and large reads: each one decompresses its frames anew.
-func (r *Reader) TarReaderAt(ctx context.Context) io.ReaderAt { return tarReaderAt{ctx, r} }
+// length. It keeps the frame read last, so that reads near each other are cheap;
+// for a long range WriteTarRange, which uses all cores, is faster. It may be
+// used from many goroutines.
+func (r *Reader) TarReaderAt() io.ReaderAt { return &tarReaderAt{r: r} }
 
 type tarReaderAt struct {
-	ctx context.Context
-	r   *Reader
+	r *Reader
+
+	mu    sync.Mutex
+	start int64 // of frame, in the tar stream
+	frame []byte
 }
 
 // ReadAt implements io.ReaderAt.
-func (t tarReaderAt) ReadAt(p []byte, off int64) (int, error) {
-	n := min(int64(len(p)), t.r.dir.tarSize-off)
-	if n <= 0 {
-		if len(p) == 0 {
-			return 0, nil
+func (t *tarReaderAt) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, fmt.Errorf("read tar stream: negative offset %d", off)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := 0
+	for n < len(p) {
+		at := off + int64(n)
+		if at >= t.r.dir.tarSize {
+			return n, io.EOF
 		}
-		return 0, io.EOF
+		if at < t.start || at >= t.start+int64(len(t.frame)) {
+			if err := t.load(at); err != nil {
+				return n, fmt.Errorf("read tar stream: %w", err)
+			}
+		}
+		n += copy(p[n:], t.frame[at-t.start:])
 	}
-	span, err := t.r.tarAt(t.ctx, off, n, fewAhead)
+	return n, nil
+}
+
+// load decompresses the frame that holds an offset.
+func (t *tarReaderAt) load(off int64) error {
+	at, err := t.r.frameAt(off)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	defer span.close()
-	got, err := io.ReadFull(span, p[:n])
-	if err == nil && n < int64(len(p)) {
-		err = io.EOF
+	section := io.NewSectionReader(t.r.plain, at.offset, t.r.tail.directory-at.offset)
+	info, sealed, err := newFrameScanner(section, at.offset).next(nil)
+	if errors.Is(err, io.EOF) || (err == nil && info.magic != magicZstd) {
+		return fmt.Errorf("%w: no data frame where the seek table has one", ErrCorrupt)
 	}
-	return got, err
+	if err != nil {
+		return err
+	}
+	frame, err := decodeBounded(t.r.dec, sealed, MaxFrame)
+	if err != nil {
+		return err
+	}
+	if off >= at.tar+int64(len(frame)) {
+		return fmt.Errorf("%w: a data frame is shorter than the seek table says", ErrCorrupt)
+	}
+	t.start, t.frame = at.tar, frame
+	return nil
 }

@@ -2,7 +2,6 @@ package archive
 
 import (
 	"archive/tar"
-	"context"
 	"io"
 	"path/filepath"
 	"testing"
@@ -21,7 +20,7 @@ func TestXattrs(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := s.open(t)
-	hdr, err := tar.NewReader(io.NewSectionReader(r.TarReaderAt(context.Background()), 0, r.TarSize())).Next()
+	hdr, err := tar.NewReader(io.NewSectionReader(r.TarReaderAt(), 0, r.TarSize())).Next()
 	if err != nil {
 		t.Fatal(err)
 	}
