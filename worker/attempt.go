@@ -30,6 +30,7 @@ var (
 type timing struct {
 	renewEvery time.Duration // at most; the first ones come sooner
 	renewFirst time.Duration
+	renewFor   time.Duration // how long one call may take
 	retryRenew time.Duration // after one that failed
 	fenceAfter time.Duration
 	retryMin   time.Duration // between tries of other calls
@@ -39,7 +40,7 @@ type timing struct {
 
 func defaultTiming() timing {
 	return timing{
-		renewEvery: job.RenewEvery, renewFirst: time.Second, retryRenew: 5 * time.Second, fenceAfter: job.FenceAfter,
+		renewEvery: job.RenewEvery, renewFirst: time.Second, renewFor: job.RenewEvery, retryRenew: 5 * time.Second, fenceAfter: job.FenceAfter,
 		retryMin: 200 * time.Millisecond, retryMax: 10 * time.Second, releaseFor: 10 * time.Second,
 	}
 }

@@ -98,7 +98,9 @@ func TestStateIsKeptAndPrivate(t *testing.T) {
 		t.Errorf("another id: %v", err)
 	}
 	cfg.ID = ""
-	for name, want := range map[string]string{identityFile: "identity is damaged", workerIDFile: "worker id is damaged"} {
+	// The id is looked at first.
+	for _, damage := range [][2]string{{identityFile, "identity is damaged"}, {workerIDFile, "worker id is damaged"}} {
+		name, want := damage[0], damage[1]
 		if err := os.WriteFile(filepath.Join(cfg.StateDir, name), []byte("AGE-SECRET-KEY-1 damaged"), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -14,8 +14,13 @@ const (
 	showDraining = "draining"
 )
 
-// beatAgain is how soon a heartbeat follows one that was not answered.
-const beatAgain = time.Second
+const (
+	// beatAgain is how soon a heartbeat follows one that was not answered.
+	beatAgain = time.Second
+	// beatFor bounds one call. A worker that stops waits for it, so that its
+	// last word is heard.
+	beatFor = 5 * time.Second
+)
 
 // keepBeating says that the worker lives until its life ends, and opens and
 // closes the intake by what it finds: jobs are taken while the storage is
@@ -25,7 +30,11 @@ func (w *Worker) keepBeating(ctx context.Context, in *intake, every time.Duratio
 	silent := false
 	stopping := ctx.Done()
 	for {
-		drain, err := w.beat(ctx)
+		state := w.storage.check(w.life)
+		if state != job.StorageOK && ctx.Err() == nil {
+			w.take(in, false) // before the hub is told
+		}
+		drain, err := w.beat(ctx, state)
 		switch {
 		case hubclient.Unauthorized(err):
 			w.lostToken(err)
@@ -39,7 +48,7 @@ func (w *Worker) keepBeating(ctx context.Context, in *intake, every time.Duratio
 		}
 		silent = err != nil
 		if ctx.Err() == nil {
-			w.take(in, err == nil && !drain && w.storage.ready())
+			w.take(in, err == nil && !drain && state == job.StorageOK)
 		}
 		pause := every
 		if silent {
@@ -58,17 +67,17 @@ func (w *Worker) keepBeating(ctx context.Context, in *intake, every time.Duratio
 	}
 }
 
-func (w *Worker) beat(ctx context.Context) (drain bool, err error) {
+func (w *Worker) beat(ctx context.Context, state string) (drain bool, err error) {
 	status := showOnline
 	if ctx.Err() != nil {
 		status = showDraining
 	}
 	hb := job.Heartbeat{
 		Status: status, Slots: w.cfg.Concurrency, SlotsBusy: w.lines[0].slots.busy(),
-		StorageState: w.storage.check(w.life), StorageID: w.storage.id(),
+		StorageState: state, StorageID: w.storage.id(),
 	}
 	hb.DiskFreeBytes, hb.DiskTotalBytes = w.storage.usage()
-	callCtx, cancel := context.WithTimeout(w.life, job.HeartbeatEvery)
+	callCtx, cancel := context.WithTimeout(context.WithoutCancel(w.life), beatFor)
 	defer cancel()
 	res, err := w.hub.Heartbeat(callCtx, hb)
 	if err != nil {

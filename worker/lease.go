@@ -45,7 +45,7 @@ func (a *attempt) keepLease(done <-chan struct{}) {
 
 // renew makes one call. It must not outlast the moment of fencing off.
 func (a *attempt) renew(heard time.Time) (job.RenewResponse, error) {
-	ctx, cancel := context.WithTimeout(a.life, a.untilNext(a.timing.renewEvery, heard))
+	ctx, cancel := context.WithTimeout(a.life, a.untilNext(a.timing.renewFor, heard))
 	defer cancel()
 	return a.hub.Renew(ctx, a.claim.JobID, job.RenewRequest{
 		Attempt: a.claim.Attempt, Progress: a.progress.look(a.now()),

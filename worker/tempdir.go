@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
@@ -61,9 +62,8 @@ func checkPrivate(dir string) error {
 
 // sweep removes the folders of jobs, unless another worker is at work there.
 func (t *tempDir) sweep(ctx context.Context) (int, error) {
-	alone := unix.Flock(int(t.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil
 	swept := 0
-	if alone {
+	if t.alone(ctx) {
 		var err error
 		if swept, err = t.removeJobs(ctx); err != nil {
 			return swept, err
@@ -79,6 +79,21 @@ func (t *tempDir) sweep(ctx context.Context) (int, error) {
 			return swept, fmt.Errorf("lock WORKER_TEMP_DIR: %w", err)
 		}
 	}
+}
+
+// alone takes the lock for itself, if no other worker is there. It tries for a
+// moment: a lock lives on in children that were forked and have not yet begun
+// to run their program.
+func (t *tempDir) alone(ctx context.Context) bool {
+	for range 15 {
+		if unix.Flock(int(t.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			return true
+		}
+		if !sleep(ctx, 20*time.Millisecond) {
+			break
+		}
+	}
+	return false
 }
 
 func (t *tempDir) removeJobs(ctx context.Context) (int, error) {

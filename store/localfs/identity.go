@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
@@ -32,14 +33,33 @@ func (fs *FS) identify(expected uuid.UUID) error {
 	if expected != uuid.Nil && id != expected {
 		return fail("identify storage", fmt.Errorf("%w: its id is %s, not %s", blob.ErrForeign, id, expected))
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			err = blob.ErrInUse
-		}
+	if err := lock(f); err != nil {
 		return fail("lock storage", err)
 	}
 	fs.id = id
 	return nil
+}
+
+const (
+	lockTries = 15
+	lockPause = 20 * time.Millisecond
+)
+
+// lock takes the storage for this process. It tries for a moment: a lock lives
+// on in children that were forked and have not yet begun to run their program.
+func lock(f *os.File) error {
+	for try := 1; ; try++ {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR):
+			return err
+		case try == lockTries:
+			return blob.ErrInUse
+		}
+		time.Sleep(lockPause)
+	}
 }
 
 func (fs *FS) openMarker(expected uuid.UUID) (*os.File, error) {
