@@ -7,8 +7,6 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
-
-	"xvault/internal/failpoint"
 )
 
 // pipeline compresses frames on several cores and writes them in order. One
@@ -188,10 +186,7 @@ func (p *pipeline) emitTask(t *task) error {
 			offset: p.offset, tar: t.tar, length: int64(len(t.out)), plain: int64(len(t.slot.in)),
 		}
 	}
-	if err := p.writeFrame(t.out, len(t.slot.in)); err != nil {
-		return err
-	}
-	return failpoint.Hit("archive.frame")
+	return p.writeFrame(t.out, len(t.slot.in))
 }
 
 // emitIndex completes an index block with the places of its frames, all of
