@@ -28,6 +28,7 @@ type stream struct {
 	buf     []byte // the buffer that now is part of
 	end     *wire.Call
 	changed bool
+	tries   int // how often it was looked for again
 	err     error
 }
 
@@ -259,8 +260,11 @@ func (st *stream) finish() error {
 func (st *stream) shrank() error {
 	st.drop(st.pending)
 	st.pending = nil
-	for try := range carefulTries {
-		if !st.r.pause(try + 1) {
+	// Counted over the whole stream: a server may go on to promise more than it
+	// has.
+	for st.tries < carefulTries {
+		st.tries++
+		if !st.r.pause(st.tries) {
 			return st.broken(st.r.ctx.Err())
 		}
 		ok, err := st.reopen()
