@@ -13,6 +13,9 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X xvault/cmd.version=$(VERSION)
 
+# The race detector multiplies memory, so limits of memory are tested without it.
+MEMORY := $(GO) test -run Memory -timeout 20m
+
 # What `go test` runs; e.g. make test PKG=./hub/... ARGS='-run TestJobs -v'
 PKG  ?= ./...
 ARGS ?=
@@ -32,10 +35,12 @@ deps: ## Install what tests and demo need (apt, when root); nothing happens if a
 .PHONY: test
 test: deps ## Run every test against real servers that it starts itself (about 10 minutes)
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 20m $(ARGS) $(PKG)
+	$(MEMORY) ./archive
 
 .PHONY: test-long
 test-long: deps ## Run the tests that take long as well
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 90m -tags long $(ARGS) $(PKG)
+	$(MEMORY) -tags long ./archive ./e2e
 
 .PHONY: bench
 bench: deps ## Measure; docs/benchmarks.md says what and how
