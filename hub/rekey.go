@@ -60,6 +60,14 @@ func Rekey(ctx context.Context, cfg RekeyConfig) (RekeyReport, error) {
 		return RekeyReport{}, err
 	}
 	defer db.Close()
+	known, err := db.KnowsKey(ctx, keks.FirstKeyID())
+	if err != nil {
+		return RekeyReport{}, err
+	}
+	if !known {
+		cfg.Log.Warn("no hub was started with the new key yet: hubs that run without it cannot open what is moved to it; restart them with both keys",
+			"key_id", keks.FirstKeyID())
+	}
 	ring, err := db.Keyring(ctx, keks)
 	if err != nil {
 		return RekeyReport{}, err

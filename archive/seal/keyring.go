@@ -261,3 +261,6 @@ func (s KEKSetting) Has(keyID string) bool {
 	}
 	return false
 }
+
+// FirstKeyID names the key that would seal.
+func (s KEKSetting) FirstKeyID() string { return s.entries[0].id }

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -44,6 +45,15 @@ func (db *DB) Keyring(ctx context.Context, setting seal.KEKSetting) (*seal.Keyri
 	return setting.Keyring(stored, func(row seal.StoredKEK) (seal.StoredKEK, error) {
 		return db.enrollEncryptionKey(ctx, row)
 	})
+}
+
+// KnowsKey reports whether a hub was ever started with this KEK.
+func (db *DB) KnowsKey(ctx context.Context, keyID string) (bool, error) {
+	_, err := db.q().EncryptionKeyByID(ctx, keyID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // KeyUse tells how many secrets are under which KEK.
