@@ -42,8 +42,9 @@ func unavailable(err error) bool {
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
 		return true
 	}
-	// Connection exceptions, shutdown, crash recovery, "too many connections".
-	return hasSQLState(err, "08", "57P", "53300")
+	// Connection exceptions, shutdown, crash recovery, "too many connections",
+	// and a deadlock's loser, which may try again.
+	return hasSQLState(err, "08", "57P", "53300", "40")
 }
 
 func hasSQLState(err error, prefixes ...string) bool {
