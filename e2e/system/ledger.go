@@ -1,6 +1,7 @@
 package system
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"sync"
@@ -114,4 +115,17 @@ func (l *Lab) WaitBack(id string, attempt int) Job {
 		l.t.Fatalf("given up too early: %s", j)
 	}
 	return j
+}
+
+// Starts counts how often workers began to work on a job, by their logs.
+func (l *Lab) Starts(jobID string) int {
+	n := 0
+	for _, w := range l.Workers {
+		for line := range bytes.Lines(w.Log()) {
+			if bytes.Contains(line, []byte(jobID)) && bytes.Contains(line, []byte(`"msg":"job started"`)) {
+				n++
+			}
+		}
+	}
+	return n
 }

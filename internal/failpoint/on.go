@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Enabled tells whether this binary has failpoints at all.
@@ -38,7 +41,7 @@ func Hit(name string) error {
 		select {} // the signal is on its way
 	case "stop":
 		done[name] = true
-		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		stop()
 	case "error":
 		return fmt.Errorf("%w at %s", ErrInjected, name)
 	}
@@ -46,6 +49,17 @@ func Hit(name string) error {
 }
 
 var done = map[string]bool{}
+
+// stop stops the process before it returns. A signal to the process as a whole
+// may be taken by another thread, while this one runs on for a while; one to
+// the calling thread takes effect on its way back from the kernel.
+func stop() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGSTOP); err != nil {
+		panic(err)
+	}
+}
 
 func lookup(name string) (string, bool) {
 	if done[name] {
