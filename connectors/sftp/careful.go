@@ -76,7 +76,7 @@ func (r *reader) fetchCarefully(sl *slot) {
 
 // settleCareful makes the header as true as it can be.
 func (r *reader) settleCareful(sl *slot, got *careful, changed bool) {
-	sl.item.Header = header(sl.path, entry.File, merge(got.attrs, sl.listed), r.owners)
+	sl.describe(entry.File, merge(got.attrs, sl.listed))
 	sl.item.Size = int64(len(got.data))
 	sl.content = &content{rest: got.data, changed: changed}
 }

@@ -129,11 +129,11 @@ func (r *reader) becomes(sl *slot, now wire.Attrs, kind entry.Kind) {
 	case entry.Dir:
 		sl.refuse(errBecameDir(sl.path))
 	case entry.Symlink:
-		sl.item.Header = header(sl.path, kind, now, r.owners)
+		sl.describe(kind, now)
 		sl.link = r.s.ReadLink(sl.path)
 		r.settleLink(sl)
 	default:
-		sl.item.Header = header(sl.path, kind, now, r.owners)
+		sl.describe(kind, now)
 	}
 }
 
@@ -158,7 +158,8 @@ func (r *reader) settleLink(sl *slot) {
 		r.gone(sl)
 	case state == isThere && kind == entry.File:
 		// Its turn is now: whoever waits for it has it read at once.
-		sl.item.Header, sl.listed = header(sl.path, kind, now, r.owners), now
+		sl.listed = now
+		sl.describe(kind, now)
 		r.fetchCarefully(sl)
 	case state == isThere && kind == entry.Dir:
 		sl.refuse(errBecameDir(sl.path))

@@ -46,12 +46,12 @@ func kindOf(a wire.Attrs, longID byte) (entry.Kind, bool) {
 	return 0, false
 }
 
-// header makes an entry's header; a file's size is as announced.
-func header(path string, kind entry.Kind, a wire.Attrs, own *owners) entry.Header {
-	h := entry.Header{Path: path[1:], Kind: kind, Mode: a.Mode & 0o7777}
+// describe sets a slot's header; the size of a file is as announced. The names of
+// its owners follow when it is visited.
+func (sl *slot) describe(kind entry.Kind, a wire.Attrs) {
+	h := entry.Header{Path: sl.path[1:], Kind: kind, Mode: a.Mode & 0o7777}
 	if a.HasOwner {
 		h.UID, h.GID = int(a.UID), int(a.GID)
-		h.User, h.Group = own.names(a.UID, a.GID)
 	}
 	if a.HasTimes {
 		h.ModTime = time.Unix(int64(a.ModTime), 0)
@@ -59,7 +59,7 @@ func header(path string, kind entry.Kind, a wire.Attrs, own *owners) entry.Heade
 	if kind == entry.File && a.HasSize {
 		h.Size = int64(min(a.Size, maxSize+1))
 	}
-	return h
+	sl.item.Header, sl.owned = h, a.HasOwner
 }
 
 // unreadable explains why one entry cannot be read while the server is fine.

@@ -54,7 +54,8 @@ func (l *lister) list(path string, follow bool, charge func(int64) error) (*list
 		return list, err
 	}
 	list.sort()
-	return list, l.owners.learn(list)
+	l.owners.learn(list)
+	return list, nil
 }
 
 // readAll asks for several batches at once, for a batch is a round trip and

@@ -22,7 +22,7 @@ func source(t *testing.T, config map[string]any, env connectors.Env) (connectors
 	return sourceWith(t, quick, config, env)
 }
 
-func sourceWith(t *testing.T, o sftp.Options, config map[string]any, env connectors.Env) (connectors.Source, error) {
+func sourceWith(t testing.TB, o sftp.Options, config map[string]any, env connectors.Env) (connectors.Source, error) {
 	t.Helper()
 	raw, err := json.Marshal(config)
 	if err != nil {

@@ -24,7 +24,7 @@ type Options struct {
 	// Default 4 MiB.
 	Window int64
 	// Handles is how many files are open at once, where the server allows as
-	// many. Default 512.
+	// many. Default 1000.
 	Handles int
 	// ListingMemory bounds, in bytes, the names held at once. Default 192 MiB,
 	// which is two to three million names in one folder.
@@ -44,7 +44,7 @@ func (o Options) withDefaults() Options {
 	orInt(&o.ListingMemory, 192<<20)
 	orInt(&o.ListAhead, 12<<20)
 	if o.Handles <= 0 {
-		o.Handles = 512
+		o.Handles = 1000
 	}
 	return o
 }

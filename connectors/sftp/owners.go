@@ -8,13 +8,20 @@ import (
 )
 
 // owners knows the names of users and groups, as far as the server tells them:
-// OpenSSH does since version 9.
+// OpenSSH does since version 9. Names are asked for when a listing shows an owner
+// for the first time, and waited for when the first entry needs one, so that they
+// cost no time of their own.
 type owners struct {
-	s      *session
-	asking sync.Mutex // held until the answer is there: others wait for it too
-	mu     sync.Mutex
-	users  map[uint32]string
-	group  map[uint32]string
+	s     *session
+	mu    sync.Mutex
+	known [2]map[uint32]string // of users and of groups; empty while asked for
+	asked []ownerCall
+}
+
+// ownerCall is a question on its way.
+type ownerCall struct {
+	ids  [2][]uint32
+	call *wire.Call
 }
 
 const (
@@ -24,49 +31,62 @@ const (
 )
 
 func newOwners(s *session) *owners {
-	return &owners{s: s, users: map[uint32]string{}, group: map[uint32]string{}}
+	return &owners{s: s, known: [2]map[uint32]string{{}, {}}}
 }
 
 // learn asks for the names of the owners in a listing that are not known yet.
-func (o *owners) learn(list *listing) error {
-	o.asking.Lock()
-	defer o.asking.Unlock()
-	uids, gids := o.unknown(list)
-	for len(uids)+len(gids) > 0 {
-		u, g := uids[:min(len(uids), ownersPerCall)], gids[:min(len(gids), ownersPerCall)]
-		uids, gids = uids[len(u):], gids[len(g):]
-		call := o.s.OwnerNames(u, g)
-		if call == nil {
-			return nil
-		}
-		users, groups, err := call.OwnerNames()
-		if err != nil && !wire.IsStatus(err) {
-			return err
-		}
-		o.mu.Lock()
-		remember(o.users, u, users)
-		remember(o.group, g, groups)
-		o.mu.Unlock()
-	}
-	return nil
-}
-
-func (o *owners) unknown(list *listing) (uids, gids []uint32) {
+func (o *owners) learn(list *listing) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	need := func(known map[uint32]string, id uint32, ids []uint32) []uint32 {
-		if _, ok := known[id]; ok || len(known) >= maxOwners {
-			return ids
-		}
-		known[id] = "" // asked for once only
-		return append(ids, id)
-	}
+	var ids [2][]uint32
 	for _, i := range list.order {
 		if r := list.at(i); r.has&hasOwner != 0 {
-			uids, gids = need(o.users, r.uid, uids), need(o.group, r.gid, gids)
+			o.need(&ids, r.uid, r.gid)
 		}
 	}
-	return uids, gids
+	o.ask(ids)
+}
+
+// need adds the ids that nobody asked for yet.
+func (o *owners) need(ids *[2][]uint32, uid, gid uint32) {
+	for i, id := range [2]uint32{uid, gid} {
+		if _, ok := o.known[i][id]; !ok && len(o.known[i]) < maxOwners {
+			o.known[i][id] = ""
+			ids[i] = append(ids[i], id)
+		}
+	}
+}
+
+func (o *owners) ask(ids [2][]uint32) {
+	for len(ids[0])+len(ids[1]) > 0 {
+		var some [2][]uint32
+		for i := range ids {
+			n := min(len(ids[i]), ownersPerCall)
+			some[i], ids[i] = ids[i][:n], ids[i][n:]
+		}
+		if call := o.s.OwnerNames(some[0], some[1]); call != nil {
+			o.asked = append(o.asked, ownerCall{some, call})
+		}
+	}
+}
+
+// names gives the user and the group; empty where the server does not tell.
+func (o *owners) names(uid, gid uint32) (user, group string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var ids [2][]uint32
+	o.need(&ids, uid, gid) // of a configured path, which is in no listing
+	o.ask(ids)
+	for _, a := range o.asked {
+		users, groups, err := a.call.OwnerNames()
+		if err != nil {
+			continue // no names; a lost connection shows where it matters
+		}
+		remember(o.known[0], a.ids[0], users)
+		remember(o.known[1], a.ids[1], groups)
+	}
+	o.asked = nil
+	return o.known[0][uid], o.known[1][gid]
 }
 
 func remember(known map[uint32]string, ids []uint32, names []string) {
@@ -78,11 +98,4 @@ func remember(known map[uint32]string, ids []uint32, names []string) {
 			known[ids[i]] = name
 		}
 	}
-}
-
-// names gives the user and the group; empty where the server does not tell.
-func (o *owners) names(uid, gid uint32) (user, group string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.users[uid], o.group[gid]
 }

@@ -34,6 +34,7 @@ type reader struct {
 	handles *semaphore.Weighted // open files
 	ahead   *semaphore.Weighted // bytes of content
 	chunk   atomic.Int64        // length of one read
+	longest int64               // what it was at first
 	spare   chan []byte         // chunk buffers to use again
 	slow    sync.Mutex          // one file at a time is read the careful way
 	running sync.WaitGroup
@@ -45,7 +46,7 @@ type reader struct {
 }
 
 const (
-	maxSlots = 1024
+	maxSlots = 2048
 	// streamAhead is how much of a large file is held before its turn.
 	streamAhead = 1 << 20
 	// leastCharge is what even an empty file costs while it is held.
@@ -53,13 +54,14 @@ const (
 )
 
 func newReader(src *source, s *session) *reader {
-	o := src.options
+	o, limits := src.options, s.Limits()
 	r := &reader{source: src, s: s, owners: newOwners(s), slots: make(chan *slot, maxSlots)}
 	r.lister = newLister(s, o, src.excludes, r.owners)
-	r.handles = semaphore.NewWeighted(fileHandles(o, s.limits))
+	r.handles = semaphore.NewWeighted(fileHandles(o, limits))
 	r.ahead = semaphore.NewWeighted(max(o.Ahead, o.SmallFile+leastCharge, streamAhead))
-	r.chunk.Store(int64(s.limits.ReadLength))
-	r.spare = make(chan []byte, o.Window/int64(s.limits.ReadLength)+4)
+	r.longest = int64(limits.ReadLength)
+	r.chunk.Store(r.longest)
+	r.spare = make(chan []byte, o.Window/int64(limits.ReadLength)+4)
 	return r
 }
 
@@ -84,6 +86,7 @@ type slot struct {
 	content *content
 	stream  *stream
 	charge  int64 // bytes held until it was visited
+	owned   bool  // its owners are known, so that they have names
 	skip    bool  // it is gone: not to be visited
 	fatal   error // the whole reading ends
 }
@@ -157,6 +160,9 @@ func (r *reader) settle(sl *slot) error {
 	}
 	if sl.fatal != nil {
 		return r.s.cause(sl.fatal)
+	}
+	if sl.owned && !sl.skip {
+		sl.item.User, sl.item.Group = r.owners.names(uint32(sl.item.UID), uint32(sl.item.GID))
 	}
 	readable := !sl.skip && sl.item.Err == nil
 	switch {

@@ -18,8 +18,7 @@ import (
 // breaks, whoever waits for an answer gets an error at once, and cause tells why.
 type session struct {
 	*wire.Client
-	conn   *connection
-	limits wire.Limits
+	conn *connection
 
 	mu      sync.Mutex
 	why     error // the first reason to end; nil while all is well
@@ -83,8 +82,7 @@ func (s *session) start() error {
 	if s.Client, err = wire.New(channel); err != nil {
 		return s.noSFTP(err, words)
 	}
-	s.limits, err = s.Client.Limits().Limits()
-	return err
+	return nil
 }
 
 // noSFTP explains a subsystem that was promised but does not speak.

@@ -168,7 +168,7 @@ func (s *source) warnings(sess *session, roots []*root) []string {
 	if len(s.config.HostKeys) > 0 && s.config.TrustOnFirstUse {
 		w = append(w, "trust_on_first_use has no effect, because host_keys pins the key already")
 	}
-	if sess.limits.ReadLength <= 32<<10 {
+	if sess.Limits().ReadLength <= 32<<10 {
 		w = append(w, "the server is no recent OpenSSH: reading works, with smaller requests")
 	}
 	return w

@@ -130,7 +130,7 @@ func (st *stream) announce(now wire.Attrs) {
 		return
 	}
 	st.opened, st.size = now, int64(now.Size)
-	sl.item.Header = header(sl.path, entry.File, merge(now, sl.listed), r.owners)
+	sl.describe(entry.File, merge(now, sl.listed))
 	if st.size != int64(min(sl.listed.Size, maxSize)) {
 		// What was asked for was cut to the listed size.
 		st.drop(st.pending)
@@ -352,7 +352,7 @@ func (r *reader) buffer(n int64) []byte {
 		}
 	default:
 	}
-	return make([]byte, length, max(length, min(r.chunk.Load(), int64(r.s.limits.ReadLength))))
+	return make([]byte, length, max(length, min(r.chunk.Load(), r.longest)))
 }
 
 func (r *reader) recycle(b []byte) {

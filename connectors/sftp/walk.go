@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"xvault/connectors"
 	"xvault/connectors/sftp/wire"
 	"xvault/internal/entry"
 	"xvault/internal/job"
@@ -74,7 +73,7 @@ func (r *reader) walkRoot(p place, root *root) error {
 // walkEntry makes the slot of one entry, and those of all below it.
 func (r *reader) walkEntry(p place, kind entry.Kind, a wire.Attrs) error {
 	if len(p.path) > maxPath {
-		sl := r.slot(p, kind, a)
+		sl := newSlot(p, kind, a)
 		sl.refuse(job.Errorf(job.PermissionDenied, "a path of %d bytes cannot be read over SFTP; it starts with %.200q", len(p.path), p.path))
 		return r.put(sl)
 	}
@@ -82,18 +81,20 @@ func (r *reader) walkEntry(p place, kind entry.Kind, a wire.Attrs) error {
 	case entry.Dir:
 		return r.walkDir(p, a)
 	case entry.File:
-		return r.putFile(r.slot(p, kind, a))
+		return r.putFile(newSlot(p, kind, a))
 	case entry.Symlink:
-		sl := r.slot(p, kind, a)
+		sl := newSlot(p, kind, a)
 		sl.link = r.s.ReadLink(p.path)
 		return r.put(sl)
 	default:
-		return r.put(r.slot(p, kind, a))
+		return r.put(newSlot(p, kind, a))
 	}
 }
 
-func (r *reader) slot(p place, kind entry.Kind, a wire.Attrs) *slot {
-	return &slot{path: p.path, root: p.root, listed: a, item: connectors.Item{Header: header(p.path, kind, a, r.owners)}}
+func newSlot(p place, kind entry.Kind, a wire.Attrs) *slot {
+	sl := &slot{path: p.path, root: p.root, listed: a}
+	sl.describe(kind, a)
+	return sl
 }
 
 // put hands a slot on, in order.
@@ -117,7 +118,7 @@ func (r *reader) walkDir(p place, a wire.Attrs) error {
 	defer r.lister.release(list)
 	// The root of the file system has no name to be stored under.
 	if p.path != "/" {
-		if err := r.put(r.slot(p, entry.Dir, list.self)); err != nil {
+		if err := r.put(newSlot(p, entry.Dir, list.self)); err != nil {
 			return err
 		}
 	}
@@ -189,7 +190,7 @@ func (r *reader) unlisted(p place, a wire.Attrs, err error) error {
 	if p.path == "/" {
 		return unreadable(p.path, r.config.Username, err) // it has no name to be visited under
 	}
-	sl := r.slot(p, entry.Dir, a)
+	sl := newSlot(p, entry.Dir, a)
 	now, state, lookErr := r.look(sl)
 	var changed *notDirError
 	switch {

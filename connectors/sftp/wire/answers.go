@@ -179,28 +179,26 @@ func (call *Call) Names(visit func(name, long []byte, attrs Attrs) error) error 
 	return d.err
 }
 
-// Limits waits for the server's limits and makes them sane.
-func (call *Call) Limits() (Limits, error) {
+// Limits tells the server's limits, made sane: what every server must do where it
+// does not say. After a lost connection they mean nothing.
+func (c *Client) Limits() Limits {
 	l := Limits{ReadLength: safeRead}
-	if call == nil {
-		return l, nil
+	if c.limits == nil {
+		return l
 	}
-	d, err := call.expect(typeExtendedReply)
+	d, err := c.limits.expect(typeExtendedReply)
 	if err != nil {
-		if IsStatus(err) {
-			err = nil
-		}
-		return l, err
+		return l
 	}
 	_, read, _, handles := d.u64(), d.u64(), d.u64(), d.u64()
 	if d.err != nil {
-		return l, d.err
+		return l
 	}
 	if read > 0 {
 		l.ReadLength = int(min(read, maxRead))
 	}
 	l.OpenHandles = int(min(handles, 1<<20))
-	return l, nil
+	return l
 }
 
 // OwnerNames waits for the names that were asked for, in the same order; a name

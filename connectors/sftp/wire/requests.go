@@ -54,7 +54,7 @@ func (c *Client) ReadLink(path string) *Call { return c.sendText(typeReadlink, p
 // RealPath resolves every link of a path; the answer is a Target.
 func (c *Client) RealPath(path string) *Call { return c.sendText(typeRealpath, path) }
 
-// Limits of a server.
+// Limits are a server's.
 type Limits struct {
 	ReadLength  int // what one read brings at most
 	OpenHandles int // 0 where the server does not tell
@@ -65,15 +65,6 @@ const (
 	limitsExtension = "limits@openssh.com"
 	namesExtension  = "users-groups-by-id@openssh.com"
 )
-
-// Limits asks for the server's limits; the answer is had with Limits. It is nil
-// where the server does not know the question.
-func (c *Client) Limits() *Call {
-	if v, ok := c.Extension(limitsExtension); !ok || v != "1" {
-		return nil
-	}
-	return c.sendText(typeExtended, limitsExtension)
-}
 
 // OwnerNames asks for the names of users and groups; nil where the server does
 // not know the question. The answer is had with OwnerNames.

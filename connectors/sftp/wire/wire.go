@@ -82,8 +82,9 @@ type Client struct {
 	nextID  uint32
 	failure error // set once; no call is taken after it
 
-	out  outbox
-	done chan struct{} // closed when both goroutines have ended
+	limits *Call // asked for at once, answered when needed
+	out    outbox
+	done   chan struct{} // closed when both goroutines have ended
 
 	progress atomic.Int64 // when the server was last heard, or last had nothing to do
 }
@@ -111,6 +112,9 @@ func New(rw io.ReadWriteCloser) (*Client, error) {
 		running.Wait()
 		close(c.done)
 	}()
+	if v, ok := c.Extension(limitsExtension); ok && v == "1" {
+		c.limits = c.sendText(typeExtended, limitsExtension)
+	}
 	return c, nil
 }
 
