@@ -146,7 +146,7 @@ func TestNoPlaintextOnTheWorkersDisk(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(s.Path, "big"), big, 0o600))
 	s.Want = system.Scan(t, s.Path)
 	w := s.AddWorker()
-	for _, step := range []string{"archive.frame", "backup.fsync", "backup.rename.after"} {
+	for _, step := range []string{"backup.frame", "backup.fsync", "backup.rename.after"} {
 		w.Start(step + "=kill")
 		w.WaitOnline()
 		job := s.Backup()

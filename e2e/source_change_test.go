@@ -113,7 +113,7 @@ func TestSourceChangesWhileRead(t *testing.T) {
 				os.WriteFile(filepath.Join(s.Path, "a-first"), random(18, 2*size), 0o600),
 				c.prepare(target))
 			w := s.AddWorker()
-			w.Start("archive.frame=stop")
+			w.Start("backup.frame=stop")
 			w.WaitOnline()
 			job := s.Backup()
 			w.WaitFrozen(s.Lab, time.Minute)

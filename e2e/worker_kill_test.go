@@ -11,7 +11,7 @@ import (
 // commitSteps are the named steps of a backup, in order, at each of which a
 // worker is killed. All of the binary's failpoints on that way stand here.
 var commitSteps = []string{
-	"archive.frame", "backup.read", "backup.frame", "backup.fsync", "backup.fsync.after",
+	"backup.read", "backup.frame", "backup.fsync", "backup.fsync.after",
 	"backup.rename", "backup.rename.after", "backup.finalize", "backup.finalize.after",
 	"backup.complete", "backup.complete.after",
 }
