@@ -75,8 +75,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // CodeOf finds the code in err's chain; Internal where there is none.
 func CodeOf(err error) Code {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
 	}
 	return Internal
