@@ -134,12 +134,12 @@ func stopReason(cause, err error) error {
 func (a *attempt) completion(out outcome) job.CompleteRequest {
 	req := job.CompleteRequest{Attempt: a.claim.Attempt, Status: job.Completed, Snapshot: out.snapshot, Result: out.result}
 	if out.err == nil {
-		a.log.Info("job done", "took", a.now().Sub(a.began))
+		a.log.Info("job done", "took_ms", a.now().Sub(a.began).Milliseconds())
 		return req
 	}
 	req.Status = job.Failed
 	req.Error = wireError(out.err)
-	a.log.Warn("job failed", "code", req.Error.Code, "message", req.Error.Message, "error", out.err, "took", a.now().Sub(a.began))
+	a.log.Warn("job failed", "code", req.Error.Code, "message", req.Error.Message, "error", out.err, "took_ms", a.now().Sub(a.began).Milliseconds())
 	return req
 }
 

@@ -135,7 +135,7 @@ func (w *Worker) orphan(ctx context.Context, store blob.Store, key blob.Key, sin
 	if !told {
 		since[key.SnapshotID] = now
 		w.log.Warn("a snapshot on the storage is unknown to the hub; it is removed unless that changes",
-			"snapshot_id", key.SnapshotID, "after", w.cfg.OrphanGrace)
+			"snapshot_id", key.SnapshotID, "after", w.cfg.OrphanGrace.String())
 		return nil
 	}
 	if now.Sub(first) < w.cfg.OrphanGrace {

@@ -29,7 +29,7 @@ func (w *Worker) register(ctx context.Context) (time.Duration, error) {
 		if !hubclient.Transient(err) {
 			return 0, fmt.Errorf("register worker %q: %w", w.id, err)
 		}
-		w.log.Warn("the hub does not answer yet; the worker waits for it", "hub", w.cfg.HubURL, "again_in", pause, "error", err)
+		w.log.Warn("the hub does not answer yet; the worker waits for it", "hub", w.cfg.HubURL, "again_in_ms", pause.Milliseconds(), "error", err)
 		if !sleep(ctx, pause) {
 			return 0, context.Cause(ctx)
 		}

@@ -170,7 +170,7 @@ func (w *Worker) drain(in *intake, handBack context.CancelFunc) bool {
 		close(ended)
 	}()
 	if w.life.Err() == nil {
-		w.log.Info("stopping: no new job is taken", "waiting_for", w.busy(), "at_most", w.cfg.DrainTimeout)
+		w.log.Info("stopping: no new job is taken", "waiting_for", w.busy(), "at_most", w.cfg.DrainTimeout.String())
 	}
 	if waitFor(ended, w.life.Done(), w.cfg.DrainTimeout) {
 		return true

@@ -20,11 +20,14 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(childEnv) != "" {
+	switch {
+	case os.Getenv(faultEnv) != "":
+		os.Exit(faultMain())
+	case os.Getenv(childEnv) != "":
 		childMain()
-		return
+	default:
+		testenv.Main(m)
 	}
-	testenv.Main(m)
 }
 
 func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
