@@ -78,7 +78,7 @@ func newStorage(base string) error {
 func storeUnderFault(t *testing.T, base, inject string) int {
 	t.Helper()
 	cmd := exec.Command("strace", "-f", "-qq", "-o", filepath.Join(t.TempDir(), "trace"), "-e", inject, os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+base, faultEnv+"=1")
+	cmd.Env = append(os.Environ(), childEnv+"="+base, faultEnv+"=1", "GORACE=atexit_sleep_ms=0")
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	switch {
