@@ -11,11 +11,19 @@ import (
 // checkHeader refuses what a reader would have to refuse as well. Connectors
 // are trusted to mean well, but the names they pass on come from elsewhere.
 func checkHeader(h *entry.Header) error {
-	if err := checkPath(h.Path); err != nil {
+	if err := checkUnread(h); err != nil {
 		return err
 	}
 	if err := checkLink(h); err != nil {
 		return fmt.Errorf("%s: %w", Escape(h.Path), err)
+	}
+	return nil
+}
+
+// checkUnread is for an entry that could not be read: a link has no target then.
+func checkUnread(h *entry.Header) error {
+	if err := checkPath(h.Path); err != nil {
+		return err
 	}
 	if h.UID < 0 || h.GID < 0 {
 		return fmt.Errorf("%s: negative owner", Escape(h.Path))

@@ -125,7 +125,7 @@ func newWriter(w io.Writer, cfg WriterConfig, budget *Budget) (*Writer, error) {
 func (w *Writer) Add(ctx context.Context, h entry.Header, body io.Reader) (Outcome, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := w.begin(ctx, &h); err != nil {
+	if err := w.begin(ctx, &h, checkHeader); err != nil {
 		return Outcome{}, err
 	}
 	out, err := w.add(ctx, &h, body)
@@ -157,7 +157,7 @@ func (w *Writer) Skip(h entry.Header) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := w.begin(context.Background(), &h); err != nil {
+	if err := w.begin(context.Background(), &h, checkHeader); err != nil {
 		return err
 	}
 	w.summary.Content.Skipped++
@@ -179,7 +179,8 @@ func (w *Writer) Unreadable(h entry.Header, code job.Code, cause error) error {
 			return err
 		}
 	} else {
-		if err := w.begin(context.Background(), &h); err != nil {
+		h.LinkTarget = ""
+		if err := w.begin(context.Background(), &h, checkUnread); err != nil {
 			return err
 		}
 		w.held = newEntry(&h, 0)
@@ -191,7 +192,7 @@ func (w *Writer) Unreadable(h entry.Header, code job.Code, cause error) error {
 }
 
 // begin checks an entry's header and puts the one before it into the index.
-func (w *Writer) begin(ctx context.Context, h *entry.Header) error {
+func (w *Writer) begin(ctx context.Context, h *entry.Header, check func(*entry.Header) error) error {
 	if err := w.pipe.failure(); err != nil {
 		return err
 	}
@@ -200,7 +201,7 @@ func (w *Writer) begin(ctx context.Context, h *entry.Header) error {
 	}
 	err := context.Cause(ctx)
 	if err == nil {
-		err = checkHeader(h)
+		err = check(h)
 	}
 	if err == nil {
 		err = w.order.next(h.Path, h.Kind)

@@ -273,6 +273,38 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
+// TestUnreadableLinks: of a link that could not be read the target is not known.
+func TestUnreadableLinks(t *testing.T) {
+	t.Parallel()
+	k := newKeys(t)
+	for name, target := range map[string]string{"nothing": "", "a promise": "x", "too much": strings.Repeat("x", MaxPath+1)} {
+		var buf bytes.Buffer
+		w, err := NewWriter(&buf, WriterConfig{Recipients: []string{k.recipient}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Abort()
+		if err := w.Unreadable(linkItem(entry.Symlink, "link", target).Header, job.PermissionDenied, io.EOF); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if err := addItem(w, fileItem("z", "content")); err != nil {
+			t.Fatal(err)
+		}
+		summary, err := w.Close()
+		if err != nil || summary.Content != (Content{Files: 1, Bytes: 7, Errors: 1}) {
+			t.Errorf("%s: %+v, %v", name, summary.Content, err)
+		}
+		s := sealed{k, buf.Bytes(), summary}
+		if report, err := s.check(t); err != nil || len(report.Problems) != 1 {
+			t.Errorf("%s: check: %+v, %v", name, report, err)
+		}
+		if e, err := s.open(t).Lookup("link"); err != nil || e.Stored() || e.LinkTarget != "" || e.Kind != entry.Symlink {
+			t.Errorf("%s: %+v, %v", name, e, err)
+		}
+	}
+}
+
 func TestProblemsAreBounded(t *testing.T) {
 	t.Parallel()
 	w := newTestWriter(t, io.Discard)
