@@ -18,21 +18,29 @@ import (
 	"xvault/internal/job"
 )
 
-// heardConn notes when bytes last came from the server.
+// heardConn notes when bytes last came from the server, by a clock that nobody
+// sets: a step of the machine's time is no silence.
 type heardConn struct {
 	net.Conn
-	heard atomic.Int64
+	since time.Time    // when the connection was made
+	heard atomic.Int64 // after how long bytes last came
+}
+
+func newHeardConn(conn net.Conn) *heardConn {
+	return &heardConn{Conn: conn, since: time.Now()} //nolint:forbidigo // measures silence, decides nothing else
 }
 
 func (c *heardConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 {
-		c.heard.Store(time.Now().UnixNano()) //nolint:forbidigo // measures silence, decides nothing else
+		c.heard.Store(int64(time.Since(c.since)))
 	}
 	return n, err
 }
 
-func (c *heardConn) silent() time.Duration { return time.Since(time.Unix(0, c.heard.Load())) }
+func (c *heardConn) silent() time.Duration {
+	return time.Since(c.since) - time.Duration(c.heard.Load())
+}
 
 // ciphers puts those first that processors have instructions for.
 var ciphers = []string{
@@ -95,6 +103,7 @@ func (s *source) connect(ctx context.Context, l *login) (*connection, ssh.Public
 		h.firstUse = s.env.PinHostKey
 	}
 	var shown ssh.PublicKey
+	askedAll := false
 	for {
 		conn, err := s.try(ctx, h, l)
 		if h.shown != nil {
@@ -114,9 +123,10 @@ func (s *source) connect(ctx context.Context, l *login) (*connection, ssh.Public
 			return nil, shown, hostKeyChanged(shown)
 		case errors.As(err, &none) && strings.Contains(none.What, "host key") && shown != nil:
 			return nil, shown, hostKeyChanged(shown)
-		case errors.As(err, &none) && strings.Contains(none.What, "host key") && len(s.pins) > 0:
-			// None of the pinned kinds is left; look what there is instead.
-			h.algorithms = hostKeyAlgorithms(nil)
+		case errors.As(err, &none) && strings.Contains(none.What, "host key") && len(s.pins) > 0 && !askedAll:
+			// None of the pinned kinds is left; look what there is instead. Once:
+			// a server may have none that is taken at all.
+			h.algorithms, askedAll = hostKeyAlgorithms(nil), true
 			continue
 		}
 		return nil, shown, s.explain(err, h, l)
@@ -141,8 +151,7 @@ func (s *source) try(ctx context.Context, h *handshake, l *login) (*connection, 
 	if err != nil {
 		return nil, err
 	}
-	raw := &heardConn{Conn: tcp}
-	raw.heard.Store(time.Now().UnixNano()) //nolint:forbidigo // measures silence, decides nothing else
+	raw := newHeardConn(tcp)
 	// Ending the context ends the handshake; its deadline covers a silent peer.
 	stop := context.AfterFunc(ctx, func() { _ = tcp.Close() })
 	defer stop()

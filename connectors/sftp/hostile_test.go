@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -115,6 +116,53 @@ func TestEmptyBatchesEnd(t *testing.T) {
 	f := &fakeServer{nodes: dirs(), batches: func(string, int) []string { return []string{} }}
 	_, err := readFake(t, f, quick)
 	wantCode(t, "batches of no names", err, job.Internal)
+}
+
+func TestEndlessDotsEnd(t *testing.T) {
+	t.Parallel()
+	f := &fakeServer{nodes: dirs(), batches: func(string, int) []string { return []string{".", ".."} }}
+	_, err := readFake(t, f, quick)
+	wantCode(t, "dots without an end", err, job.Internal, "without an end")
+}
+
+// Answers are kept until it is their entry's turn, thousands of them.
+func TestLongAnswersEnd(t *testing.T) {
+	t.Parallel()
+	f := &fakeServer{nodes: dirs(), answer: func(typ byte, id uint32, _ []byte) []byte {
+		if typ != 19 {
+			return nil
+		}
+		return packet(104, u32(id), u32(1), str(strings.Repeat("x", 200<<10)), str(""), u32(0))
+	}}
+	f.nodes["/link"] = fakeNode{mode: symlink, link: "x"}
+	_, err := readFake(t, f, quick)
+	wantCode(t, "a link of 200 KiB", err, job.Internal)
+}
+
+// A path in a path in a path, and so on: a thousand of them must not make a
+// question of every three.
+func TestManyNestedPaths(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	f := &fakeServer{nodes: dirs(), answer: func(typ byte, _ uint32, _ []byte) []byte {
+		if typ == 7 {
+			asked.Add(1)
+		}
+		return nil
+	}}
+	var roots []string
+	for path := ""; len(roots) < 200; {
+		path += "/d"
+		f.nodes[path] = fakeNode{mode: directory}
+		roots = append(roots, path)
+	}
+	s := testenv.GoSSH(t, testenv.GoSSHOptions{Password: "p", SFTP: f.serve})
+	if err := probe(t, s.Config(roots...), password("p")); err != nil {
+		t.Fatal(err)
+	}
+	if n := asked.Load(); n > 3*int64(len(roots)) {
+		t.Errorf("%d questions for %d paths", n, len(roots))
+	}
 }
 
 func TestEndlessDepthEnds(t *testing.T) {

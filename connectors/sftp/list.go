@@ -45,7 +45,7 @@ func (l *lister) list(path string, follow bool, charge func(int64) error) (*list
 	}
 	list := &listing{self: self}
 	dots, err := l.readAll(path, handle, list, charge)
-	if err == nil && !dots {
+	if err == nil && dots == 0 {
 		err = l.searchable(path)
 	}
 	// Not waited for: nothing depends on it, and a lost connection shows anyway.
@@ -58,9 +58,12 @@ func (l *lister) list(path string, follow bool, charge func(int64) error) (*list
 	return list, nil
 }
 
+// maxDots is how often "." and "..", which are not kept, may come in one folder.
+const maxDots = 1000
+
 // readAll asks for several batches at once, for a batch is a round trip and
 // OpenSSH puts a hundred names into it.
-func (l *lister) readAll(path, handle string, list *listing, charge func(int64) error) (dots bool, err error) {
+func (l *lister) readAll(path, handle string, list *listing, charge func(int64) error) (dots int, err error) {
 	window, limit := 1, 1
 	if l.pipelined {
 		window, limit = 2+int(min(list.self.Size/4096, 14)), 32
@@ -73,7 +76,10 @@ func (l *lister) readAll(path, handle string, list *listing, charge func(int64) 
 			calls = append(calls, l.s.ReadDir(handle))
 		}
 		seen, err := l.readBatch(path, calls[0], list, charge)
-		dots = dots || seen
+		dots += seen
+		if dots > maxDots && err == nil {
+			err = job.Errorf(job.Internal, "the server lists %q without an end; it is broken or hostile", path)
+		}
 		calls = calls[1:]
 		<-l.batches
 		window = min(2*window, limit)
@@ -114,11 +120,11 @@ func (l *lister) mayAsk(wait bool) bool {
 	}
 }
 
-func (l *lister) readBatch(path string, call *wire.Call, list *listing, charge func(int64) error) (dots bool, err error) {
+func (l *lister) readBatch(path string, call *wire.Call, list *listing, charge func(int64) error) (dots int, err error) {
 	before := list.size
 	err = call.Names(func(name, long []byte, a wire.Attrs) error {
 		if isDots(name) {
-			dots = true
+			dots++
 			return nil
 		}
 		if err := checkName(path, name); err != nil {

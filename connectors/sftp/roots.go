@@ -129,15 +129,16 @@ func (s *source) checkNesting(sess *session, roots []*root) error {
 		call               *wire.Call
 	}
 	var asked []between
+	known := map[string]bool{}
 	for _, inner := range roots {
-		for _, outer := range roots {
-			if !below(inner.path, outer.path) || inner.err != nil || outer.err != nil {
-				continue
-			}
-			for i := len(outer.path) + 1; i < len(inner.path); i++ {
-				if inner.path[i] == '/' {
-					asked = append(asked, between{inner.path, outer.path, inner.path[:i], sess.Lstat(inner.path[:i])})
-				}
+		outer := outermost(inner, roots)
+		if outer == nil || inner.err != nil {
+			continue
+		}
+		for i := len(outer.path) + 1; i < len(inner.path); i++ {
+			if link := inner.path[:i]; inner.path[i] == '/' && !known[link] {
+				known[link] = true // a thousand paths may lie in each other
+				asked = append(asked, between{inner.path, outer.path, link, sess.Lstat(link)})
 			}
 		}
 	}
@@ -153,6 +154,18 @@ func (s *source) checkNesting(sess *session, roots []*root) error {
 		}
 	}
 	return fault
+}
+
+// outermost is the shortest of the paths that this one lies in: between the two
+// is all that lies between it and any other.
+func outermost(inner *root, roots []*root) *root {
+	var found *root
+	for _, r := range roots {
+		if r.err == nil && below(inner.path, r.path) && (found == nil || len(r.path) < len(found.path)) {
+			found = r
+		}
+	}
+	return found
 }
 
 func (s *source) isRoot(path string) bool { return slices.Contains(s.config.Paths, path) }

@@ -58,6 +58,7 @@ func (o *outbox) run(w io.WriteCloser, stop <-chan struct{}) {
 type Call struct {
 	done    chan struct{}
 	into    []byte // where data goes, for a read
+	most    int    // length of an answer
 	n       int    // how much came
 	typ     byte
 	payload []byte // after the id, for everything but data
@@ -66,7 +67,10 @@ type Call struct {
 
 // send makes a call of what body appends after the type and the id.
 func (c *Client) send(typ byte, into []byte, body func([]byte) []byte) *Call {
-	call := &Call{done: make(chan struct{}), into: into}
+	call := &Call{done: make(chan struct{}), into: into, most: maxAnswer}
+	if typ == typeReaddir || typ == typeExtended {
+		call.most = maxPacket
+	}
 	c.mu.Lock()
 	if c.failure != nil || c.calls == nil {
 		call.err = c.failure
@@ -137,6 +141,9 @@ func (call *Call) fill(in io.Reader, typ byte, rest int) error {
 	call.typ = typ
 	if typ == typeData && call.into != nil {
 		return call.fillData(in, rest)
+	}
+	if rest > call.most {
+		return broken("an answer of %d bytes, of type %d", rest, typ)
 	}
 	call.payload = make([]byte, rest)
 	if _, err := io.ReadFull(in, call.payload); err != nil {

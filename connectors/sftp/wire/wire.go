@@ -53,6 +53,9 @@ const (
 	version = 3
 	// maxPacket is what OpenSSH sends at most, with room to spare.
 	maxPacket = 256<<10 + 4<<10
+	// maxAnswer bounds what is neither content nor a list: handles, attributes, a
+	// link's target, words. Thousands of them are held at once.
+	maxAnswer = 16 << 10
 	// maxHandle is what the protocol allows.
 	maxHandle = 256
 	// safeRead is the length of a read that every server must serve whole.
@@ -86,7 +89,8 @@ type Client struct {
 	out    outbox
 	done   chan struct{} // closed when both goroutines have ended
 
-	progress atomic.Int64 // when the server was last heard, or last had nothing to do
+	since    time.Time    // when the session began, by a clock that nobody sets
+	progress atomic.Int64 // how long after that the server was last heard, or last had nothing to do
 }
 
 // New says hello over rw and starts the session, which owns rw from then on. When
@@ -94,6 +98,7 @@ type Client struct {
 func New(rw io.ReadWriteCloser) (*Client, error) {
 	c := &Client{
 		rw: rw, calls: map[uint32]*Call{}, extensions: map[string]string{}, done: make(chan struct{}),
+		since: time.Now(), //nolint:forbidigo // measures silence, decides nothing else
 	}
 	c.in = bufio.NewReaderSize(watched{c}, 64<<10)
 	c.touch()
@@ -130,7 +135,7 @@ func (w watched) Read(p []byte) (int, error) {
 }
 
 func (c *Client) touch() {
-	c.progress.Store(time.Now().UnixNano()) //nolint:forbidigo // measures silence, decides nothing else
+	c.progress.Store(int64(time.Since(c.since)))
 }
 
 // Stalled says for how long the server has owed answers without sending a byte;
@@ -142,7 +147,7 @@ func (c *Client) Stalled() time.Duration {
 	if owed == 0 {
 		return 0
 	}
-	return time.Since(time.Unix(0, c.progress.Load()))
+	return time.Since(c.since) - time.Duration(c.progress.Load())
 }
 
 func (c *Client) hello() error {
