@@ -158,7 +158,14 @@ func (a *attempt) complete(req job.CompleteRequest) {
 	step := string(a.claim.Kind) + ".complete"
 	err := failpoint.Hit(step)
 	if err == nil {
-		err = a.insist(a.until, func(ctx context.Context) error { return a.hub.Complete(ctx, a.claim.JobID, req) })
+		err = a.tell(req)
+	}
+	if hubclient.ReportRefused(err) {
+		a.log.Error("the hub does not take this report; the job fails", "error", err)
+		err = a.tell(job.CompleteRequest{Attempt: req.Attempt, Status: job.Failed, Error: &job.WireError{
+			Code: job.Internal, Message: "The hub did not take the worker's report on this job, and nothing of it was kept; " +
+				"both logs tell more under this job's id. If hub and worker are of different versions, update the older one.",
+		}})
 	}
 	if err == nil {
 		err = failpoint.Hit(step + ".after")
@@ -170,6 +177,10 @@ func (a *attempt) complete(req job.CompleteRequest) {
 	default:
 		a.log.Error("the hub does not know how this job ended; it will try it again", "error", err)
 	}
+}
+
+func (a *attempt) tell(req job.CompleteRequest) error {
+	return a.insist(a.until, func(ctx context.Context) error { return a.hub.Complete(ctx, a.claim.JobID, req) })
 }
 
 // release hands the job back, for a moment at most: the lease ends anyway.

@@ -2,8 +2,11 @@ package worker
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"testing"
 
+	"xvault/archive"
 	"xvault/connectors"
 	"xvault/internal/job"
 )
@@ -56,6 +59,8 @@ func TestPinningOnFirstUse(t *testing.T) {
 		{name: "pinned", status: 0},
 		{name: "another key is pinned", status: 409, code: job.RefusedHostKey, want: job.HostKeyChanged},
 		{name: "the hub is away", status: 503, code: "unavailable", want: job.ConnectFailed},
+		{name: "not trusted any more", status: 409, code: job.RefusedFirstUse, want: job.HostKeyUnknown},
+		{name: "the hub takes it for no key", status: 409, code: "invalid_report", want: job.Internal},
 		{name: "the lease is lost", status: 409, code: job.RefusedLeaseLost, silent: true},
 	}
 	for _, tt := range tests {
@@ -100,5 +105,34 @@ func TestUnknownKindsAndTypes(t *testing.T) {
 		if done := decode[job.CompleteRequest](t, c.body); done.Error == nil || done.Error.Code != job.ConfigInvalid {
 			t.Errorf("completion: %+v", done)
 		}
+	}
+}
+
+// TestResultsFit: the hub takes 64 KiB.
+func TestResultsFit(t *testing.T) {
+	t.Parallel()
+	found := connectors.ProbeResult{Paths: []connectors.ProbePath{}, Warnings: []string{"mind the gap"}}
+	for i := range 1000 {
+		p := connectors.ProbePath{Path: fmt.Sprintf("/%03d/%s", i, strings.Repeat("<x>", 500)), Reachable: i != 700}
+		if i == 700 {
+			p.Error = &connectors.ProbeErr{Code: job.PathNotFound, Message: strings.Repeat("x", 500)}
+		}
+		found.Paths = append(found.Paths, p)
+	}
+	result, err := encodeProbe(found)
+	if err != nil || len(result) > 64<<10 {
+		t.Fatalf("%d bytes, %v", len(result), err)
+	}
+	if got := decode[connectors.ProbeResult](t, result); len(got.Paths) < 5 || got.Paths[0].Reachable || got.Warnings[0] == "mind the gap" {
+		t.Errorf("%d paths, warnings %q", len(got.Paths), got.Warnings)
+	}
+	b := &backup{a: &attempt{claim: job.Claim{Source: &job.ClaimSource{Type: "sftp"}}}}
+	summary := archive.Summary{Content: archive.Content{Errors: 20}}
+	for range 20 {
+		summary.Problems = append(summary.Problems, archive.Problem{Path: archive.Escape(strings.Repeat("\xff", 4000)), Code: job.PermissionDenied})
+	}
+	missing := b.missing(summary)
+	if res := decode[missingResult](t, missing); len(missing) > 64<<10 || len(res.Paths) != 20 || res.Errors != 20 || !strings.HasSuffix(res.Paths[19], "…") {
+		t.Errorf("%d bytes: %.200s", len(missing), missing)
 	}
 }

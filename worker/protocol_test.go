@@ -300,6 +300,53 @@ func TestDrainHandsBack(t *testing.T) {
 	}
 }
 
+// TestAReportThatIsRefused must not end as a lost lease, for the next attempt
+// would say the same.
+func TestAReportThatIsRefused(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.hub.answer("complete", times(1, 409, "invalid_report"))
+	l.start()
+	l.deliver(l.hub.addJob(job.Backup))
+	done := decode[job.CompleteRequest](t, l.waitCalls("complete", 2)[1].body)
+	if done.Status != job.Failed || done.Snapshot != nil || done.Error == nil || done.Error.Code != job.Internal {
+		t.Errorf("completion: %+v %+v", done, done.Error)
+	}
+}
+
+// TestNothingOpensTheIntakeOfADrainingWorker: the answer to a heartbeat may
+// come just then.
+func TestNothingOpensTheIntakeOfADrainingWorker(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	reading, release := make(chan struct{}), make(chan struct{})
+	l.source.during = func(context.Context, connectors.Env) error {
+		close(reading)
+		<-release
+		return nil
+	}
+	l.start()
+	l.deliver(l.hub.addJob(job.Backup))
+	<-reading
+	l.stop()
+	testenv.Eventually(t, 20*time.Second, func() bool {
+		l.worker.mu.Lock()
+		defer l.worker.mu.Unlock()
+		return l.worker.over
+	}, "the worker does not drain")
+	late := &intake{redis: l.worker.redis, lines: l.worker.lines, handle: l.worker.deliver, log: l.worker.log}
+	l.worker.take(late, true)
+	if l.worker.accept() {
+		l.worker.running.Done()
+		t.Error("a draining worker takes jobs again")
+	}
+	l.worker.take(late, false)
+	close(release)
+	if err := l.end(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTheHubMayAskToDrain(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)

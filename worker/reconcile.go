@@ -127,8 +127,8 @@ func (w *Worker) orphan(ctx context.Context, store blob.Store, key blob.Key, sin
 	if err != nil {
 		return err
 	}
-	if madeAt(key.SnapshotID).Before(joined.Add(-clockTolerance)) {
-		w.log.Warn("a snapshot from before this worker joined is unknown to the hub; it is left alone", "snapshot_id", key.SnapshotID)
+	if joined.IsZero() || madeAt(key.SnapshotID).Before(joined.Add(-clockTolerance)) {
+		w.log.Warn("a snapshot that may be from before this worker joined is unknown to the hub; it is left alone", "snapshot_id", key.SnapshotID)
 		return nil
 	}
 	first, told := since[key.SnapshotID]

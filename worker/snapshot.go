@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -73,17 +74,34 @@ type missingResult struct {
 	Errors int64    `json:"errors"`
 }
 
+// maxResult is what the hub takes as a result, in bytes, with a margin.
+const maxResult = 60 << 10
+
+// missing names the paths, cut where they would be more than a result holds: a
+// path of 4,000 bytes can become five times as long by its escapes.
 func (b *backup) missing(s archive.Summary) []byte {
-	res := missingResult{Paths: []string{}, Errors: s.Content.Errors}
-	for _, p := range s.Problems {
-		res.Paths = append(res.Paths, b.sourcePath(p.Path))
+	for limit := 16 << 10; ; limit /= 2 {
+		res := missingResult{Paths: []string{}, Errors: s.Content.Errors}
+		for _, p := range s.Problems {
+			res.Paths = append(res.Paths, cutText(b.sourcePath(p.Path), limit))
+		}
+		encoded, err := json.Marshal(res)
+		if err != nil { // it has strings and a number
+			b.a.log.Error("encode the list of missing paths", "error", err)
+			return nil
+		}
+		if len(encoded) <= maxResult {
+			return encoded
+		}
 	}
-	encoded, err := json.Marshal(res)
-	if err != nil { // it has strings and a number
-		b.a.log.Error("encode the list of missing paths", "error", err)
-		return nil
+}
+
+// cutText cuts between characters.
+func cutText(s string, limit int) string {
+	if len(s) <= limit {
+		return s
 	}
-	return encoded
+	return strings.ToValidUTF8(s[:limit], "") + "…"
 }
 
 // sourcePath is a member's path as the source has it.

@@ -71,6 +71,12 @@ func (w *Worker) pinHostKey(ctx context.Context, a *attempt, key string) error {
 			Message: "The source shows another host key than the one that was pinned when it was first used. " +
 				"If its key was changed on purpose, update host_keys of the source; otherwise someone may be in between.",
 		}
+	case hubclient.HostKeyNotTrusted(err):
+		return &job.Error{
+			Code: job.HostKeyUnknown, Err: err,
+			Message: "The source's host key is not known, and trust_on_first_use was turned off since the job began; nothing was sent to the source. " +
+				"Add its key to host_keys.",
+		}
 	case hubclient.LeaseLost(err):
 		a.stop(errFenced)
 		return errors.Join(errFenced, err)

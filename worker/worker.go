@@ -48,8 +48,10 @@ type Worker struct {
 	end   context.CancelCauseFunc // of life
 	until context.Context         // ends when jobs are to be handed back
 
+	intake  sync.Mutex // held while the intake is opened or closed
 	mu      sync.Mutex
 	taking  bool // new jobs are taken
+	over    bool // and none will be any more
 	running sync.WaitGroup
 }
 
@@ -163,6 +165,9 @@ func (w *Worker) work(ctx context.Context, beat time.Duration, handBack context.
 // drain takes no new job and waits for the ones at work, at first for them to
 // end and then for them to be handed back. It reports whether all have ended.
 func (w *Worker) drain(in *intake, handBack context.CancelFunc) bool {
+	w.mu.Lock()
+	w.over = true // a heartbeat's answer may be about to open the intake
+	w.mu.Unlock()
 	w.take(in, false)
 	ended := make(chan struct{})
 	go func() {
@@ -197,9 +202,12 @@ func waitFor(ended, cut <-chan struct{}, d time.Duration) bool {
 	}
 }
 
-// take opens or closes the intake.
+// take opens or closes the intake; once the worker drains it stays closed.
 func (w *Worker) take(in *intake, open bool) {
+	w.intake.Lock()
+	defer w.intake.Unlock()
 	w.mu.Lock()
+	open = open && !w.over
 	w.taking = open
 	w.mu.Unlock()
 	if err := in.set(open); err != nil {

@@ -16,4 +16,6 @@ const (
 	RefusedLeaseLost = "lease_lost"
 	// RefusedHostKey (409): another host key is pinned.
 	RefusedHostKey = "host_key_changed"
+	// RefusedFirstUse (409): the source does not trust a host key on first use.
+	RefusedFirstUse = "host_key_not_trusted"
 )

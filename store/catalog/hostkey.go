@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"xvault/internal/job"
 	"xvault/store/catalog/query"
 )
 
@@ -59,7 +60,7 @@ func mayPin(source query.LockPinnedHostKeysRow, key string) (done bool, err erro
 	case len(source.PinnedHostKeys) > 0:
 		return false, &Conflict{Code: "host_key_changed", Message: "another host key is pinned for this source"}
 	case !source.TrustOnFirstUse:
-		return false, &Conflict{Code: "host_key_not_trusted", Message: "this source does not trust a host key on first use"}
+		return false, &Conflict{Code: job.RefusedFirstUse, Message: "this source does not trust a host key on first use"}
 	default:
 		return false, nil
 	}

@@ -114,7 +114,7 @@ func TestWhatAnswersMean(t *testing.T) {
 		{name: "forbidden", status: 403, code: "forbidden"},
 		{name: "invalid", status: 422, code: "validation_failed"},
 		{name: "fenced", status: 409, code: job.RefusedLeaseLost, lost: true, nothing: true},
-		{name: "not claimable", status: 409, code: job.RefusedNotClaimable, lost: true, nothing: true},
+		{name: "not claimable", status: 409, code: job.RefusedNotClaimable, nothing: true},
 		{name: "gone", status: 410, code: job.RefusedGone, lost: true, nothing: true},
 		{name: "not found", status: 404, code: "not_found", lost: true, nothing: true},
 		{name: "another host key", status: 409, code: job.RefusedHostKey, nothing: true, key: true},

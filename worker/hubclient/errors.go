@@ -50,10 +50,17 @@ func Transient(err error) bool {
 }
 
 // LeaseLost reports whether the hub said that the attempt is not, or no longer,
-// this worker's.
+// this worker's. Other conflicts are about what was said, not about who says it.
 func LeaseLost(err error) bool {
-	return refusedWith(err, http.StatusConflict, "") && !refusedWith(err, http.StatusConflict, job.RefusedHostKey) ||
+	return refusedWith(err, http.StatusConflict, job.RefusedLeaseLost) ||
 		refusedWith(err, http.StatusGone, "") || refusedWith(err, http.StatusNotFound, "")
+}
+
+// ReportRefused reports whether the hub took offence at what was said: saying it
+// again, in this attempt or the next, changes nothing.
+func ReportRefused(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Status >= 400 && e.Status < 500 && !Transient(err) && !LeaseLost(err) && !Unauthorized(err)
 }
 
 // NothingToDo reports whether a claim found nothing to do here and now.
@@ -65,6 +72,12 @@ func NothingToDo(err error) bool {
 // HostKeyRefused reports whether another host key is pinned.
 func HostKeyRefused(err error) bool {
 	return refusedWith(err, http.StatusConflict, job.RefusedHostKey)
+}
+
+// HostKeyNotTrusted reports whether the source does not pin on first use, or not
+// any more.
+func HostKeyNotTrusted(err error) bool {
+	return refusedWith(err, http.StatusConflict, job.RefusedFirstUse)
 }
 
 // Superseded reports whether a later start of the same worker took over.
