@@ -101,7 +101,27 @@ func TestOnlyWhatStaysUnknownIsRemoved(t *testing.T) {
 // remove what may be all that is left of the old one.
 func TestWhatWasThereBeforeStays(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
+	t.Run("by this clock", func(t *testing.T) {
+		t.Parallel()
+		whatWasThereBeforeStays(t, newLab(t))
+	})
+	t.Run("by the hub's, this one being a year behind", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t)
+		late := &clock{ahead: -365 * 24 * time.Hour}
+		l.cfg.Now = late.now
+		l.hub.answer("register", func(c call) (int, any) {
+			_, usual := l.hub.usual(c)
+			res, _ := usual.(job.RegisterResponse)
+			res.KnownSince = time.Now()
+			return 200, res
+		})
+		whatWasThereBeforeStays(t, l)
+	})
+}
+
+func whatWasThereBeforeStays(t *testing.T, l *lab) {
+	t.Helper()
 	l.cfg.ReconcileEvery, l.cfg.OrphanGrace = 10*time.Millisecond, time.Nanosecond
 	old := l.hub.addJob(job.Backup)
 	at := time.Now().Add(-48 * time.Hour).UnixMilli()

@@ -93,6 +93,12 @@ func (w *Worker) registered(res job.RegisterResponse) (time.Duration, error) {
 	if token.IsZero() {
 		return 0, errors.New("register: the hub gave no token")
 	}
+	// The hub's word counts more than this machine's clock.
+	if !res.KnownSince.IsZero() {
+		if err := w.state.keepJoined(res.KnownSince); err != nil {
+			return 0, err
+		}
+	}
 	if err := w.state.registered(token); err != nil {
 		return 0, err
 	}

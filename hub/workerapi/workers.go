@@ -49,6 +49,7 @@ func (a *api) register(w http.ResponseWriter, r *http.Request) {
 	}
 	a.answer(w, r, job.RegisterResponse{
 		Token: done.Token.Reveal(), Incarnation: done.Incarnation, HeartbeatEveryMS: job.HeartbeatEvery.Milliseconds(),
+		KnownSince: done.KnownSince,
 	}, err)
 }
 

@@ -45,6 +45,9 @@ type RegisterResponse struct {
 	Incarnation int64  `json:"incarnation"`
 	// RedisURL is never sent: a worker has its own setting.
 	HeartbeatEveryMS int64 `json:"heartbeat_every_ms"`
+	// KnownSince is when this catalog first knew the worker, by its own clock:
+	// what is on the storage from before may be another catalog's.
+	KnownSince time.Time `json:"known_since,omitzero"`
 }
 
 // Storage states of a heartbeat.

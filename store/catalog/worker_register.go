@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -35,6 +36,7 @@ type Registration struct {
 type Registered struct {
 	Token       secret.Text
 	Incarnation int64
+	KnownSince  time.Time // when the worker joined this catalog
 }
 
 // RegisterWorker begins a new incarnation of a worker: the earlier one's token
@@ -64,7 +66,7 @@ func (db *DB) RegisterWorker(ctx context.Context, reg Registration) (Registered,
 		return Registered{}, err
 	}
 	db.queueChanged() // its slots, and what its earlier start had
-	return Registered{Token: token, Incarnation: worker.Incarnation}, nil
+	return Registered{Token: token, Incarnation: worker.Incarnation, KnownSince: worker.CreatedAt.UTC()}, nil
 }
 
 func (s Scope) beginIncarnation(ctx context.Context, tx pgx.Tx, q *query.Queries, reg Registration, token TokenHash) (query.Worker, error) {

@@ -56,7 +56,7 @@ func LeaseLost(err error) bool {
 		refusedWith(err, http.StatusGone, "") || refusedWith(err, http.StatusNotFound, "")
 }
 
-// ReportRefused reports whether the hub took offence at what was said: saying it
+// ReportRefused reports whether the hub cannot take what was said: saying it
 // again, in this attempt or the next, changes nothing.
 func ReportRefused(err error) bool {
 	e, ok := errors.AsType[*Error](err)
