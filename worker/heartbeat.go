@@ -86,5 +86,10 @@ func (w *Worker) beat(ctx context.Context, state string) (drain bool, err error)
 	if err := w.state.alive(w.cfg.Now()); err != nil {
 		w.log.Warn("the sign of life could not be written", "error", err)
 	}
-	return res.Drain, nil
+	if res.StorageForeign != w.foreign {
+		w.foreign = res.StorageForeign
+		w.log.Warn("whether the hub knows this storage has changed; no job is taken on one that it does not know: "+
+			"this worker's snapshots are on another. Mount that one, or give this one a worker of its own", "foreign", w.foreign)
+	}
+	return res.Drain || res.StorageForeign, nil
 }

@@ -300,6 +300,24 @@ func TestDrainHandsBack(t *testing.T) {
 	}
 }
 
+// TestAStorageThatTheHubDoesNotKnow: every claim would be refused, and each
+// delivery that was taken for it lost to the other workers.
+func TestAStorageThatTheHubDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	var foreign atomic.Bool
+	foreign.Store(true)
+	l.hub.answer("heartbeat", func(call) (int, any) { return 200, job.HeartbeatResponse{StorageForeign: foreign.Load()} })
+	l.start()
+	l.deliver(l.hub.addJob(job.Backup))
+	l.waitCalls("heartbeat", 3)
+	if n := len(l.hub.got("claim")); n != 0 {
+		t.Errorf("%d claims", n)
+	}
+	foreign.Store(false)
+	l.completion()
+}
+
 // TestAReportThatIsRefused must not end as a lost lease, for the next attempt
 // would say the same.
 func TestAReportThatIsRefused(t *testing.T) {

@@ -41,6 +41,7 @@ type Worker struct {
 	kinds     map[job.Kind]kind
 	lines     []*line
 	inHand    *inHand
+	foreign   bool // the hub knows another storage; of the heartbeat alone
 	log       *slog.Logger
 	timing    timing
 

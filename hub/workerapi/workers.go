@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
+
 	"xvault/archive/seal"
 	"xvault/hub/problem"
 	"xvault/internal/job"
@@ -99,7 +101,9 @@ func (a *api) heartbeat(ctx context.Context, c *call, hb job.Heartbeat) (job.Hea
 		return job.HeartbeatResponse{}, problem.Validation(faults...)
 	}
 	drain, err := a.db.Heartbeat(ctx, c.ref(), hb)
-	return job.HeartbeatResponse{Drain: drain}, err
+	known := c.worker.StorageID
+	foreign := known != nil && hb.StorageID != uuid.Nil && hb.StorageID != *known
+	return job.HeartbeatResponse{Drain: drain, StorageForeign: foreign}, err
 }
 
 func heartbeatFaults(hb job.Heartbeat) []problem.FieldError {

@@ -109,6 +109,15 @@ func TestHeartbeat(t *testing.T) {
 	if got, want := l.one(figures), fmt.Sprintf("online 3 2 %d %d ok", int64(1)<<50, int64(1)<<51); got != want {
 		t.Errorf("stored %q, want %q", got, want)
 	}
+	other := full
+	other.StorageID = uuid.New()
+	for _, hb := range []job.Heartbeat{other, full} {
+		var answer job.HeartbeatResponse
+		w.call("POST", "/workers/heartbeat", hb).ok(&answer)
+		if foreign := hb.StorageID != w.storage; answer.StorageForeign != foreign {
+			t.Errorf("foreign: %v, want %v", answer.StorageForeign, foreign)
+		}
+	}
 	if _, err := l.operator().SetDrain(t.Context(), "w1", true); err != nil {
 		t.Fatal(err)
 	}

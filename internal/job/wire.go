@@ -71,6 +71,9 @@ type Heartbeat struct {
 // HeartbeatResponse may ask the worker to drain, or to take jobs again.
 type HeartbeatResponse struct {
 	Drain bool `json:"drain"`
+	// StorageForeign: snapshots of this worker stand on another storage than the
+	// one it shows; what it would store there is not taken.
+	StorageForeign bool `json:"storage_foreign,omitempty"`
 }
 
 // ClaimRequest is the body of POST /internal/jobs/claim. Repeating a claim_id
