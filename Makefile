@@ -56,7 +56,7 @@ fmt: $(GOLANGCI) ## Format the code
 	$(GOLANGCI) fmt ./...
 
 .PHONY: check
-check: lint test ## What a change has to pass: lint and test
+check: test lint demo ## What a change has to pass: what CI runs
 
 .PHONY: demo
 demo: deps ## Back up a real tree from a real SSH server, open it with stock tools, compare

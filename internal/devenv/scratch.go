@@ -23,6 +23,14 @@ func Scratch() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("make scratch folder: %w", err)
 	}
+	// Two marks tell others that it is in use: the process id in its name, and a
+	// lock, which also counts across containers that share a folder. The
+	// descriptor is never closed: the lock ends with the process.
+	if fd, err := syscall.Open(dir, syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0); err != nil {
+		return "", fmt.Errorf("lock scratch folder: %w", err)
+	} else if err := syscall.Flock(fd, syscall.LOCK_SH|syscall.LOCK_NB); err != nil {
+		return "", fmt.Errorf("lock scratch folder: %w", err)
+	}
 	// Postgres and sshd run as other users below it.
 	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // see above
 		return "", fmt.Errorf("make scratch folder: %w", err)
@@ -39,11 +47,21 @@ func sweepScratch(parent string) error {
 		rest := strings.TrimPrefix(filepath.Base(dir), scratchPrefix)
 		number, _, _ := strings.Cut(rest, "-")
 		pid, err := strconv.Atoi(number)
-		if err != nil || pid <= 0 || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+		if err != nil || pid <= 0 || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) || locked(dir) {
 			continue
 		}
 		// Another process may be sweeping the same; what stays is tried again.
 		_ = os.RemoveAll(dir)
 	}
 	return nil
+}
+
+// locked reports whether a process somewhere holds the folder.
+func locked(dir string) bool {
+	fd, err := syscall.Open(dir, syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return true // not ours to look into, or gone
+	}
+	defer syscall.Close(fd) //nolint:errcheck // nothing was written
+	return syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB) != nil
 }

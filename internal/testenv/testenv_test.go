@@ -120,6 +120,33 @@ func TestServersDieWithTheProcess(t *testing.T) {
 	}
 	_ = child.Wait() // it was killed
 	testenv.Eventually(t, time.Minute, func() bool { return running(t, tmp) == 0 }, "servers outlive the killed process")
+	if n := scratchFolders(t, tmp); n != 1 {
+		t.Fatalf("%d scratch folders after the kill", n)
+	}
+	sweeper := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSweeper$", "-test.count=1")
+	sweeper.Env = append(os.Environ(), "TESTENV_SWEEP=1", "TMPDIR="+tmp)
+	if out, err := sweeper.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if n := scratchFolders(t, tmp); n != 0 {
+		t.Errorf("%d scratch folders after the next process", n)
+	}
+}
+
+func scratchFolders(t *testing.T, dir string) int {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(dir, "xvault-env-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(found)
+}
+
+// TestSweeper makes a scratch folder, which removes those of the dead.
+func TestSweeper(t *testing.T) {
+	if os.Getenv("TESTENV_SWEEP") != "" {
+		testenv.Dir(t)
+	}
 }
 
 func TestChild(t *testing.T) {
