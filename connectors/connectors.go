@@ -43,6 +43,10 @@ type Item struct {
 	// Err says that the entry exists but could not be read at all; the reader
 	// goes on with the next. Its code is one of internal/job.
 	Err *job.Error
+	// Vanished says that the entry was listed, but gone before it could be read.
+	// It is no part of the backup, which is complete without it; the job's
+	// result tells of it.
+	Vanished bool
 }
 
 // Source reads one source for one job. It is used by one goroutine; Close

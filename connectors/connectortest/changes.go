@@ -89,6 +89,39 @@ func testSmallFilesChange(t *testing.T, start Factory) {
 	}
 }
 
+// A disk that is unmounted looks like very many files that vanish: that must not
+// pass as a backup of what was left.
+func testManyFilesVanish(t *testing.T, start Factory) {
+	t.Helper()
+	s := start(t, Options{})
+	tr := tree{t, s.Root}
+	ballast(tr)
+	const files = 3000
+	for i := range files {
+		tr.file(fmt.Sprintf("z/%04d", i), 10)
+	}
+	vanished := 0
+	count := func(item connectors.Item) {
+		if item.Vanished {
+			vanished++
+		}
+	}
+	empty := onFirstFile(func() { tr.check(os.RemoveAll(tr.path("z"))) })
+	visited, err := collect(deadline(t), opened(t, s, direct(t, s, s.Root)), func(item connectors.Item) { empty(item); count(item) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := 0
+	for _, g := range visited {
+		if g.err != nil && g.err.Code == job.SourceChanged {
+			told++
+		}
+	}
+	if vanished == 0 || told == 0 {
+		t.Errorf("of %d files that went, %d vanished and %d were errors", files, vanished, told)
+	}
+}
+
 func testLargeFileGrows(t *testing.T, start Factory) {
 	t.Helper()
 	s := start(t, Options{})

@@ -39,6 +39,9 @@ func collect(ctx context.Context, source connectors.Source, onVisit func(connect
 		if onVisit != nil {
 			onVisit(item)
 		}
+		if item.Vanished {
+			return nil
+		}
 		g := got{Header: item.Header, err: item.Err}
 		if item.Body != nil {
 			g.drain(item.Body)

@@ -69,6 +69,7 @@ func Run(t *testing.T, start Factory) {
 		"Excludes":                   testExcludes,
 		"ReportsWhatItCannotRead":    testUnreadable,
 		"SmallFilesChange":           testSmallFilesChange,
+		"ManyFilesVanish":            testManyFilesVanish,
 		"LargeFileGrows":             testLargeFileGrows,
 		"LargeFileShrinks":           testLargeFileShrinks,
 		"DirectoryBecomesLink":       testDirectoryBecomesLink,

@@ -3,7 +3,6 @@ package sftp
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"sync"
@@ -47,6 +46,10 @@ type reader struct {
 
 const (
 	maxSlots = 2048
+	// maxVanished is how many entries may go while they are being backed up, as
+	// temporary files do. More look like a disk that was unmounted on the source:
+	// from then on each counts as one that could not be read.
+	maxVanished = 1000
 	// streamAhead is how much of a large file is held before its turn.
 	streamAhead = 1 << 20
 	// leastCharge is what even an empty file costs while it is held.
@@ -87,7 +90,6 @@ type slot struct {
 	stream  *stream
 	charge  int64 // bytes held until it was visited
 	owned   bool  // its owners are known, so that they have names
-	skip    bool  // it is gone: not to be visited
 	fatal   error // the whole reading ends
 }
 
@@ -130,18 +132,15 @@ func (r *reader) visitAll(visit func(connectors.Item) error) error {
 			r.discard(sl)
 			return context.Cause(r.ctx)
 		}
-		if !sl.skip {
-			r.count(sl)
-			err := visit(sl.item)
-			if err == nil {
-				err = sl.fatal
-			}
-			if err != nil {
-				r.discard(sl)
-				return err
-			}
+		r.count(sl)
+		err := visit(sl.item)
+		if err == nil {
+			err = sl.fatal
 		}
 		r.discard(sl)
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -161,10 +160,10 @@ func (r *reader) settle(sl *slot) error {
 	if sl.fatal != nil {
 		return r.s.cause(sl.fatal)
 	}
-	if sl.owned && !sl.skip {
+	if sl.owned {
 		sl.item.User, sl.item.Group = r.owners.names(uint32(sl.item.UID), uint32(sl.item.GID))
 	}
-	readable := !sl.skip && sl.item.Err == nil
+	readable := !sl.item.Vanished && sl.item.Err == nil
 	switch {
 	case !readable:
 	case sl.content != nil:
@@ -195,7 +194,7 @@ func (r *reader) count(sl *slot) {
 		if r.firstErr == nil {
 			r.firstErr = sl.item.Err
 		}
-	case sl.item.Kind != entry.Dir:
+	case sl.item.Kind != entry.Dir && !sl.item.Vanished:
 		r.stored++
 	}
 }
@@ -237,10 +236,11 @@ func (c *content) Read(p []byte) (int, error) {
 
 // gone notes an entry that is no longer there.
 func (r *reader) gone(sl *slot) {
-	sl.skip = true
-	if n := r.vanished.Add(1); n <= 100 {
-		r.env.Log.Warn("an entry vanished before it could be read and is not in the backup", slog.String("path", fmt.Sprintf("%q", sl.path)))
+	if r.vanished.Add(1) > maxVanished {
+		sl.refuse(job.Errorf(job.SourceChanged, "%q vanished before it could be read, as did %d others: is a disk still mounted there?", sl.path, maxVanished))
+		return
 	}
+	sl.item.Vanished = true
 }
 
 // refuse visits an entry with an error.

@@ -200,7 +200,7 @@ func (r *reader) unlisted(p place, a wire.Attrs, err error) error {
 		return r.pathError(p.path, wire.ErrNotExist)
 	case state == isGone:
 		r.gone(sl)
-		return nil
+		return r.put(sl)
 	case errors.As(err, &changed) && state == isThere:
 		kind, ok := kindOf(now, 0)
 		switch {
