@@ -26,6 +26,9 @@ type backup struct {
 	version string // of the connector
 	archive *archive.Writer
 	first   *job.Error // the first entry's that could not be read whole
+
+	vanished      int64
+	vanishedPaths []string // escaped, the first maxNamed
 }
 
 func (w *Worker) backup(ctx context.Context, a *attempt) outcome {
@@ -99,6 +102,10 @@ func (b *backup) visit(ctx context.Context, item connectors.Item) error {
 		return err
 	}
 	b.a.progress.enter(phaseReading)
+	if item.Vanished {
+		b.vanish(item.Path)
+		return nil
+	}
 	if item.Err != nil {
 		b.note(item.Err)
 		return b.archive.Unreadable(item.Header, item.Err.Code, item.Err)
@@ -112,6 +119,15 @@ func (b *backup) visit(ctx context.Context, item connectors.Item) error {
 		b.note(contentError(stored.Err))
 	}
 	return err
+}
+
+// vanish notes what was there when the source was listed and is not in the
+// backup: no failure, and nothing to keep silent about.
+func (b *backup) vanish(path string) {
+	b.vanished++
+	if len(b.vanishedPaths) < maxNamed {
+		b.vanishedPaths = append(b.vanishedPaths, b.sourcePath(archive.Escape(path)))
+	}
 }
 
 func (b *backup) note(err *job.Error) {
@@ -155,10 +171,11 @@ func (b *backup) store(ctx context.Context, store blob.Store, staged blob.Staged
 	if err := b.finalize(ctx); err != nil {
 		return outcome{err: err}
 	}
-	if summary.Complete() {
-		return outcome{snapshot: record}
+	out := outcome{snapshot: record, result: b.missing(summary)}
+	if !summary.Complete() {
+		out.err = b.incomplete(summary)
 	}
-	return outcome{snapshot: record, err: b.incomplete(summary), result: b.missing(summary)}
+	return out
 }
 
 // finalize says that the bytes are durable. Whatever comes back, they stay.

@@ -68,11 +68,17 @@ func (b *backup) manifest(s archive.Summary) *archive.Manifest {
 	}
 }
 
-// missingResult is the result of a job whose snapshot is partial.
+// missingResult is the result of a job whose snapshot is partial, or during
+// which entries vanished. Paths are escaped, the first maxNamed of each kind.
 type missingResult struct {
-	Paths  []string `json:"paths"` // escaped, the first 20
-	Errors int64    `json:"errors"`
+	Paths         []string `json:"paths"` // that could not be read whole
+	Errors        int64    `json:"errors"`
+	Vanished      int64    `json:"vanished,omitempty"`
+	VanishedPaths []string `json:"vanished_paths,omitempty"`
 }
+
+// maxNamed is how many paths a result names.
+const maxNamed = 20
 
 // maxResult is what the hub takes as a result, in bytes, with a margin.
 const maxResult = 60 << 10
@@ -80,8 +86,14 @@ const maxResult = 60 << 10
 // missing names the paths, cut where they would be more than a result holds: a
 // path of 4,000 bytes can become five times as long by its escapes.
 func (b *backup) missing(s archive.Summary) []byte {
+	if s.Complete() && b.vanished == 0 {
+		return nil
+	}
 	for limit := 16 << 10; ; limit /= 2 {
-		res := missingResult{Paths: []string{}, Errors: s.Content.Errors}
+		res := missingResult{Paths: []string{}, Errors: s.Content.Errors, Vanished: b.vanished}
+		for _, p := range b.vanishedPaths {
+			res.VanishedPaths = append(res.VanishedPaths, cutText(p, limit))
+		}
 		for _, p := range s.Problems {
 			res.Paths = append(res.Paths, cutText(b.sourcePath(p.Path), limit))
 		}
