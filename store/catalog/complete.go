@@ -38,7 +38,9 @@ func (db *DB) CompleteJob(ctx context.Context, f Fence, req job.CompleteRequest)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return db.whyNotCompleted(ctx, f, report)
 	}
-	if hasSQLState(err, "22", "54") { // JSON that Postgres cannot store: \u0000, too deep
+	// JSON that Postgres cannot store (\u0000, too deep), or what a constraint refuses:
+	// saying it again would not help, so the worker must not be told to.
+	if hasSQLState(err, "22", "23", "54") {
 		return invalidReport("the report holds what cannot be stored")
 	}
 	if err != nil {
