@@ -116,8 +116,10 @@ func (f *Fields) Bool(name string, missing bool) bool {
 	return b
 }
 
-// Texts reads a list of strings with at most limit items. It is never nil.
-func (f *Fields) Texts(name string, limit int) []string {
+// Texts reads a list of strings with at most limit items, each of which clean
+// checks and brings into its canonical form. The list is never nil; what is wrong
+// is named by its index and left out.
+func (f *Fields) Texts(name string, limit int, clean func(string) (string, error)) []string {
 	var items []json.RawMessage
 	list := []string{}
 	if !f.get(name, "a list of strings", &items) {
@@ -133,13 +135,19 @@ func (f *Fields) Texts(name string, limit int) []string {
 			f.Fault(fmt.Sprintf("%s[%d]", name, i), "must be a string")
 			continue
 		}
-		list = append(list, *s)
+		canonical, err := clean(*s)
+		if err != nil {
+			f.Fault(fmt.Sprintf("%s[%d]", name, i), "%v", err)
+			continue
+		}
+		list = append(list, canonical)
 	}
 	return list
 }
 
-// Has reports whether a field is there at all.
-func (f *Fields) Has(name string) bool {
-	_, ok := f.raw[name]
-	return ok
+// Wrong reports whether a fault of the field, or of an item of it, was recorded.
+func (f *Fields) Wrong(name string) bool {
+	return slices.ContainsFunc(f.faults, func(e FieldError) bool {
+		return e.Field == name || strings.HasPrefix(e.Field, name+"[") || strings.HasPrefix(e.Field, name+".")
+	})
 }

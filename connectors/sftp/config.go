@@ -2,7 +2,6 @@ package sftp
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -100,45 +99,33 @@ func username(f *connectors.Fields) string {
 }
 
 func paths(f *connectors.Fields) []string {
-	list := f.Texts("paths", maxPaths)
-	clean := make([]string, 0, len(list))
-	for i, p := range list {
-		c, err := connectors.CleanPath(p)
-		switch {
-		case err != nil:
-			f.Fault(fmt.Sprintf("paths[%d]", i), "%v", err)
-		case !slices.Contains(clean, c):
-			clean = append(clean, c)
-		}
-	}
-	if len(list) == 0 {
+	list := unique(f.Texts("paths", maxPaths, connectors.CleanPath))
+	if len(list) == 0 && !f.Wrong("paths") && !f.Wrong("") {
 		f.Fault("paths", "must name at least one absolute path")
-	}
-	return clean
-}
-
-func excludes(f *connectors.Fields) []string {
-	list := f.Texts("exclude", maxExcludes)
-	_, faults := connectors.ParseExcludes(list)
-	for i := range list {
-		if err := faults[i]; err != nil {
-			f.Fault(fmt.Sprintf("exclude[%d]", i), "%v", err)
-		}
 	}
 	return list
 }
 
+func excludes(f *connectors.Fields) []string {
+	return f.Texts("exclude", maxExcludes, func(pattern string) (string, error) {
+		_, faults := connectors.ParseExcludes([]string{pattern})
+		return pattern, faults[0]
+	})
+}
+
 func hostKeys(f *connectors.Fields) []string {
-	list := f.Texts("host_keys", maxHostKeys)
-	canonical := make([]string, 0, len(list))
-	for i, text := range list {
-		pin, err := parsePin(text)
-		switch {
-		case err != nil:
-			f.Fault(fmt.Sprintf("host_keys[%d]", i), "%v", err)
-		case !slices.Contains(canonical, pin.String()):
-			canonical = append(canonical, pin.String())
-		}
-	}
-	return canonical
+	return unique(f.Texts("host_keys", maxHostKeys, func(text string) (string, error) {
+		p, err := parsePin(text)
+		return p.String(), err
+	}))
+}
+
+// unique keeps the first of equal items, in order.
+func unique(list []string) []string {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(list, func(s string) bool {
+		again := seen[s]
+		seen[s] = true
+		return again
+	})
 }
