@@ -64,15 +64,18 @@ WITH busy AS (
     SELECT w.id, row_number() OVER (ORDER BY w.turn, w.priority DESC, w.place) AS place FROM waiting w
     ORDER BY w.turn, w.priority DESC, w.place LIMIT sqlc.arg(room)::integer
 ), locked AS (
-    SELECT j.id FROM jobs j
-    WHERE j.id IN (SELECT c.id FROM chosen c) AND j.status = 'queued' AND j.dispatched_at IS NULL
-    FOR UPDATE SKIP LOCKED
+    -- By id alone, and looked at when it is locked: a condition that fits
+    -- jobs_undispatched would tempt the planner to read all of that index for
+    -- each job, for it looks empty whenever a backlog is younger than the
+    -- statistics.
+    SELECT c.place, l.id, l.status, l.dispatched_at FROM chosen c CROSS JOIN LATERAL (
+        SELECT j.id, j.status, j.dispatched_at FROM jobs j WHERE j.id = c.id FOR UPDATE SKIP LOCKED) l
 ), sent AS (
     UPDATE jobs j SET dispatch_seq = j.dispatch_seq + 1, dispatched_at = xvault_now()
-    FROM locked WHERE j.id = locked.id
-    RETURNING j.id, j.dispatch_seq, j.tenant_id
+    FROM locked WHERE j.id = locked.id AND locked.status = 'queued' AND locked.dispatched_at IS NULL
+    RETURNING j.id, j.dispatch_seq, j.tenant_id, locked.place
 )
-SELECT sent.id, sent.dispatch_seq, sent.tenant_id FROM sent JOIN chosen ON chosen.id = sent.id ORDER BY chosen.place;
+SELECT sent.id, sent.dispatch_seq, sent.tenant_id FROM sent ORDER BY sent.place;
 
 -- name: Undispatch :many
 -- Takes back deliveries that did not reach Redis, or are no longer there, so
