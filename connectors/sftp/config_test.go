@@ -2,6 +2,7 @@ package sftp_test
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -63,12 +64,8 @@ func TestValidateNamesEveryFault(t *testing.T) {
 		{map[string]any{"trust_on_first_use": "yes"}, []string{"trust_on_first_use"}},
 		{map[string]any{"Host": "h", "password": "secret", "port": -1}, []string{"port", "Host", "password"}},
 	} {
-		config := map[string]any{}
-		for _, m := range []map[string]any{base, c.change} {
-			for k, v := range m {
-				config[k] = v
-			}
-		}
+		config := maps.Clone(base)
+		maps.Copy(config, c.change)
 		raw, err := json.Marshal(config)
 		if err != nil {
 			t.Fatal(err)

@@ -87,8 +87,7 @@ func (s *session) start() error {
 
 // noSFTP explains a subsystem that was promised but does not speak.
 func (s *session) noSFTP(err error, words *firstWords) error {
-	var broken *wire.ProtocolError
-	if errors.As(err, &broken) {
+	if _, ok := errors.AsType[*wire.ProtocolError](err); ok {
 		return job.Errorf(job.ConfigInvalid,
 			"the server's SFTP does not speak SFTP; if its shell start files (.bashrc and the like) print anything, make them silent: %w", quoted(err))
 	}

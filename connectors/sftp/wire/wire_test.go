@@ -142,8 +142,7 @@ func TestLimitsAndOwnerNames(t *testing.T) {
 	if d.u64(); d.err == nil {
 		t.Error("reads past the end")
 	}
-	var broken *ProtocolError
-	if !errors.As(d.err, &broken) {
+	if _, ok := errors.AsType[*ProtocolError](d.err); !ok {
 		t.Errorf("%v is no protocol error", d.err)
 	}
 }
