@@ -26,7 +26,8 @@
 // and ends in an entry.ContentError if it stays short.
 //
 // A file or folder that is listed and gone when its turn comes is no longer part
-// of the source: it is left out, and logged. One that is there but cannot be
+// of the source: it is visited as vanished, without content; more than a thousand
+// of them are errors, for then a disk is gone rather than a file. One that is there but cannot be
 // read, or that turned from a file into a folder, is visited with an error. A
 // folder that becomes a link is stored as the link that it now is, and is not
 // followed.
