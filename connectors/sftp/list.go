@@ -3,6 +3,7 @@ package sftp
 import (
 	"errors"
 	"io"
+	"strings"
 
 	"xvault/connectors/sftp/wire"
 	"xvault/internal/job"
@@ -16,21 +17,33 @@ type notDirError struct{ now wire.Attrs }
 
 func (e *notDirError) Error() string { return "not a directory any more" }
 
-// list reads one directory. follow is for a configured path that is a link.
-// charge is asked before the listing grows by so many bytes; what was granted
+// list reads one directory. charge is asked before the listing grows by so many bytes; what was granted
 // stands in the listing's size, also when an error is returned with it.
-func (l *lister) list(path string, follow bool, charge func(int64) error) (*listing, error) {
+func (l *lister) list(d dirToList, charge func(int64) error) (*listing, error) {
+	path := d.path
 	open := l.s.OpenDir(path)
 	look := l.s.Lstat
-	if follow {
+	if d.follow {
 		look = l.s.Stat
 	}
 	// Looked at after it was opened: a link that took its place in between does
 	// not go unnoticed.
 	lookup := look(path)
+	parents := l.s.between(d.root, path)
 	handle, err := open.Handle()
 	self, lookErr := lookup.Attrs()
-	if err == nil && lookErr != nil || err == nil && self.HasMode && self.Mode&wire.ModeType != wire.ModeDir {
+	// A folder above it may be a link by now, and this the inside of another one.
+	for _, call := range parents {
+		above, err := call.Attrs()
+		switch {
+		case lookErr != nil:
+		case err == nil && notDir(above):
+			self = above
+		case err != nil && (!wire.IsStatus(err) || errors.Is(err, wire.ErrNotExist)):
+			lookErr = err
+		}
+	}
+	if err == nil && lookErr != nil || err == nil && notDir(self) {
 		err = errors.Join(l.s.CloseHandle(handle).Status(), lookErr)
 		if err == nil {
 			err = &notDirError{self}
@@ -38,7 +51,7 @@ func (l *lister) list(path string, follow bool, charge func(int64) error) (*list
 		return nil, err
 	}
 	if err != nil {
-		if lookErr == nil && self.HasMode && self.Mode&wire.ModeType != wire.ModeDir {
+		if lookErr == nil && notDir(self) {
 			return nil, &notDirError{self}
 		}
 		return nil, err
@@ -56,6 +69,20 @@ func (l *lister) list(path string, follow bool, charge func(int64) error) (*list
 	list.sort()
 	l.owners.learn(list)
 	return list, nil
+}
+
+func notDir(a wire.Attrs) bool { return a.HasMode && a.Mode&wire.ModeType != wire.ModeDir }
+
+// between asks what the folders are that lead from a configured path to a path,
+// both left out.
+func (s *session) between(root, path string) []*wire.Call {
+	var calls []*wire.Call
+	for i := len(strings.TrimSuffix(root, "/")) + 1; i < len(path); i++ {
+		if path[i] == '/' {
+			calls = append(calls, s.Lstat(path[:i]))
+		}
+	}
+	return calls
 }
 
 // maxDots is how often "." and "..", which are not kept, may come in one folder.

@@ -60,11 +60,11 @@ func newLister(s *session, o Options, excludes connectors.Excludes, own *owners)
 
 // take gives the listing of a directory whose turn has come. The caller gives
 // it back with release.
-func (l *lister) take(ctx context.Context, path string, comps []string, follow bool) (*listing, error) {
+func (l *lister) take(ctx context.Context, d dirToList) (*listing, error) {
 	l.mu.Lock()
-	l.taken = path
-	task := l.tasks[path]
-	delete(l.tasks, path)
+	l.taken = d.path
+	task := l.tasks[d.path]
+	delete(l.tasks, d.path)
 	l.mu.Unlock()
 	if task != nil {
 		select {
@@ -82,14 +82,14 @@ func (l *lister) take(ctx context.Context, path string, comps []string, follow b
 			return task.list, task.err
 		}
 	}
-	list, err := l.list(path, follow, func(n int64) error { return l.charge(path, n) })
+	list, err := l.list(d, func(n int64) error { return l.charge(d.path, n) })
 	if err != nil {
 		l.release(list)
 		return nil, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.offer(&subdirs{l: l, list: list, dir: path, comps: comps})
+	l.offer(&subdirs{l: l, list: list, dir: d})
 	l.pump()
 	return list, nil
 }
@@ -154,7 +154,7 @@ func (l *lister) pump() {
 }
 
 func (l *lister) listAhead(c cursor, task *dirTask) {
-	list, err := l.list(c.path, c.follow, l.chargeAhead)
+	list, err := l.list(c.dirToList, l.chargeAhead)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	defer close(task.ready)
@@ -162,7 +162,7 @@ func (l *lister) listAhead(c cursor, task *dirTask) {
 	switch {
 	case err == nil:
 		task.list = list
-		l.offer(&subdirs{l: l, list: list, dir: c.path, comps: c.comps})
+		l.offer(&subdirs{l: l, list: list, dir: c.dirToList})
 	case list != nil:
 		l.used -= list.size
 		l.ahead -= list.size
@@ -184,6 +184,7 @@ func (l *lister) close() {
 // dirToList is a directory that will be listed.
 type dirToList struct {
 	path   string
+	root   string // the configured path that it belongs to
 	comps  []string
 	follow bool
 }
@@ -218,11 +219,10 @@ func (c *cursors) Pop() any {
 
 // subdirs yields the directories of a listing that are not excluded.
 type subdirs struct {
-	l     *lister
-	list  *listing
-	dir   string
-	comps []string
-	i     int
+	l    *lister
+	list *listing
+	dir  dirToList
+	i    int
 }
 
 func (s *subdirs) next() (dirToList, bool) {
@@ -233,14 +233,14 @@ func (s *subdirs) next() (dirToList, bool) {
 			continue
 		}
 		name := string(s.list.name(r))
-		if s.l.excludes.Match(s.comps, name, true) {
+		if s.l.excludes.Match(s.dir.comps, name, true) {
 			continue
 		}
-		path := join(s.dir, name)
+		path := join(s.dir.path, name)
 		if len(path) > maxPath {
 			continue
 		}
-		return dirToList{path: path, comps: append(slices.Clip(s.comps), name)}, true
+		return dirToList{path: path, root: s.dir.root, comps: append(slices.Clip(s.dir.comps), name)}, true
 	}
 	return dirToList{}, false
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 
 	"xvault/connectors/sftp/wire"
 	"xvault/internal/entry"
@@ -39,7 +38,7 @@ func (n *node) outermostDirs() []dirToList {
 		if kind, _ := kindOf(n.root.attrs, 0); kind != entry.Dir {
 			return nil
 		}
-		return []dirToList{{n.root.path, components(n.root.path), n.root.link != ""}}
+		return []dirToList{{path: n.root.path, root: n.root.path, comps: components(n.root.path), follow: n.root.link != ""}}
 	}
 	var dirs []dirToList
 	for _, c := range n.children {
@@ -111,7 +110,7 @@ func (r *reader) put(sl *slot) error {
 // walkDir lists a directory and walks what is in it.
 func (r *reader) walkDir(p place, a wire.Attrs) error {
 	isRoot := p.path == p.root
-	list, err := r.lister.take(r.ctx, p.path, p.comps, isRoot && r.followed(p))
+	list, err := r.lister.take(r.ctx, dirToList{path: p.path, root: p.root, comps: p.comps, follow: isRoot && r.followed(p)})
 	if err != nil {
 		return r.unlisted(p, a, err)
 	}
@@ -238,12 +237,7 @@ const (
 // look tells what is at a path now. A path that leads through something that is
 // no longer a directory is gone: what a link there leads to is another file.
 func (r *reader) look(sl *slot) (wire.Attrs, state, error) {
-	var parents []*wire.Call
-	for i := len(strings.TrimSuffix(sl.root, "/")) + 1; i < len(sl.path); i++ {
-		if sl.path[i] == '/' {
-			parents = append(parents, r.s.Lstat(sl.path[:i]))
-		}
-	}
+	parents := r.s.between(sl.root, sl.path)
 	own := r.s.Lstat
 	if sl.path == sl.root {
 		own = r.s.Stat
@@ -255,7 +249,7 @@ func (r *reader) look(sl *slot) (wire.Attrs, state, error) {
 		switch {
 		case err != nil && !wire.IsStatus(err):
 			return a, isGone, err
-		case errors.Is(err, wire.ErrNotExist) || err == nil && a.HasMode && a.Mode&wire.ModeType != wire.ModeDir:
+		case errors.Is(err, wire.ErrNotExist) || err == nil && notDir(a):
 			result = isGone
 		case err != nil && result == isThere:
 			result = isHidden
