@@ -82,13 +82,17 @@ func TestAHubInTroubleGetsTheClaimAgain(t *testing.T) {
 func TestLosingTheLeaseStopsTheJob(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	stopped := make(chan error, 1)
+	reading, stopped := make(chan struct{}), make(chan error, 1)
 	l.source.during = func(ctx context.Context, _ connectors.Env) error {
+		close(reading)
 		<-ctx.Done()
 		stopped <- context.Cause(ctx)
 		return context.Cause(ctx)
 	}
-	l.hub.answer("renew", func(call) (int, any) { return problem(409, job.RefusedLeaseLost) })
+	l.hub.answer("renew", func(call) (int, any) {
+		<-reading // lost any earlier, the job would not get as far as to be stopped
+		return problem(409, job.RefusedLeaseLost)
+	})
 	l.start()
 	c := l.hub.addJob(job.Backup)
 	l.deliver(c)
