@@ -59,6 +59,10 @@ func NewPostgres(ctx context.Context, cfg PostgresConfig) (*Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A link may lead to where the other programs are.
+	if initdb, err = filepath.EvalSymlinks(initdb); err != nil {
+		return nil, fmt.Errorf("find postgres: %w", err)
+	}
 	account, err := unprivileged("postgres", "nobody")
 	if err != nil {
 		return nil, err
