@@ -43,6 +43,5 @@ func start(b *testing.B, workers int) *system.Lab {
 	return system.Start(b, system.Options{
 		Flavor: system.Released, Workers: workers,
 		Postgres: testenv.NewPostgres(b, testenv.PostgresOptions{Durable: true}),
-		HubEnv:   profiling(),
 	})
 }

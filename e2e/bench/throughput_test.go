@@ -2,7 +2,6 @@ package bench
 
 import (
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -99,12 +98,4 @@ func waitCompleted(b *testing.B, l *system.Lab, workers []*idleWorker) {
 	if n := l.One(b, `SELECT count(*)::text FROM jobs WHERE status = 'completed'`); n != fmt.Sprint(throughputJobs) {
 		b.Fatalf("%s jobs are completed, not %d", n, throughputJobs)
 	}
-}
-
-// profiling hands the hub an address for its profiler, when asked to.
-func profiling() []string {
-	if addr := os.Getenv("BENCH_HUB_PPROF"); addr != "" {
-		return []string{"HUB_PPROF_ADDR=" + addr}
-	}
-	return nil
 }
