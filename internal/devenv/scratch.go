@@ -62,6 +62,6 @@ func locked(dir string) bool {
 	if err != nil {
 		return true // not ours to look into, or gone
 	}
-	defer syscall.Close(fd) //nolint:errcheck // nothing was written
+	defer func() { _ = syscall.Close(fd) }() // nothing was written
 	return syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB) != nil
 }
