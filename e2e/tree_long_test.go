@@ -10,7 +10,7 @@ import (
 // All of Go's own tree: about 15,000 files.
 func TestWholeRealTree(t *testing.T) {
 	t.Parallel()
-	s := realTree(t, goroot(t))
+	s := realTree(t, goroot(t), 0)
 	if len(s.Want) < 10_000 {
 		t.Fatalf("only %d entries in %s", len(s.Want), s.Path)
 	}
@@ -23,5 +23,5 @@ func TestWholeRealTree(t *testing.T) {
 
 func TestWholeRealTreeWorkerKilledThreeTimes(t *testing.T) {
 	t.Parallel()
-	killedThreeTimes(t, realTree(t, goroot(t)))
+	killedThreeTimes(t, realTree(t, goroot(t), 0))
 }

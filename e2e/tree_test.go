@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"net"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +17,7 @@ import (
 // of it is small; the long tests take all of it.
 func TestRealTree(t *testing.T) {
 	t.Parallel()
-	s := realTree(t, filepath.Join(goroot(t), "src", "crypto"))
+	s := realTree(t, filepath.Join(goroot(t), "src", "crypto"), 0)
 	s.AddWorker().Start()
 	s.Acknowledged(s.Backup().ID, 2*time.Minute)
 	s.Check()
@@ -25,16 +27,23 @@ func TestRealTree(t *testing.T) {
 // has written something.
 func TestRealTreeWorkerKilledThreeTimes(t *testing.T) {
 	t.Parallel()
-	killedThreeTimes(t, realTree(t, filepath.Join(goroot(t), "src", "crypto")))
+	// Over a slow line, so that it takes long enough to be killed in.
+	killedThreeTimes(t, realTree(t, filepath.Join(goroot(t), "src", "crypto"), 50*time.Millisecond))
 }
 
-// realTree is a scene with a source that stands there anyway.
-func realTree(t *testing.T, path string) *system.Scene {
+// realTree is a scene with a source that stands there anyway, behind a line that
+// delays each direction.
+func realTree(t *testing.T, path string, delay time.Duration) *system.Scene {
 	t.Helper()
 	s := system.Start(t, system.Options{Workers: -1, Flavor: system.Released}).NewScene(t, system.SceneOptions{Empty: true})
 	s.Path, s.Want = path, system.Scan(t, path)
 	credential := s.API.CreateCredential(t, s.Tenant.ID, system.PrivateKey(s.SSH.ClientKeyPEM))
-	s.SourceID = s.API.CreateSource(t, s.Tenant.ID, credential, s.SSH.Config(path))
+	config := s.SSH.Config(path)
+	if delay > 0 {
+		link := testenv.SlowLink(t, net.JoinHostPort(s.SSH.Host(), strconv.Itoa(s.SSH.Port())), delay)
+		config["host"], config["port"] = link.Host, link.Port
+	}
+	s.SourceID = s.API.CreateSource(t, s.Tenant.ID, credential, config)
 	return s
 }
 
