@@ -30,7 +30,7 @@ func TestIdempotencyKey(t *testing.T) {
 	for path, body := range creations {
 		first := withKey(l, key, "k "+path, path, body)
 		again := withKey(second, key, "k "+path, path, body)
-		if first.status != 201 || again.status != 201 || !sameJSON(first.body, again.body) || again.header.Get("Idempotency-Replayed") == "" {
+		if first.status != 201 || again.status != 201 || string(first.body) != string(again.body) || again.header.Get("Idempotency-Replayed") == "" {
 			t.Errorf("%s: %d %s, then %d %s", path, first.status, first.body, again.status, again.body)
 		}
 		changed := maps.Clone(body)

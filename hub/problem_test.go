@@ -42,7 +42,8 @@ func TestEveryRefusalIsAProblem(t *testing.T) {
 		{"limit 0", key, "GET", "/api/v1/sources?limit=0", nil, 422, "validation_failed", "query.limit"},
 		{"cursor", key, "GET", "/api/v1/sources?cursor=garbage", nil, 422, "validation_failed", "query.cursor"},
 		{"unknown filter", key, "GET", "/api/v1/sources?naem=x", nil, 422, "validation_failed", "query.naem"},
-		{"id", key, "GET", "/api/v1/sources/not-an-id", nil, 422, "validation_failed", "path.id"},
+		{"no id", key, "GET", "/api/v1/sources/not-an-id", nil, 404, "not_found", ""},
+		{"no id, broken body", key, "PATCH", "/api/v1/sources/not-an-id", `{"half`, 404, "not_found", ""},
 		{"no such object", key, "GET", "/api/v1/sources/" + tenant, nil, 404, "not_found", ""},
 		{"operator only", key, "POST", "/api/v1/tenants", object{"name": "n"}, 403, "forbidden", ""},
 		{"operator needs tenant_id", operatorKey, "POST", "/api/v1/credentials", object{"kind": "source", "secret": object{"type": "password", "password": "x"}}, 422, "validation_failed", "body.tenant_id"},
@@ -68,7 +69,7 @@ func TestEveryRefusalIsAProblem(t *testing.T) {
 		t.Errorf("Allow: %v", allow)
 	}
 	r := l.do(key, "POST", "/api/v1/sources", `name=web`, "Content-Type", "application/x-www-form-urlencoded")
-	if p := r.problem(t); r.status != 415 || p.Code != "unsupported_media_type" {
+	if p := r.problem(t); r.status != 415 || p.Code != "unsupported_media_type" || !strings.Contains(p.Detail, "application/json") || p.locations() != "" {
 		t.Errorf("form: %d %s", r.status, r.body)
 	}
 }

@@ -284,7 +284,7 @@ CREATE TABLE idempotency_keys (
     key          text NOT NULL CHECK (length(key) BETWEEN 1 AND 255),
     request_hash bytea NOT NULL, -- method, path and body: the same key for something else is an error
     status       integer NOT NULL,
-    body         jsonb NOT NULL,
+    body         json NOT NULL, -- not jsonb: a repetition gets the very bytes of the first answer
     created_at   timestamptz NOT NULL DEFAULT xvault_now(),
     PRIMARY KEY (principal, key)
 );

@@ -63,7 +63,7 @@ func Mount(root chi.Router, cfg Config) {
 func New(r chi.Router, cfg Config) huma.API {
 	api := humachi.New(r, humaConfig(cfg.Version))
 	s := &server{cfg.DB, cfg.Keyring, cfg.SourceType, cfg.Log}
-	api.UseMiddleware(s.idempotent(api))
+	api.UseMiddleware(refuseNoID, s.idempotent(api))
 	s.registerTenants(api)
 	s.registerCredentials(api)
 	s.registerSources(api)

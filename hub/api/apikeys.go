@@ -16,10 +16,10 @@ import (
 // APIKey is a key for this API, without the key itself.
 type APIKey struct {
 	ID         uuid.UUID  `json:"id" format:"uuid"`
-	TenantID   *uuid.UUID `json:"tenant_id" format:"uuid" doc:"null: the operator's"`
+	TenantID   *uuid.UUID `json:"tenant_id" format:"uuid" nullable:"true" doc:"null: the operator's"`
 	Name       string     `json:"name"`
-	ExpiresAt  *Time      `json:"expires_at"`
-	LastUsedAt *Time      `json:"last_used_at" doc:"To the minute"`
+	ExpiresAt  *Time      `json:"expires_at" nullable:"true"`
+	LastUsedAt *Time      `json:"last_used_at" nullable:"true" doc:"To the minute"`
 	CreatedAt  Time       `json:"created_at"`
 }
 

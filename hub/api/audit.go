@@ -13,7 +13,7 @@ import (
 // AuditEvent is who did what to which object, when and from where.
 type AuditEvent struct {
 	ID         uuid.UUID  `json:"id" format:"uuid"`
-	TenantID   *uuid.UUID `json:"tenant_id" format:"uuid" doc:"null: it concerns no tenant"`
+	TenantID   *uuid.UUID `json:"tenant_id" format:"uuid" nullable:"true" doc:"null: it concerns no tenant"`
 	ActorType  string     `json:"actor_type" enum:"operator,api_key,worker,hub,command"`
 	ActorID    string     `json:"actor_id" doc:"The id of the key or worker"`
 	Action     string     `json:"action" doc:"Such as tenant.create"`

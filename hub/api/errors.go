@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
@@ -21,6 +22,9 @@ func toProblem(ctx huma.Context, _ string, v any) (any, error) {
 		return v, nil
 	}
 	p := problem.New(model.Status, problem.CodeOf(model.Status), sentence(model))
+	if model.Status == http.StatusUnsupportedMediaType {
+		return p, nil // the error beside it speaks of the body's text
+	}
 	secretOp := ctx.Operation() != nil && ctx.Operation().Metadata[metaSecretBody] == true
 	for _, detail := range model.Errors {
 		p.Errors = append(p.Errors, fieldError(detail, secretOp))
@@ -46,6 +50,10 @@ func sentence(model *huma.ErrorModel) string {
 		if len(model.Errors) > 0 {
 			return "The body is not valid JSON."
 		}
+	case http.StatusUnsupportedMediaType:
+		return "The body must be JSON, with the header Content-Type: application/json."
+	case http.StatusRequestEntityTooLarge:
+		return fmt.Sprintf("The body is larger than the %d bytes that a call takes.", maxBody)
 	case http.StatusInternalServerError:
 		return problem.From(model).Detail
 	}

@@ -329,7 +329,7 @@ func TestWhoMayCallWhat(t *testing.T) {
 		if string(foreign.body) != string(unknown.body) {
 			t.Errorf("%s tells that the object exists: %s, unknown: %s", foreign.what, foreign.body, unknown.body)
 		}
-		b.send(r.method, fmt.Sprintf(r.path, "no-id"), r.body).names("path.id")
+		b.send(r.method, fmt.Sprintf(r.path, "no-id"), r.body).refused(http.StatusNotFound, "not_found")
 	}
 	for _, path := range []string{"/jobs", "/snapshots", "/workers"} {
 		(client{d, ""}).get(path).refused(http.StatusUnauthorized, "unauthorized")
@@ -359,6 +359,8 @@ func TestDescriptionKnowsNulls(t *testing.T) {
 		"Job":      "waiting_reason target_worker_id worker_id lease_expires_at progress error snapshot_id started_at finished_at",
 		"Snapshot": "worker_id local_path bucket object_key etag verified_at",
 		"Worker":   "storage_id",
+		"APIKey":   "tenant_id expires_at last_used_at", "NewAPIKey": "tenant_id expires_at last_used_at",
+		"AuditEvent": "tenant_id",
 	} {
 		for member := range strings.FieldsSeq(members) {
 			if got := string(doc.Components.Schemas[schema].Properties[member].Type); !strings.Contains(got, `"null"`) {

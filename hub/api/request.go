@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/google/uuid"
 
@@ -82,6 +84,22 @@ func (q TenantQuery) tenant() *uuid.UUID { return optional(q.TenantID) }
 // IDPath is the id in a path.
 type IDPath struct {
 	ID uuid.UUID `path:"id" format:"uuid"`
+}
+
+// refuseNoID answers 404 where the path holds something else than an id in the
+// place of one: it names no object, whatever the body is.
+func refuseNoID(ctx huma.Context, next func(huma.Context)) {
+	for _, p := range ctx.Operation().Parameters {
+		if p.In != "path" || p.Schema == nil || p.Schema.Format != "uuid" {
+			continue
+		}
+		if _, err := uuid.Parse(ctx.Param(p.Name)); err != nil {
+			_, w := humachi.Unwrap(ctx)
+			problem.Write(w, problem.From(catalog.ErrNotFound))
+			return
+		}
+	}
+	next(ctx)
 }
 
 // optional turns a zero id into nil.

@@ -83,6 +83,8 @@ func (s *server) registerWorkers(api huma.API) {
 type workersQuery struct {
 	Limit  int    `query:"limit" default:"50" minimum:"1" maximum:"500" doc:"How many at most"`
 	Cursor string `query:"cursor" maxLength:"160" doc:"next_cursor of the page before"`
+	// TenantID is there because every list takes it.
+	TenantID uuid.UUID `query:"tenant_id" format:"uuid" doc:"Changes nothing: workers serve every tenant"`
 }
 
 func (s *server) listWorkers(ctx context.Context, in *workersQuery) (*Body[List[Worker]], error) {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"xvault/internal/job"
 )
 
@@ -23,6 +25,9 @@ func TestWorkers(t *testing.T) {
 		t.Errorf("workers: %v", got)
 	}
 	op.get("/workers?cursor=%21").names("query.cursor")
+	if got := op.list("/workers?tenant_id="+uuid.NewString()+"&", "1"); len(got) != 3 {
+		t.Errorf("workers serve every tenant, but with a tenant_id the list is %v", got)
+	}
 
 	r := op.get("/workers/w1")
 	r.ok(nil)

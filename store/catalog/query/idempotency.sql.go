@@ -7,7 +7,6 @@ package query
 
 import (
 	"context"
-	"encoding/json"
 
 	"github.com/jackc/pgx/v5/pgtype"
 )
@@ -65,7 +64,7 @@ type SaveIdempotentAnswerParams struct {
 	Principal string
 	Key       string
 	Status    int32
-	Body      json.RawMessage
+	Body      []byte
 }
 
 func (q *Queries) SaveIdempotentAnswer(ctx context.Context, arg SaveIdempotentAnswerParams) error {
@@ -88,7 +87,7 @@ type TakeIdempotencyKeyParams struct {
 	Principal   string
 	Key         string
 	RequestHash []byte
-	Body        json.RawMessage
+	Body        []byte
 }
 
 // Runs in the transaction that creates something: the key and the object are

@@ -60,7 +60,7 @@ type IdempotencyKey struct {
 	Key         string
 	RequestHash []byte
 	Status      int32
-	Body        json.RawMessage
+	Body        []byte
 	CreatedAt   time.Time
 }
 
