@@ -13,6 +13,7 @@ import (
 
 	"xvault/connectors"
 	"xvault/connectors/registry"
+	"xvault/internal/secret"
 	"xvault/worker"
 )
 
@@ -24,12 +25,15 @@ const (
 	defaultListenAddr  = ":8081"
 )
 
+// defaultRedisURL is that of a machine that runs everything.
+const defaultRedisURL = "redis://127.0.0.1:6379/0"
+
 const workerRunHelp = `Runs a worker: it takes jobs from the queue, fetches data from sources, seals it
 and stores it. It needs a hub and the hub's Redis; it has neither the catalog's
 address nor a key of the hub, and they should not be in its environment.
 
   HUB_BASE_URL              the hub's address (https, or http on this machine)
-  REDIS_URL                 the Redis that the hub uses
+  REDIS_URL                 the Redis that the hub uses (default ` + defaultRedisURL + `)
   WORKER_JOIN_TOKEN         the hub's HUB_WORKER_JOIN_TOKEN, for the first start
   WORKER_ID                 its name (default: one is made and kept)
   WORKER_NAME               for people (default: the host name)
@@ -103,7 +107,10 @@ func workerConfig(s *settings, log *slog.Logger) (worker.Config, error) {
 		SourceTypes: registry.All(), Log: log,
 	}
 	r := &reader{s: s}
-	cfg.RedisURL = r.required("REDIS_URL")
+	if cfg.RedisURL = r.secret("REDIS_URL"); cfg.RedisURL.IsZero() {
+		cfg.RedisURL = secret.New(defaultRedisURL)
+		log.Info("REDIS_URL is not set: using the Redis of this machine", "address", defaultRedisURL)
+	}
 	cfg.JoinToken = r.secret("WORKER_JOIN_TOKEN")
 	cfg.Concurrency = r.number("WORKER_CONCURRENCY", 4)
 	cfg.DrainTimeout = r.duration("WORKER_DRAIN_TIMEOUT", time.Minute)
