@@ -133,6 +133,9 @@ func stopReason(cause, err error) error {
 
 func (a *attempt) completion(out outcome) job.CompleteRequest {
 	req := job.CompleteRequest{Attempt: a.claim.Attempt, Status: job.Completed, Snapshot: out.snapshot, Result: out.result}
+	if out.snapshot != nil {
+		req.Progress = a.progress.sum(a.now().Sub(a.began))
+	}
 	if out.err == nil {
 		a.log.Info("job done", "took_ms", a.now().Sub(a.began).Milliseconds())
 		return req
@@ -154,7 +157,7 @@ func wireError(err error) *job.WireError {
 // complete tells until the hub answers: after hours of work a hub that is away
 // is worth waiting for. A worker that stops gives up; the lease does the rest.
 func (a *attempt) complete(req job.CompleteRequest) {
-	a.progress.enter(phaseDone)
+	a.progress.enter(phaseRecording)
 	step := string(a.claim.Kind) + ".complete"
 	err := failpoint.Hit(step)
 	if err == nil {

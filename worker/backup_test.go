@@ -35,6 +35,9 @@ func TestBackupIsStoredAndReported(t *testing.T) {
 		s.KeyID != c.TenantKey.ID || s.Recipient != c.TenantKey.PublicKey {
 		t.Errorf("record: %+v", s)
 	}
+	if p := done.Progress; p == nil || p.Phase != "done" || p.Files != 2 || p.Bytes != 10 || p.RateBPS <= 0 {
+		t.Errorf("progress at the end: %+v", p)
+	}
 	artifact, err := os.ReadFile(filepath.Join(s.LocalPath, "backup.tar.zst.enc"))
 	if err != nil {
 		t.Fatal(err)

@@ -13,7 +13,8 @@ const (
 	phaseReading    = "reading"
 	phaseSealing    = "sealing"
 	phaseStoring    = "storing"
-	phaseDone       = "recording"
+	phaseRecording  = "recording"
+	phaseDone       = "done"
 )
 
 // progress is what an attempt tells with its renewals. The job's goroutine
@@ -38,6 +39,21 @@ func (p *progress) counts(count func() (files, bytes int64)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.count = count
+}
+
+// sum gives the figures of the whole attempt, which took that long.
+func (p *progress) sum(took time.Duration) *job.Progress {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := job.Progress{Phase: phaseDone}
+	if p.count == nil {
+		return &out
+	}
+	out.Files, out.Bytes = p.count()
+	if took > 0 {
+		out.RateBPS = int64(float64(out.Bytes) / took.Seconds())
+	}
+	return &out
 }
 
 // look gives the figures as of now; the rate is the one since the last look.

@@ -196,6 +196,9 @@ type CompleteRequest struct {
 	Snapshot *SnapshotRecord `json:"snapshot,omitempty"`
 	Result   json.RawMessage `json:"result,omitempty"`
 	Error    *WireError      `json:"error,omitempty"`
+	// Progress is how far the attempt came in the end, of a backup that leaves a
+	// snapshot; without it the last renewal's stands.
+	Progress *Progress `json:"progress,omitempty"`
 }
 
 // WireError is an Error on the wire. The hub, not the worker, decides whether

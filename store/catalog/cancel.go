@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	canceledWhileQueued  = "The job was canceled before it began."
+	canceledWhileQueued  = "The job was canceled while it waited; nothing of it was kept."
 	canceledWhileRunning = "The job was canceled while it ran; nothing of it was kept."
 )
 

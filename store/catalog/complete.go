@@ -52,11 +52,16 @@ func (db *DB) CompleteJob(ctx context.Context, f Fence, req job.CompleteRequest)
 
 func (db *DB) completeWithSnapshot(ctx context.Context, f Fence, r report) error {
 	s := r.snapshot
-	_, err := db.q().CompleteWithSnapshot(ctx, query.CompleteWithSnapshotParams{
+	progress, err := r.lastProgress()
+	if err != nil {
+		return err
+	}
+	_, err = db.q().CompleteWithSnapshot(ctx, query.CompleteWithSnapshotParams{
 		JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation,
 		Status: string(r.status), Result: r.result, ErrorCode: r.errorCode(), ErrorMessage: r.errorMessage(),
 		SnapshotID: s.ID, SnapshotStatus: s.Status, SizeBytes: s.SizeBytes, DurationMs: s.DurationMS, Manifest: s.Manifest,
 		Sha256: s.SHA256, KeyID: s.KeyID, Recipient: s.Recipient, LocalPath: s.LocalPath,
+		LastProgress: progress,
 	})
 	return err
 }

@@ -19,6 +19,7 @@ func TestCompleteCommitsJobAndSnapshot(t *testing.T) { //nolint:tparallel // the
 	l.must(l.FinalizeJob(t.Context(), f))
 	req := l.success(c, l.w1)
 	req.Result = json.RawMessage(`{"note": "fine"}`)
+	req.Progress = &job.Progress{Phase: "done", Files: 3, Bytes: 7, RateBPS: 2}
 	for range 3 { // the answer may be lost on the way
 		l.must(l.CompleteJob(t.Context(), f, req))
 	}
@@ -27,6 +28,9 @@ func TestCompleteCommitsJobAndSnapshot(t *testing.T) { //nolint:tparallel // the
 	wantError(t, j, "")
 	if j.SnapshotID == nil || *j.SnapshotID != c.SnapshotID || j.LeaseExpiresAt != nil || j.FinishedAt == nil || string(j.Result) != `{"note": "fine"}` {
 		t.Errorf("job is %+v", j)
+	}
+	if j.Progress == nil || *j.Progress != *req.Progress {
+		t.Errorf("the job's progress is %+v, not the last that was told", j.Progress)
 	}
 	s, err := l.tenant().Snapshot(t.Context(), c.SnapshotID)
 	l.must(err)

@@ -31,10 +31,11 @@ type report struct {
 	code     job.Code // of a failure
 	message  string
 	snapshot *job.SnapshotRecord
+	progress *job.Progress // beside a snapshot; may be nil
 }
 
 func checkReport(req job.CompleteRequest) (report, error) {
-	r := report{status: req.Status, snapshot: req.Snapshot}
+	r := report{status: req.Status, snapshot: req.Snapshot, progress: req.Progress}
 	var err error
 	if r.result, err = checkObject("result", req.Result, maxResultBytes); err != nil {
 		return report{}, err
@@ -68,6 +69,18 @@ func checkError(req job.CompleteRequest) (job.Code, string) {
 		code = job.Internal
 	}
 	return code, cleanText(req.Error.Message, maxMessageRunes)
+}
+
+// lastProgress is nil where the report tells none.
+func (r report) lastProgress() (json.RawMessage, error) {
+	if r.progress == nil {
+		return nil, nil
+	}
+	progress, err := json.Marshal(boundedProgress(*r.progress))
+	if err != nil {
+		return nil, fmt.Errorf("encode progress: %w", err)
+	}
+	return progress, nil
 }
 
 var sha256Hex = regexp.MustCompile(`^[0-9a-f]{64}$`)

@@ -53,7 +53,7 @@ RETURNING id;
 WITH ended AS (
     UPDATE jobs j
     SET status = sqlc.arg(status)::text, attempt_outcome = sqlc.arg(status)::text, snapshot_id = j.attempt_snapshot_id,
-        lease_expires_at = NULL, result = sqlc.narg(result),
+        lease_expires_at = NULL, result = sqlc.narg(result), progress = coalesce(sqlc.narg(last_progress)::jsonb, j.progress),
         error_code = sqlc.narg(error_code), error_message = sqlc.narg(error_message),
         failures = j.failures + CASE WHEN sqlc.arg(status)::text = 'failed' THEN 1 ELSE 0 END,
         finished_at = xvault_now(), updated_at = xvault_now()

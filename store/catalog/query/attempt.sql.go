@@ -91,13 +91,13 @@ const completeWithSnapshot = `-- name: CompleteWithSnapshot :one
 WITH ended AS (
     UPDATE jobs j
     SET status = $10::text, attempt_outcome = $10::text, snapshot_id = j.attempt_snapshot_id,
-        lease_expires_at = NULL, result = $11,
-        error_code = $12, error_message = $13,
+        lease_expires_at = NULL, result = $11, progress = coalesce($12::jsonb, j.progress),
+        error_code = $13, error_message = $14,
         failures = j.failures + CASE WHEN $10::text = 'failed' THEN 1 ELSE 0 END,
         finished_at = xvault_now(), updated_at = xvault_now()
     FROM workers w, tenant_keys k
-    WHERE j.id = $14 AND j.attempt = $15 AND j.worker_id = $16
-      AND j.worker_incarnation = $17 AND j.status IN ('running', 'finalizing') AND j.type = 'backup'
+    WHERE j.id = $15 AND j.attempt = $16 AND j.worker_id = $17
+      AND j.worker_incarnation = $18 AND j.status IN ('running', 'finalizing') AND j.type = 'backup'
       AND NOT j.cancel_requested AND j.attempt_snapshot_id = $1
       AND k.id = $7 AND k.tenant_id = j.tenant_id AND k.public_key = $8
       AND w.id = j.worker_id AND w.storage_base_path <> ''
@@ -127,6 +127,7 @@ type CompleteWithSnapshotParams struct {
 	LocalPath      string
 	Status         string
 	Result         json.RawMessage
+	LastProgress   json.RawMessage
 	ErrorCode      *string
 	ErrorMessage   *string
 	JobID          uuid.UUID
@@ -151,6 +152,7 @@ func (q *Queries) CompleteWithSnapshot(ctx context.Context, arg CompleteWithSnap
 		arg.LocalPath,
 		arg.Status,
 		arg.Result,
+		arg.LastProgress,
 		arg.ErrorCode,
 		arg.ErrorMessage,
 		arg.JobID,
