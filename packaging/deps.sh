@@ -24,6 +24,7 @@ need openssh-server sshd
 need openssh-client ssh ssh-keygen sftp
 need redis-server redis-server
 need strace strace
+need jq jq
 need gcc gcc
 need libc6-dev gcc
 need git git
