@@ -81,13 +81,15 @@ func (b *binaries) build(flavor Flavor) (string, error) {
 	return path, nil
 }
 
+// buildFlags of the released binary are those of the Makefile, so that the two
+// share what the compiler made.
 func buildFlags(flavor Flavor) []string {
-	var flags []string
-	if flavor == Failpoints {
-		flags = append(flags, "-tags", "failpoints")
-		if raceEnabled {
-			flags = append(flags, "-race")
-		}
+	if flavor == Released {
+		return []string{"-trimpath", "-ldflags", "-s -w"}
+	}
+	flags := []string{"-tags", "failpoints"}
+	if raceEnabled {
+		flags = append(flags, "-race")
 	}
 	return flags
 }

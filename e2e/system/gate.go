@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // Gate is a TCP proxy that can be shut: it stands for the network between two
@@ -24,6 +25,7 @@ type Gate struct {
 	listen  net.Listener
 
 	mu    sync.Mutex
+	rate  int64 // bytes a second towards the client; 0 is no limit
 	shut  bool
 	conns map[net.Conn]struct{}
 	wg    sync.WaitGroup
@@ -53,6 +55,23 @@ func NewGate(t testing.TB, targets ...string) *Gate {
 
 // URL is the gate as a hub's address.
 func (g *Gate) URL() string { return "http://" + g.Addr }
+
+// HostPort is the gate as a source's address.
+func (g *Gate) HostPort() (string, int) {
+	addr, ok := g.listen.Addr().(*net.TCPAddr)
+	if !ok {
+		return "", 0
+	}
+	return addr.IP.String(), addr.Port
+}
+
+// Limit makes the line towards the client thin, in bytes a second, for
+// connections to come.
+func (g *Gate) Limit(rate int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.rate = rate
+}
 
 // Shut cuts every connection and refuses new ones.
 func (g *Gate) Shut() {
@@ -94,14 +113,20 @@ func (g *Gate) forward(c net.Conn) {
 		return
 	}
 	defer g.leave(c, up)
+	g.mu.Lock()
+	var back io.Reader = up
+	if g.rate > 0 {
+		back = &thin{up, g.rate}
+	}
+	g.mu.Unlock()
 	var both sync.WaitGroup
-	pipe := func(dst, src net.Conn) {
+	pipe := func(dst io.Writer, src io.Reader) {
 		_, _ = io.Copy(dst, src)
-		_ = dst.Close()
-		_ = src.Close()
+		_ = up.Close()
+		_ = c.Close()
 	}
 	both.Go(func() { pipe(up, c) })
-	both.Go(func() { pipe(c, up) })
+	both.Go(func() { pipe(c, back) })
 	both.Wait()
 }
 
@@ -136,6 +161,18 @@ func (g *Gate) leave(conns ...net.Conn) {
 		_ = c.Close()
 		delete(g.conns, c)
 	}
+}
+
+// thin is a reader that takes its time.
+type thin struct {
+	io.Reader
+	rate int64
+}
+
+func (t *thin) Read(p []byte) (int, error) {
+	n, err := t.Reader.Read(p[:min(len(p), 32<<10)])
+	time.Sleep(time.Duration(n) * time.Second / time.Duration(t.rate)) // the line, not a wait for a state
+	return n, err
 }
 
 // LossyHub stands before a hub and loses the replies to chosen calls: the hub
