@@ -37,11 +37,13 @@ func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 // start brings up the binary that people get, on a Postgres with fsync on.
 func start(b *testing.B, workers int) *system.Lab {
 	b.Helper()
+	return startOn(b, testenv.NewPostgres(b, testenv.PostgresOptions{Durable: true}), workers)
+}
+
+func startOn(b *testing.B, postgres *testenv.PostgresServer, workers int) *system.Lab {
+	b.Helper()
 	if workers == 0 {
 		workers = -1
 	}
-	return system.Start(b, system.Options{
-		Flavor: system.Released, Workers: workers,
-		Postgres: testenv.NewPostgres(b, testenv.PostgresOptions{Durable: true}),
-	})
+	return system.Start(b, system.Options{Flavor: system.Released, Workers: workers, Postgres: postgres})
 }

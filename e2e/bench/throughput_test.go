@@ -26,19 +26,21 @@ const (
 func BenchmarkThroughput(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
-		l := start(b, 0)
+		postgres := testenv.NewPostgres(b, testenv.PostgresOptions{Durable: true})
+		l := startOn(b, postgres, 0)
 		sources := makeSources(b, l)
 		workers := make([]*idleWorker, idleWorkers)
 		for i := range workers {
 			workers[i] = startIdleWorker(b, l, fmt.Sprintf("idle-%d", i))
 		}
 		b.StartTimer()
-		began := time.Now()
+		before, began := spent(b, l, postgres), time.Now()
 		postJobs(b, l, sources)
 		posted := time.Since(began)
 		waitCompleted(b, l, workers)
 		took := time.Since(began)
 		b.StopTimer()
+		spent(b, l, postgres).report(b, before, throughputJobs)
 		b.ReportMetric(throughputJobs/took.Seconds(), "jobs/s")
 		b.ReportMetric(throughputJobs/posted.Seconds(), "posts/s")
 		l.CheckRecords()

@@ -2,6 +2,7 @@ package testenv
 
 import (
 	"testing"
+	"time"
 
 	"xvault/internal/devenv"
 )
@@ -29,6 +30,14 @@ func Redis(t testing.TB) *RedisServer {
 		}
 	})
 	return &RedisServer{URL: server.URL(), Addr: server.Addr(), t: t, server: server}
+}
+
+// CPU is the processor time that the server has used.
+func (r *RedisServer) CPU() time.Duration {
+	r.t.Helper()
+	used, err := r.server.CPU()
+	r.check(err)
+	return used
 }
 
 // Kill ends the server as SIGKILL does.

@@ -1,0 +1,59 @@
+package devenv
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+)
+
+// clockTick is the unit of /proc/PID/stat: USER_HZ is 100 on every Linux.
+const clockTick = 10 * time.Millisecond
+
+// CPU is the time that the process spent on processors so far, together with
+// all processes below it, those that have ended included. It needs /proc.
+func (p *Process) CPU() (time.Duration, error) {
+	below, err := descendants(p.PID())
+	if err != nil {
+		return 0, fmt.Errorf("find the processes below %d: %w", p.PID(), err)
+	}
+	sum, err := cpuOf(p.PID())
+	if err != nil {
+		return 0, err
+	}
+	for _, pid := range below {
+		if spent, err := cpuOf(pid); err == nil { // else it ended, and counts with its parent
+			sum += spent
+		}
+	}
+	return sum, nil
+}
+
+// CPU is what all processes of the server have used.
+func (p *Postgres) CPU() (time.Duration, error) { return p.process.CPU() }
+
+// CPU is what the server has used.
+func (r *Redis) CPU() (time.Duration, error) { return r.process.CPU() }
+
+// cpuOf is one process with its children that were waited for.
+func cpuOf(pid int) (time.Duration, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	const utime, cstime = 11, 14 // counted from the state, which is the third field
+	if len(fields) <= cstime {
+		return 0, fmt.Errorf("read the times of process %d: %d fields", pid, len(fields))
+	}
+	var ticks int64
+	for _, field := range fields[utime : cstime+1] {
+		n, err := strconv.ParseInt(string(field), 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read the times of process %d: %w", pid, err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * clockTick, nil
+}
