@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"xvault/connectors"
+	"xvault/connectors/sshconn"
 )
 
 // Config is the configuration of a source of the types sftp and ssh in its
@@ -115,7 +116,7 @@ func excludes(f *connectors.Fields) []string {
 
 func hostKeys(f *connectors.Fields) []string {
 	return unique(f.Texts("host_keys", maxHostKeys, func(text string) (string, error) {
-		p, err := parsePin(text)
+		p, err := sshconn.ParsePin(text)
 		return p.String(), err
 	}))
 }

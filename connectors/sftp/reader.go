@@ -104,7 +104,7 @@ func (r *reader) run(ctx context.Context, roots []*root, visit func(connectors.I
 	if err != nil {
 		// Nothing more is wanted; whoever waits for the server is let go.
 		r.cancel(err)
-		r.s.fail(endedError{err})
+		r.s.end(err)
 		for sl := range r.slots {
 			r.discard(sl)
 		}

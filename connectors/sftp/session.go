@@ -11,49 +11,34 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"xvault/connectors/sftp/wire"
+	"xvault/connectors/sshconn"
 	"xvault/internal/job"
 )
 
-// session is a logged-in connection with an SFTP server at its end. When it
-// breaks, whoever waits for an answer gets an error at once, and cause tells why.
+// session is an SFTP server at the end of an SSH connection. When that breaks,
+// whoever waits for an answer gets an error at once, and cause tells why.
 type session struct {
 	*wire.Client
-	conn *connection
-
-	mu      sync.Mutex
-	why     error // the first reason to end; nil while all is well
+	conn    *sshconn.Conn
 	running sync.WaitGroup
-	done    chan struct{}
-	once    sync.Once
 }
 
 // newSession opens the SFTP server on an SSH connection, which it owns from then
 // on, also when it fails.
-func newSession(ctx context.Context, conn *connection, o Options) (*session, error) {
-	s := &session{conn: conn, done: make(chan struct{})}
+func newSession(ctx context.Context, conn *sshconn.Conn, o Options) (*session, error) {
+	s := &session{conn: conn}
+	ctx, cancel := context.WithTimeoutCause(ctx, o.HandshakeTimeout,
+		job.Errorf(job.ConnectFailed, "the server let the user in but its SFTP does not answer; it is tried again"))
+	defer cancel()
 	defer s.endWith(ctx)()
-	s.running.Go(func() { ssh.DiscardRequests(conn.requests) })
-	s.running.Go(func() { refuseChannels(conn.channels) })
-	err := s.start()
-	if err == nil {
-		err = conn.raw.SetDeadline(time.Time{})
-	}
-	if err != nil {
+	if err := s.start(); err != nil {
 		s.fail(err)
 		cause := s.cause(err)
 		_ = s.Close() // never fails
 		return nil, cause
 	}
-	s.running.Go(func() { s.keepAlive(o.KeepAlive) })
 	s.running.Go(func() { s.watch(o) })
 	return s, nil
-}
-
-// refuseChannels: a backup has nothing to offer to a server.
-func refuseChannels(channels <-chan ssh.NewChannel) {
-	for c := range channels {
-		_ = c.Reject(ssh.Prohibited, "no channels here") // a broken connection shows elsewhere
-	}
 }
 
 // start opens the channel, the subsystem on it and the protocol in that.
@@ -133,96 +118,56 @@ func (w *firstWords) String() string {
 	return strings.TrimSpace(string(w.text))
 }
 
-// endedError is a reason that is passed on as it is: the caller's own.
-type endedError struct{ error }
-
 // endWith ends the session when the context ends, until stop is called.
-func (s *session) endWith(ctx context.Context) (stop func() bool) {
-	return context.AfterFunc(ctx, func() { s.fail(endedError{context.Cause(ctx)}) })
-}
+func (s *session) endWith(ctx context.Context) (stop func() bool) { return s.conn.EndWith(ctx) }
 
 // fail breaks the session for a reason; only the first one counts.
-func (s *session) fail(why error) {
-	s.mu.Lock()
-	if s.why == nil {
-		s.why = why
-	}
-	s.mu.Unlock()
-	s.once.Do(func() { close(s.done) })
-	_ = s.conn.raw.Close() // the reason counts; and a second Close is harmless
-}
+func (s *session) fail(why error) { s.conn.Fail(explained(why)) }
+
+// end breaks the session for a reason that cause passes on as it is.
+func (s *session) end(why error) { s.conn.End(why) }
 
 // cause turns the error of a call into the reason for which the session ended.
-func (s *session) cause(err error) error {
-	s.mu.Lock()
-	why := s.why
-	s.mu.Unlock()
-	if why == nil {
-		why = err
+func (s *session) cause(err error) error { return s.conn.Cause(explained(err)) }
+
+// explained puts what the SFTP client says into words for people.
+func explained(err error) error {
+	if _, ok := errors.AsType[*job.Error](err); ok {
+		return err
 	}
-	var known *job.Error
-	var protocol *wire.ProtocolError
-	var ended endedError
-	switch {
-	case errors.As(why, &ended):
-		return ended.error
-	case errors.As(why, &known):
-		return known
-	case errors.As(why, &protocol):
+	if protocol, ok := errors.AsType[*wire.ProtocolError](err); ok {
 		return job.Errorf(job.Internal, "the server breaks the SFTP protocol; nothing it says can be relied on: %w", quoted(protocol))
-	default:
-		return job.Errorf(job.ConnectFailed, "the connection to the server broke; it is tried again: %w", quoted(why))
 	}
+	return err
 }
+
+func quoted(err error) error { return sshconn.Quoted(err) }
 
 // Close ends everything and waits for it.
 func (s *session) Close() error {
 	s.fail(wire.ErrClosed)
-	// The connection is gone already: neither can say good-bye any more, and
-	// their errors say no more than that.
+	// The connection is gone already, so that it cannot say good-bye any more,
+	// and its error says no more than that.
 	if s.Client != nil {
 		_ = s.Client.Close()
 	}
-	_ = s.conn.Close()
+	err := s.conn.Close()
 	s.running.Wait()
-	return nil
+	return err
 }
 
-// keepAlive makes the server say something now and then.
-func (s *session) keepAlive(every time.Duration) {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-s.done:
-			return
-		case <-ticker.C:
-		}
-		// Any answer will do, and the watch below counts bytes, not answers.
-		if _, _, err := s.conn.SendRequest("keepalive@openssh.com", true, nil); err != nil {
-			s.fail(err)
-			return
-		}
-	}
-}
-
-// watch ends a session whose server is gone or hangs.
+// watch ends a session whose SFTP server ended or hangs.
 func (s *session) watch(o Options) {
-	dead := 3 * o.KeepAlive
-	ticker := time.NewTicker(min(o.KeepAlive, o.StallAfter) / 4)
+	ticker := time.NewTicker(o.StallAfter / 4)
 	defer ticker.Stop()
 	for {
 		select {
-		case <-s.done:
+		case <-s.conn.Done():
 			return
 		case <-s.Done():
 			s.fail(s.Err())
 			return
 		case <-ticker.C:
-		}
-		if s.conn.raw.silent() > dead {
-			s.fail(job.Errorf(job.ConnectFailed, "the server has been silent for %v; the connection is taken for broken and tried again", dead.Round(time.Millisecond)))
-			return
 		}
 		if s.Stalled() > o.StallAfter {
 			s.fail(job.Errorf(job.Timeout, "the server is alive but has not answered a request for files for %v; look for a disk or a network file system there that hangs", o.StallAfter.Round(time.Millisecond)))
@@ -230,6 +175,3 @@ func (s *session) watch(o Options) {
 		}
 	}
 }
-
-// serverVersion is the server's first line, escaped.
-func (s *session) serverVersion() string { return escape(string(s.conn.ServerVersion()), 255) }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"xvault/connectors"
+	"xvault/connectors/sshconn"
 	"xvault/internal/entry"
 	"xvault/internal/job"
 )
@@ -19,7 +20,7 @@ import (
 type source struct {
 	config   Config
 	excludes connectors.Excludes
-	pins     []pin
+	pins     []sshconn.Pin
 	env      connectors.Env
 	options  Options
 
@@ -40,14 +41,11 @@ func open(config []byte, env connectors.Env, o Options) (connectors.Source, erro
 		return nil, job.Errorf(job.ConfigInvalid, "the source's configuration is not valid: exclude: %v", faults)
 	}
 	for _, text := range append(s.config.HostKeys, env.PinnedHostKeys...) {
-		p, err := parsePin(text)
+		p, err := sshconn.ParsePin(text)
 		if err != nil {
 			return nil, job.Errorf(job.ConfigInvalid, "the pinned host key %q %w", text, err)
 		}
 		s.pins = append(s.pins, p)
-	}
-	if s.env.Dial == nil {
-		s.env.Dial = connectors.NewDialer(connectors.DialerConfig{})
 	}
 	if s.env.Log == nil {
 		s.env.Log = slog.New(slog.DiscardHandler)
@@ -78,14 +76,11 @@ func (s *source) connected(ctx context.Context) (*session, error) {
 	if s.sess != nil {
 		return s.sess, nil
 	}
-	login, err := newLogin(s.env.Credential)
-	if err != nil {
-		return nil, err
-	}
-	if s.config.TrustOnFirstUse && s.env.PinHostKey == nil && len(s.pins) == 0 {
-		return nil, job.Errorf(job.Internal, "trust_on_first_use is set, but there is nowhere to pin a host key")
-	}
-	conn, shown, err := s.connect(ctx, login)
+	conn, shown, err := sshconn.Connect(ctx, sshconn.Config{
+		Host: s.config.Host, Port: s.config.Port, Username: s.config.Username,
+		Pins: s.pins, TrustOnFirstUse: s.config.TrustOnFirstUse, Env: s.env,
+		HandshakeTimeout: s.options.HandshakeTimeout, KeepAlive: s.options.KeepAlive,
+	})
 	s.shown = shown
 	if err != nil {
 		return nil, err
@@ -116,12 +111,12 @@ func (s *source) Probe(ctx context.Context) (connectors.ProbeResult, error) {
 	sess, err := s.connected(ctx)
 	result := connectors.ProbeResult{Paths: []connectors.ProbePath{}}
 	if s.shown != nil {
-		result.HostKey, result.HostKeyFingerprint = keyLine(s.shown), ssh.FingerprintSHA256(s.shown)
+		result.HostKey, result.HostKeyFingerprint = sshconn.KeyLine(s.shown), ssh.FingerprintSHA256(s.shown)
 	}
 	if err != nil {
 		return result, err
 	}
-	result.ServerVersion = sess.serverVersion()
+	result.ServerVersion = sess.conn.Version()
 	roots, err := s.probeRoots(ctx, sess)
 	if err != nil {
 		return result, err

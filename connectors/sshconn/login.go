@@ -1,4 +1,4 @@
-package sftp
+package sshconn
 
 import (
 	"crypto/x509"
@@ -11,7 +11,7 @@ import (
 	"xvault/internal/job"
 )
 
-// login is how a source authenticates, and whether it came so far.
+// login is how a connection authenticates, and whether it came so far.
 type login struct {
 	methods []ssh.AuthMethod
 	what    string      // for messages: "the private key", "the password"

@@ -1,4 +1,4 @@
-package sftp
+package sshconn
 
 import (
 	"bytes"
@@ -11,66 +11,67 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// pin is one host key that a server may show: the key itself, or its
+// Pin is one host key that a server may show: the key itself, or its
 // fingerprint alone.
-type pin struct {
+type Pin struct {
 	key         ssh.PublicKey // nil where only the fingerprint is known
 	fingerprint string        // "SHA256:..."
 }
 
 const fingerprintPrefix = "SHA256:"
 
-// parsePin reads a public key line or a fingerprint.
-func parsePin(text string) (pin, error) {
+// ParsePin reads a public key line or a fingerprint.
+func ParsePin(text string) (Pin, error) {
 	text = strings.TrimSpace(text)
 	if digest, ok := strings.CutPrefix(text, fingerprintPrefix); ok {
 		return parseFingerprint(digest)
 	}
 	if text == "" {
-		return pin{}, errors.New("must not be empty")
+		return Pin{}, errors.New("must not be empty")
 	}
 	fields := strings.Fields(text)
 	if len(fields) < 2 {
-		return pin{}, errors.New(`must be a public key line ("ssh-ed25519 AAAA...") or a fingerprint ("SHA256:...")`)
+		return Pin{}, errors.New(`must be a public key line ("ssh-ed25519 AAAA...") or a fingerprint ("SHA256:...")`)
 	}
 	blob, err := base64.StdEncoding.DecodeString(fields[1])
 	if err != nil {
-		return pin{}, errors.New(`must be a public key line ("ssh-ed25519 AAAA...", without a host name before it) or a fingerprint ("SHA256:...")`)
+		return Pin{}, errors.New(`must be a public key line ("ssh-ed25519 AAAA...", without a host name before it) or a fingerprint ("SHA256:...")`)
 	}
 	key, err := ssh.ParsePublicKey(blob)
 	if err != nil || key.Type() != fields[0] {
-		return pin{}, errors.New("is not a public key of the type that it names")
+		return Pin{}, errors.New("is not a public key of the type that it names")
 	}
 	if _, ok := key.(*ssh.Certificate); ok {
-		return pin{}, errors.New("is a certificate; give the host's plain public key")
+		return Pin{}, errors.New("is a certificate; give the host's plain public key")
 	}
 	return pinOf(key), nil
 }
 
-func parseFingerprint(digest string) (pin, error) {
+func parseFingerprint(digest string) (Pin, error) {
 	digest = strings.TrimRight(digest, "=")
 	b, err := base64.RawStdEncoding.Strict().DecodeString(digest)
 	if err != nil || len(b) != sha256.Size {
-		return pin{}, errors.New(`is not a fingerprint as "ssh-keygen -l" prints it ("SHA256:" and 43 characters)`)
+		return Pin{}, errors.New(`is not a fingerprint as "ssh-keygen -l" prints it ("SHA256:" and 43 characters)`)
 	}
-	return pin{fingerprint: fingerprintPrefix + digest}, nil
+	return Pin{fingerprint: fingerprintPrefix + digest}, nil
 }
 
-func pinOf(key ssh.PublicKey) pin { return pin{key, ssh.FingerprintSHA256(key)} }
+func pinOf(key ssh.PublicKey) Pin { return Pin{key, ssh.FingerprintSHA256(key)} }
 
-// String is the canonical form, which parsePin reads back.
-func (p pin) String() string {
+// String is the canonical form, which ParsePin reads back.
+func (p Pin) String() string {
 	if p.key == nil {
 		return p.fingerprint
 	}
-	return keyLine(p.key)
+	return KeyLine(p.key)
 }
 
-func keyLine(key ssh.PublicKey) string {
+// KeyLine is a public key as one line, without a comment.
+func KeyLine(key ssh.PublicKey) string {
 	return string(bytes.TrimSpace(ssh.MarshalAuthorizedKey(key)))
 }
 
-func (p pin) matches(key ssh.PublicKey) bool {
+func (p Pin) matches(key ssh.PublicKey) bool {
 	if p.key == nil {
 		return p.fingerprint == ssh.FingerprintSHA256(key)
 	}
@@ -80,7 +81,7 @@ func (p pin) matches(key ssh.PublicKey) bool {
 // hostKeyAlgorithms says which kinds of host keys to ask a server for. A server
 // has several: asked for all, it may show one that nobody pinned. Where a
 // fingerprint is pinned its kind is unknown, so any may come.
-func hostKeyAlgorithms(pins []pin) []string {
+func hostKeyAlgorithms(pins []Pin) []string {
 	all := []string{
 		ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521,
 		ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256,
