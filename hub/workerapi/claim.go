@@ -34,8 +34,14 @@ func (a *api) claim(ctx context.Context, c *call, req job.ClaimRequest) (job.Cla
 		JobID: claimed.JobID, WorkerID: c.worker.ID, Incarnation: c.worker.Incarnation, Attempt: claimed.Attempt,
 	}
 	answer := claimOf(claimed)
-	if claimed.Credential != nil {
+	if claimed.Credential != nil && job.UsesSource(claimed.Kind, claimed.Payload) {
 		answer.SealedCredential, err = a.sealTo(c.worker, *claimed.Credential)
+		if err != nil {
+			return job.Claim{}, a.cannotStart(ctx, c, fence, err)
+		}
+	}
+	if claimed.Snapshot != nil {
+		answer.SealedIdentity, err = a.sealIdentity(c.worker, claimed.Snapshot.Identity)
 		if err != nil {
 			return job.Claim{}, a.cannotStart(ctx, c, fence, err)
 		}
@@ -58,7 +64,25 @@ func claimOf(c catalog.Claimed) job.Claim {
 	if c.TenantKey != nil {
 		claim.TenantKey = &job.ClaimTenantKey{ID: c.TenantKey.ID, Algorithm: c.TenantKey.Algorithm, PublicKey: c.TenantKey.PublicKey}
 	}
+	if c.Snapshot != nil {
+		claim.Snapshot = &job.ClaimSnapshot{SizeBytes: c.Snapshot.SizeBytes, SHA256: c.Snapshot.SHA256, Recipient: c.Snapshot.Recipient}
+	}
 	return claim
+}
+
+// sealIdentity opens a tenant's stored identity and seals it to the worker's own
+// recipient. The plaintext never leaves this function.
+func (a *api) sealIdentity(w catalog.Worker, k catalog.SealedCredential) ([]byte, error) {
+	plaintext, err := a.keyring.Open(k.Ciphertext, k.KeyID, catalog.TenantKeyAD(k.TenantID, k.ID))
+	if err != nil {
+		return nil, fmt.Errorf("open tenant key %s: %w", k.ID, err)
+	}
+	defer clear(plaintext)
+	sealed, err := seal.Message(w.AgeRecipient, plaintext)
+	if err != nil {
+		return nil, fmt.Errorf("seal tenant key %s to worker %s: %w", k.ID, w.ID, err)
+	}
+	return sealed, nil
 }
 
 // sealTo opens a stored credential and seals it to the worker's own recipient.
@@ -80,10 +104,10 @@ func (a *api) sealTo(w catalog.Worker, c catalog.SealedCredential) ([]byte, erro
 // lacks the key hands it back, for another may have it; a damaged credential
 // fails the job, for no hub can open it.
 func (a *api) cannotStart(ctx context.Context, c *call, f catalog.Fence, cause error) error {
-	a.log.LogAttrs(ctx, slog.LevelError, "a claimed job's credential does not open", attemptAttrs(c, f, slog.Any("error", cause))...)
+	a.log.LogAttrs(ctx, slog.LevelError, "a claimed job's credential or key does not open", attemptAttrs(c, f, slog.Any("error", cause))...)
 	if errors.Is(cause, seal.ErrEnvelope) {
 		failed := job.CompleteRequest{Attempt: f.Attempt, Status: job.Failed, Error: &job.WireError{
-			Code: job.Internal, Message: "The stored credential of this source is damaged and does not open; set it again.",
+			Code: job.Internal, Message: "The stored credential of this source, or the tenant's key, is damaged and does not open. A credential can be set again.",
 		}}
 		if err := a.db.CompleteJob(ctx, f, failed); err != nil {
 			return err

@@ -101,6 +101,18 @@ type Claim struct {
 	// only; its plaintext is the JSON of Credential.
 	SealedCredential []byte          `json:"sealed_credential,omitempty"`
 	Payload          json.RawMessage `json:"payload,omitempty"`
+	// Snapshot is what the catalog knows of SnapshotID, for jobs that read it.
+	Snapshot *ClaimSnapshot `json:"snapshot,omitempty"`
+	// SealedIdentity is the tenant's identity that opens that snapshot, as an age
+	// file that opens with the worker's own identity only.
+	SealedIdentity []byte `json:"sealed_identity,omitempty"`
+}
+
+// ClaimSnapshot is a snapshot that is to be read.
+type ClaimSnapshot struct {
+	SizeBytes int64  `json:"size_bytes"`
+	SHA256    string `json:"sha256"` // of the artifact, lower-case hex
+	Recipient string `json:"recipient"`
 }
 
 // ClaimSource is the source of a claimed job.

@@ -68,6 +68,9 @@ type Store interface {
 	Usage() (free, total int64, err error)
 	// Stage begins a snapshot. Nothing shows under its key before Commit.
 	Stage(key Key) (Staged, error)
+	// Open opens the artifact of this key for reading; ErrNotFound where there is
+	// none. What is open stays whole while the snapshot is removed.
+	Open(ctx context.Context, key Key) (Object, error)
 	// Location is where the snapshot of this key is kept: an absolute path or an
 	// object's key. It need not exist.
 	Location(key Key) string
@@ -82,6 +85,15 @@ type Store interface {
 	SweepStaging(ctx context.Context) (Swept, error)
 	// Close gives the storage free for another process.
 	Close() error
+}
+
+// Object is a stored artifact, open for reading anywhere in it, from any number
+// of goroutines. Its errors are *Error, but for io.EOF.
+type Object interface {
+	io.ReaderAt
+	io.Closer
+	// Size is its length in bytes.
+	Size() int64
 }
 
 // Staged is a snapshot on its way in. It is used by one goroutine.

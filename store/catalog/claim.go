@@ -44,6 +44,16 @@ type Claimed struct {
 	Source     ClaimedSource
 	TenantKey  *ClaimedKey       // nil: the tenant has no active key
 	Credential *SealedCredential // nil: the source has none
+	Snapshot   *ClaimedSnapshot  // nil: the job reads none
+}
+
+// ClaimedSnapshot is the snapshot that a job reads, and the tenant's identity
+// that opens it, as it is stored.
+type ClaimedSnapshot struct {
+	SizeBytes int64
+	SHA256    string // of the artifact
+	Recipient string
+	Identity  SealedCredential
 }
 
 // ClaimedSource is the source of a claimed job.
@@ -137,6 +147,12 @@ func claimedOf(r query.ClaimJobRow) Claimed {
 	if r.CredentialID != nil {
 		c.Credential = &SealedCredential{
 			ID: *r.CredentialID, TenantID: r.TenantID, KeyID: *r.CredentialKeyID, Ciphertext: r.CredentialCiphertext,
+		}
+	}
+	if r.SnapshotSize != nil && r.IdentityID != nil {
+		c.Snapshot = &ClaimedSnapshot{
+			SizeBytes: *r.SnapshotSize, SHA256: *r.ArtifactSha256, Recipient: *r.EncryptionRecipient,
+			Identity: SealedCredential{ID: *r.IdentityID, TenantID: r.TenantID, KeyID: *r.IdentityKeyID, Ciphertext: r.IdentityCiphertext},
 		}
 	}
 	return c

@@ -29,11 +29,16 @@ SELECT a.id, a.tenant_id, a.type, a.attempt, a.payload, a.created_at, a.started_
        (greatest(0, extract(epoch FROM a.lease_expires_at - xvault_now())) * 1000)::bigint AS lease_ms,
        s.id AS source_id, s.type AS source_type, s.config, s.pinned_host_keys,
        k.id AS tenant_key_id, k.algorithm AS tenant_key_algorithm, k.public_key AS tenant_public_key,
-       c.id AS credential_id, c.ciphertext AS credential_ciphertext, c.key_id AS credential_key_id
+       c.id AS credential_id, c.ciphertext AS credential_ciphertext, c.key_id AS credential_key_id,
+       sn.size_bytes AS snapshot_size, sn.artifact_sha256, sn.encryption_recipient,
+       sk.id AS identity_id, sk.encrypted_private_key AS identity_ciphertext, sk.key_id AS identity_key_id
 FROM attempt a
 JOIN sources s ON s.tenant_id = a.tenant_id AND s.id = a.source_id
 LEFT JOIN tenant_keys k ON k.tenant_id = a.tenant_id AND k.key_status = 'active'
-LEFT JOIN credentials c ON c.tenant_id = a.tenant_id AND c.id = s.credential_id;
+LEFT JOIN credentials c ON c.tenant_id = a.tenant_id AND c.id = s.credential_id
+-- What reads a snapshot gets the identity that it was sealed to.
+LEFT JOIN snapshots sn ON a.type IN ('restore', 'verify') AND sn.tenant_id = a.tenant_id AND sn.id = a.snapshot_id
+LEFT JOIN tenant_keys sk ON sk.tenant_id = sn.tenant_id AND sk.id = sn.encryption_key_id;
 
 -- name: ClaimState :one
 -- Why a claim was not granted.

@@ -41,11 +41,15 @@ SELECT a.id, a.tenant_id, a.type, a.attempt, a.payload, a.created_at, a.started_
        (greatest(0, extract(epoch FROM a.lease_expires_at - xvault_now())) * 1000)::bigint AS lease_ms,
        s.id AS source_id, s.type AS source_type, s.config, s.pinned_host_keys,
        k.id AS tenant_key_id, k.algorithm AS tenant_key_algorithm, k.public_key AS tenant_public_key,
-       c.id AS credential_id, c.ciphertext AS credential_ciphertext, c.key_id AS credential_key_id
+       c.id AS credential_id, c.ciphertext AS credential_ciphertext, c.key_id AS credential_key_id,
+       sn.size_bytes AS snapshot_size, sn.artifact_sha256, sn.encryption_recipient,
+       sk.id AS identity_id, sk.encrypted_private_key AS identity_ciphertext, sk.key_id AS identity_key_id
 FROM attempt a
 JOIN sources s ON s.tenant_id = a.tenant_id AND s.id = a.source_id
 LEFT JOIN tenant_keys k ON k.tenant_id = a.tenant_id AND k.key_status = 'active'
 LEFT JOIN credentials c ON c.tenant_id = a.tenant_id AND c.id = s.credential_id
+LEFT JOIN snapshots sn ON a.type IN ('restore', 'verify') AND sn.tenant_id = a.tenant_id AND sn.id = a.snapshot_id
+LEFT JOIN tenant_keys sk ON sk.tenant_id = sn.tenant_id AND sk.id = sn.encryption_key_id
 `
 
 type ClaimJobParams struct {
@@ -78,11 +82,18 @@ type ClaimJobRow struct {
 	CredentialID         *uuid.UUID
 	CredentialCiphertext []byte
 	CredentialKeyID      *string
+	SnapshotSize         *int64
+	ArtifactSha256       *string
+	EncryptionRecipient  *string
+	IdentityID           *uuid.UUID
+	IdentityCiphertext   []byte
+	IdentityKeyID        *string
 }
 
 // One conditional UPDATE takes the attempt; the rest of the statement collects
 // what the job needs. A claim that already succeeded (same claim, same worker)
 // gives the same answer. Without its storage a worker can only probe.
+// What reads a snapshot gets the identity that it was sealed to.
 func (q *Queries) ClaimJob(ctx context.Context, arg ClaimJobParams) (ClaimJobRow, error) {
 	row := q.db.QueryRow(ctx, claimJob,
 		arg.WorkerID,
@@ -114,6 +125,12 @@ func (q *Queries) ClaimJob(ctx context.Context, arg ClaimJobParams) (ClaimJobRow
 		&i.CredentialID,
 		&i.CredentialCiphertext,
 		&i.CredentialKeyID,
+		&i.SnapshotSize,
+		&i.ArtifactSha256,
+		&i.EncryptionRecipient,
+		&i.IdentityID,
+		&i.IdentityCiphertext,
+		&i.IdentityKeyID,
 	)
 	return i, err
 }
