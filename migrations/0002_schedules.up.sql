@@ -1,0 +1,54 @@
+-- Schedules come to life. A slot is a moment at which a schedule wants a
+-- backup; next_slot is the next one, next_due the moment at which a hub acts on
+-- it, which jitter puts behind the slot.
+ALTER TABLE schedules
+    ADD COLUMN jitter_seconds integer NOT NULL DEFAULT 0 CHECK (jitter_seconds BETWEEN 0 AND 86400),
+    -- Hours of the day in the schedule's zone, "22:00-06:00"; NULL: any.
+    ADD COLUMN run_window  text CHECK (run_window ~ '^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-4]):[0-5][0-9]$'),
+    -- Intervals count from here.
+    ADD COLUMN anchor      timestamptz NOT NULL DEFAULT xvault_now(),
+    ADD COLUMN next_slot   timestamptz, -- NULL: none, or not planned yet
+    ADD COLUMN next_due    timestamptz,
+    -- When next_slot was worked out. It lies ahead of now only where the clock
+    -- went back, or where it was never done: a hub then does it anew.
+    ADD COLUMN planned_at  timestamptz NOT NULL DEFAULT 'infinity',
+    ADD COLUMN last_job_id uuid,        -- of the last slot that yielded one
+    ADD CONSTRAINT schedules_cron_length CHECK (length(cron) BETWEEN 1 AND 200),
+    ADD CONSTRAINT schedules_interval_most CHECK (interval_minutes <= 527040), -- a leap year
+    ADD CONSTRAINT schedules_timezone_length CHECK (length(timezone) BETWEEN 1 AND 64),
+    ADD CONSTRAINT schedules_next CHECK ((next_slot IS NULL) = (next_due IS NULL));
+CREATE INDEX schedules_due ON schedules (next_due) WHERE enabled;
+CREATE INDEX schedules_planned ON schedules (planned_at) WHERE enabled;
+CREATE INDEX schedules_by_tenant ON schedules (tenant_id, id DESC);
+
+-- What became of each slot: UNIQUE (schedule_id, slot) is what gives one job a
+-- slot, however many hubs look at it, however often.
+CREATE TABLE schedule_slots (
+    id          uuid PRIMARY KEY,
+    tenant_id   uuid NOT NULL,
+    schedule_id uuid NOT NULL,
+    slot        timestamptz NOT NULL,
+    -- Of a row that stands for all slots of a long absence: the last of them.
+    through     timestamptz CHECK (through > slot),
+    outcome     text NOT NULL CHECK (outcome IN ('job', 'missed', 'skipped_overlap', 'skipped_disabled')),
+    job_id      uuid, -- no foreign key: the row outlives the job
+    created_at  timestamptz NOT NULL DEFAULT xvault_now(),
+    UNIQUE (schedule_id, slot),
+    CHECK ((outcome = 'job') = (job_id IS NOT NULL)),
+    CHECK (through IS NULL OR outcome = 'missed'),
+    FOREIGN KEY (tenant_id, schedule_id) REFERENCES schedules (tenant_id, id) ON DELETE CASCADE
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX schedule_slots_by_schedule ON schedule_slots (schedule_id, id DESC);
+
+-- Limits on backups at once: of a host, and, beyond doubt, of a source.
+ALTER TABLE sources ADD COLUMN host text GENERATED ALWAYS AS (lower(config ->> 'host')) STORED;
+ALTER TABLE jobs ADD COLUMN one_per_source boolean NOT NULL DEFAULT false;
+CREATE UNIQUE INDEX jobs_one_per_source ON jobs (source_id)
+    WHERE one_per_source AND status IN ('running', 'finalizing');
+-- The limits are judged without a look at the rows themselves.
+DROP INDEX jobs_undispatched;
+CREATE INDEX jobs_undispatched ON jobs (queue, tenant_id, priority DESC, run_after, id) INCLUDE (source_id, type)
+    WHERE status = 'queued' AND dispatched_at IS NULL;
+-- The next backup of each source, past the many of another one.
+CREATE INDEX jobs_undispatched_by_source ON jobs (tenant_id, source_id, priority DESC, run_after, id)
+    WHERE status = 'queued' AND dispatched_at IS NULL AND type = 'backup' AND target_worker_id IS NULL;
