@@ -97,6 +97,10 @@ func (s Scope) CreateJob(ctx context.Context, n NewJob) (Job, error) {
 		return Job{}, fmt.Errorf("create job: %w", err)
 	}
 	s.db.queueChanged()
+	return createdJob(row), nil
+}
+
+func createdJob(row query.CreateJobRow) Job {
 	j := Job{
 		ID: row.ID, TenantID: row.TenantID, SourceID: row.SourceID, Kind: job.Kind(row.Type), Status: job.Status(row.Status),
 		Priority: int(row.Priority), TargetWorkerID: row.TargetWorkerID, SnapshotID: row.SnapshotID, Payload: row.Payload,
@@ -108,7 +112,7 @@ func (s Scope) CreateJob(ctx context.Context, n NewJob) (Job, error) {
 			j.WaitingReason = WaitingWorkerOffline
 		}
 	}
-	return j, nil
+	return j
 }
 
 // insertJob is one statement, or with an Idempotency-Key one transaction that

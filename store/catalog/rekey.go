@@ -13,7 +13,7 @@ import (
 
 // RekeyTables are the tables that hold enveloped secrets, in the order in
 // which they are rekeyed.
-func RekeyTables() []string { return []string{"tenant_keys", "credentials"} }
+func RekeyTables() []string { return []string{"tenant_keys", "credentials", ticketKeysTable} }
 
 // RekeyBatch is what one step of a rekey did.
 type RekeyBatch struct {
@@ -22,7 +22,7 @@ type RekeyBatch struct {
 	Rewrapped int       // rows now under the first KEK
 }
 
-// enveloped is one secret of either table.
+// enveloped is one secret of any of the tables.
 type enveloped struct {
 	id, tenant uuid.UUID
 	ciphertext []byte
@@ -73,6 +73,13 @@ func toRekey(ctx context.Context, q *query.Queries, table, keyID string, after u
 		}
 		return found, err
 	}
+	if table == ticketKeysTable {
+		rows, err := q.TicketKeysToRekey(ctx, query.TicketKeysToRekeyParams{KeyID: keyID, After: after, MaxRows: limit})
+		for _, r := range rows {
+			found = append(found, enveloped{r.ID, uuid.Nil, r.EncryptedPrivateKey, r.KeyID})
+		}
+		return found, err
+	}
 	rows, err := q.CredentialsToRekey(ctx, query.CredentialsToRekeyParams{KeyID: keyID, After: after, MaxRows: limit})
 	for _, r := range rows {
 		found = append(found, enveloped{r.ID, r.TenantID, r.Ciphertext, r.KeyID})
@@ -82,15 +89,23 @@ func toRekey(ctx context.Context, q *query.Queries, table, keyID string, after u
 
 func rewrap(ctx context.Context, q *query.Queries, ring *seal.Keyring, table string, e enveloped) (int64, error) {
 	ad := CredentialAD(e.tenant, e.id)
-	if table == "tenant_keys" {
+	switch table {
+	case "tenant_keys":
 		ad = TenantKeyAD(e.tenant, e.id)
+	case ticketKeysTable:
+		ad = TicketKeyAD(e.id)
 	}
 	ciphertext, keyID, err := ring.Rewrap(e.ciphertext, e.keyID, ad)
 	if err != nil {
 		return 0, err
 	}
-	if table == "tenant_keys" {
+	switch table {
+	case "tenant_keys":
 		return q.RekeyTenantKey(ctx, query.RekeyTenantKeyParams{
+			ID: e.id, NewCiphertext: ciphertext, NewKeyID: keyID, OldCiphertext: e.ciphertext, OldKeyID: e.keyID,
+		})
+	case ticketKeysTable:
+		return q.RekeyTicketKey(ctx, query.RekeyTicketKeyParams{
 			ID: e.id, NewCiphertext: ciphertext, NewKeyID: keyID, OldCiphertext: e.ciphertext, OldKeyID: e.keyID,
 		})
 	}

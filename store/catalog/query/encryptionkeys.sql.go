@@ -13,7 +13,7 @@ import (
 
 const countSecretsByKey = `-- name: CountSecretsByKey :many
 SELECT key_id, count(*) AS secrets FROM (
-    SELECT key_id FROM credentials UNION ALL SELECT key_id FROM tenant_keys
+    SELECT key_id FROM credentials UNION ALL SELECT key_id FROM tenant_keys UNION ALL SELECT key_id FROM ticket_keys
 ) AS sealed GROUP BY key_id ORDER BY key_id
 `
 

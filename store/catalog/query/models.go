@@ -96,6 +96,7 @@ type Job struct {
 	StartedAt         *time.Time
 	FinishedAt        *time.Time
 	UpdatedAt         time.Time
+	OnePerSource      bool
 }
 
 type Schedule struct {
@@ -109,6 +110,24 @@ type Schedule struct {
 	RetentionPolicy json.RawMessage
 	CreatedAt       time.Time
 	UpdatedAt       time.Time
+	JitterSeconds   int32
+	RunWindow       *string
+	Anchor          time.Time
+	NextSlot        *time.Time
+	NextDue         *time.Time
+	PlannedAt       time.Time
+	LastJobID       *uuid.UUID
+}
+
+type ScheduleSlot struct {
+	ID         uuid.UUID
+	TenantID   uuid.UUID
+	ScheduleID uuid.UUID
+	Slot       time.Time
+	Through    *time.Time
+	Outcome    string
+	JobID      *uuid.UUID
+	CreatedAt  time.Time
 }
 
 type Snapshot struct {
@@ -138,6 +157,13 @@ type Snapshot struct {
 	VerifiedAt          *time.Time
 	CreatedAt           time.Time
 	UpdatedAt           time.Time
+	Suspicion           string
+	AcceptedAt          *time.Time
+	MissingSince        *time.Time
+	DeletingFrom        *string
+	DeleteCause         *string
+	DeleteAfter         *time.Time
+	DeletedAt           *time.Time
 }
 
 type Source struct {
@@ -151,6 +177,8 @@ type Source struct {
 	PinnedHostKeys []string
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
+	Host           *string
+	RetainedAt     *time.Time
 }
 
 type Tenant struct {
@@ -173,6 +201,30 @@ type TenantKey struct {
 	UpdatedAt           time.Time
 }
 
+type Ticket struct {
+	ID             uuid.UUID
+	TenantID       uuid.UUID
+	Kind           string
+	SnapshotID     uuid.UUID
+	JobID          *uuid.UUID
+	WorkerID       string
+	Selection      []byte
+	TtlSeconds     int32
+	RevokedAt      *time.Time
+	Redeemed       int64
+	LastRedeemedAt *time.Time
+	CreatedAt      time.Time
+}
+
+type TicketKey struct {
+	ID                  uuid.UUID
+	PublicKey           []byte
+	EncryptedPrivateKey []byte
+	KeyID               string
+	KeyStatus           string
+	CreatedAt           time.Time
+}
+
 type User struct {
 	ID           uuid.UUID
 	TenantID     uuid.UUID
@@ -184,27 +236,34 @@ type User struct {
 }
 
 type Worker struct {
-	ID               string
-	Name             string
-	Version          string
-	Status           string
-	DrainRequested   bool
-	Capabilities     json.RawMessage
-	StorageBasePath  string
-	StorageID        *uuid.UUID
-	StorageState     string
-	AgeRecipient     string
-	TokenHash        []byte
-	RegistrationHash []byte
-	Incarnation      int64
-	PublicUrl        string
-	Slots            int32
-	SlotsBusy        int32
-	DiskFreeBytes    int64
-	DiskTotalBytes   int64
-	LastSeenAt       time.Time
-	CreatedAt        time.Time
-	UpdatedAt        time.Time
+	ID                string
+	Name              string
+	Version           string
+	Status            string
+	DrainRequested    bool
+	Capabilities      json.RawMessage
+	StorageBasePath   string
+	StorageID         *uuid.UUID
+	StorageState      string
+	AgeRecipient      string
+	TokenHash         []byte
+	RegistrationHash  []byte
+	Incarnation       int64
+	PublicUrl         string
+	Slots             int32
+	SlotsBusy         int32
+	DiskFreeBytes     int64
+	DiskTotalBytes    int64
+	LastSeenAt        time.Time
+	CreatedAt         time.Time
+	UpdatedAt         time.Time
+	SweptAt           *time.Time
+	SweepSnapshots    int64
+	SweepOrphans      int64
+	SweepOrphanBytes  int64
+	SweepMissing      int64
+	SweepRemoved      int64
+	SweepRemovedBytes int64
 }
 
 type WorkerPastToken struct {
