@@ -245,6 +245,35 @@ type ReconcileRequest struct {
 	// Complete says that Snapshots is all there is, so that the hub may answer
 	// which are missing.
 	Complete bool `json:"complete"`
+	// ListingMS is how long ago the listing began: what the catalog got to know
+	// since is not missing. Without it nothing is noted as missing.
+	ListingMS int64 `json:"listing_ms,omitempty"`
+}
+
+// SweepReport is the body of POST /internal/workers/sweep: what a worker found
+// when it compared its storage with the catalog. Bytes are those of artifacts.
+type SweepReport struct {
+	StorageID    uuid.UUID `json:"storage_id"`
+	Snapshots    int64     `json:"snapshots"`     // on the storage
+	Orphans      int64     `json:"orphans"`       // of them unknown to the hub, and not removed yet
+	OrphanBytes  int64     `json:"orphan_bytes"`  //
+	Missing      int64     `json:"missing"`       // known to the hub, and not on the storage
+	Removed      int64     `json:"removed"`       // orphans removed from this storage, ever
+	RemovedBytes int64     `json:"removed_bytes"` //
+}
+
+// DeletePayload is the payload of a delete_snapshot job. No path: the worker
+// makes it from ids.
+type DeletePayload struct {
+	// StorageID is the storage that the snapshot was put on.
+	StorageID uuid.UUID `json:"storage_id,omitzero"`
+}
+
+// DeleteResult is what a delete_snapshot job found out.
+type DeleteResult struct {
+	FreedBytes int64 `json:"freed_bytes"`
+	// Missing: there were no files any more on the right storage.
+	Missing bool `json:"missing,omitempty"`
 }
 
 // ReconcileResponse tells where disk and catalog differ. Both lists are empty

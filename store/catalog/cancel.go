@@ -19,10 +19,22 @@ const (
 
 // CancelJob ends a queued job at once and asks the worker of a running one to
 // stop, of which it learns with its next renewal. Repeating it is harmless.
-// Errors: ErrNotFound, *Conflict "job_finalizing" or "job_ended".
+// Canceling a deletion takes the
+// snapshot back, which works until a worker begins. Errors: ErrNotFound,
+// *Conflict "job_finalizing", "job_ended" or "deletion_begun".
 func (s Scope) CancelJob(ctx context.Context, id uuid.UUID) (Job, error) {
+	before, err := s.Job(ctx, id)
+	if err != nil {
+		return Job{}, err
+	}
+	if before.Kind == job.DeleteSnapshot && !before.Status.Terminal() {
+		if err := s.cancelDeletion(ctx, before); err != nil {
+			return Job{}, err
+		}
+		return s.Job(ctx, id)
+	}
 	changed := false
-	err := s.db.inTx(ctx, func(_ pgx.Tx, q *query.Queries) error {
+	err = s.db.inTx(ctx, func(_ pgx.Tx, q *query.Queries) error {
 		row, err := q.CancelJob(ctx, query.CancelJobParams{ID: id, TenantID: s.tenant, Message: canceledWhileQueued})
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil // nothing to change; below it shows why

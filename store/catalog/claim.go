@@ -91,7 +91,7 @@ func (db *DB) ClaimJob(ctx context.Context, w WorkerRef, req job.ClaimRequest) (
 	row, err := db.q().ClaimJob(ctx, params)
 	if errors.Is(err, pgx.ErrNoRows) {
 		if err := db.whyNotClaimed(ctx, w, req); err != nil {
-			return Claimed{}, err
+			return Claimed{}, db.postponed(ctx, w, req, err)
 		}
 		// Two of the same claim at once: the other one has taken it meanwhile.
 		row, err = db.q().ClaimJob(ctx, params)
@@ -121,6 +121,18 @@ func (db *DB) whyNotClaimed(ctx context.Context, w WorkerRef, req job.ClaimReque
 	default:
 		return ErrNotClaimable
 	}
+}
+
+// postponed puts a deletion off that its worker asked for and must not have yet:
+// something reads the snapshot. Else it would be handed out again at once.
+func (db *DB) postponed(ctx context.Context, w WorkerRef, req job.ClaimRequest, why error) error {
+	if !errors.Is(why, ErrNotClaimable) {
+		return why
+	}
+	if err := db.q().PostponeDeletion(ctx, query.PostponeDeletionParams{JobID: req.JobID, WorkerID: &w.ID}); err != nil {
+		return fmt.Errorf("postpone deletion: %w", err)
+	}
+	return why
 }
 
 // is compares a nullable column with a value.

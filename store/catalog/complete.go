@@ -15,7 +15,8 @@ import (
 // CompleteJob records how an attempt ended. For a backup that succeeded, or of
 // which a partial snapshot is left, it is the commit point: job and snapshot
 // change in one statement, and only if all that the worker says of the snapshot
-// fits what the catalog knows. A failure is tried again, or not, as its code
+// fits what the catalog knows. A snapshot that is much smaller than its like is
+// kept as suspicious, and the job completes all the same. A failure is tried again, or not, as its code
 // and the tries left say.
 //
 // Repeating what the attempt already said is harmless. Errors: ErrFenced;
@@ -31,6 +32,7 @@ func (db *DB) CompleteJob(ctx context.Context, f Fence, req job.CompleteRequest)
 	case report.status == job.Completed:
 		_, err = db.q().CompleteJob(ctx, query.CompleteJobParams{
 			JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation, Result: report.result,
+			EventID: NewID(),
 		})
 	default:
 		err = db.failAttempt(ctx, f, report)
@@ -56,10 +58,21 @@ func (db *DB) completeWithSnapshot(ctx context.Context, f Fence, r report) error
 	if err != nil {
 		return err
 	}
+	status := s.Status
+	suspicion, err := db.suspicion(ctx, f.JobID, s)
+	if err != nil {
+		return err
+	}
+	if suspicion != "" {
+		status = string(SnapshotSuspicious)
+		if r.result, err = withSuspicion(r.result, suspicion); err != nil {
+			return err
+		}
+	}
 	_, err = db.q().CompleteWithSnapshot(ctx, query.CompleteWithSnapshotParams{
 		JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation,
 		Status: string(r.status), Result: r.result, ErrorCode: r.errorCode(), ErrorMessage: r.errorMessage(),
-		SnapshotID: s.ID, SnapshotStatus: s.Status, SizeBytes: s.SizeBytes, DurationMs: s.DurationMS, Manifest: s.Manifest,
+		SnapshotID: s.ID, SnapshotStatus: status, Suspicion: suspicion, SizeBytes: s.SizeBytes, DurationMs: s.DurationMS, Manifest: s.Manifest,
 		Sha256: s.SHA256, KeyID: s.KeyID, Recipient: s.Recipient, LocalPath: s.LocalPath,
 		LastProgress: progress,
 	})

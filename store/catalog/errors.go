@@ -25,3 +25,6 @@ func notFound(err error) error {
 	}
 	return err
 }
+
+// isConflict finds a Conflict in err's chain.
+func isConflict(err error) (*Conflict, bool) { return errors.AsType[*Conflict](err) }

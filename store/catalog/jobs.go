@@ -70,7 +70,8 @@ type NewJob struct {
 }
 
 // CreateJob queues a job. Errors: ErrNotFound for a source outside the scope,
-// *Conflict "source_disabled" for a backup of a disabled one.
+// *Conflict "source_disabled" for a backup of a disabled one, "snapshot_deleting"
+// or "snapshot_deleted" for work on a snapshot that goes or is gone.
 func (s Scope) CreateJob(ctx context.Context, n NewJob) (Job, error) {
 	tenant, ok := s.confine(optionalID(n.TenantID))
 	if !ok {
@@ -91,7 +92,7 @@ func (s Scope) CreateJob(ctx context.Context, n NewJob) (Job, error) {
 		RemoteAddr: s.actor.RemoteAddr, RequestID: s.actor.RequestID,
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return Job{}, s.whyNoJob(ctx, tenant, n.SourceID)
+		return Job{}, s.whyNoJob(ctx, tenant, n)
 	}
 	if err != nil {
 		return Job{}, fmt.Errorf("create job: %w", err)
@@ -143,12 +144,22 @@ func (s Scope) confine(wanted *uuid.UUID) (*uuid.UUID, bool) {
 	}
 }
 
-func (s Scope) whyNoJob(ctx context.Context, tenant *uuid.UUID, source uuid.UUID) error {
-	_, err := s.db.q().SourceStatus(ctx, query.SourceStatusParams{ID: source, TenantID: tenant})
+func (s Scope) whyNoJob(ctx context.Context, tenant *uuid.UUID, n NewJob) error {
+	status, err := s.db.q().SourceStatus(ctx, query.SourceStatusParams{ID: n.SourceID, TenantID: tenant})
 	if err != nil {
 		return notFound(err)
 	}
-	return &Conflict{Code: "source_disabled", Message: "the source is disabled: enable it to back it up"}
+	if n.Kind == job.Backup && status != "active" || n.SnapshotID == nil {
+		return &Conflict{Code: "source_disabled", Message: "the source is disabled: enable it to back it up"}
+	}
+	found, err := s.Snapshot(ctx, *n.SnapshotID)
+	if err != nil {
+		return err
+	}
+	if found.Status == SnapshotDeleting {
+		return &Conflict{Code: "snapshot_deleting", Message: "The snapshot is being deleted; take that back first (undelete)."}
+	}
+	return &Conflict{Code: "snapshot_deleted", Message: "The snapshot is deleted; its files are gone."}
 }
 
 // Job finds one job of the scope.

@@ -21,7 +21,9 @@ import (
 //
 // Missing is answered only where the listing is complete. A storage that is
 // not the one registered gets no answer at all: neither are its contents ours
-// to judge, nor is anything missing because a disk is not mounted.
+// to judge, nor is anything missing because a disk is not mounted. What is
+// missing is noted on the snapshot, which does not count as good until it is
+// found again.
 func (db *DB) Reconcile(ctx context.Context, w WorkerRef, req job.ReconcileRequest) (job.ReconcileResponse, error) {
 	res := job.ReconcileResponse{Unknown: []uuid.UUID{}, Missing: []uuid.UUID{}}
 	err := pgx.BeginTxFunc(ctx, db.pool, reconcileTx, func(tx pgx.Tx) error {
@@ -47,7 +49,47 @@ func (db *DB) Reconcile(ctx context.Context, w WorkerRef, req job.ReconcileReque
 		}
 		return nil
 	})
-	return res, err
+	if err != nil {
+		return res, err
+	}
+	return res, db.noteMissing(ctx, req, res.Missing)
+}
+
+// noteMissing writes to the snapshots whether their files are there. A worker
+// that does not tell how long ago it listed its storage only gets the answer: in
+// between something may have been stored.
+func (db *DB) noteMissing(ctx context.Context, req job.ReconcileRequest, missing []uuid.UUID) error {
+	if len(req.Snapshots) > 0 {
+		_, err := db.q().MarkFound(ctx, query.MarkFoundParams{Ids: req.Snapshots, StorageID: &req.StorageID})
+		if err != nil {
+			return fmt.Errorf("note found snapshots: %w", err)
+		}
+	}
+	if len(missing) == 0 || req.ListingMS <= 0 {
+		return nil
+	}
+	_, err := db.q().MarkMissing(ctx, query.MarkMissingParams{Ids: missing, ListingSeconds: float64(req.ListingMS) / 1000})
+	if err != nil {
+		return fmt.Errorf("note missing snapshots: %w", err)
+	}
+	return nil
+}
+
+// KeepSweep records what a worker's comparison of its storage found. Errors:
+// ErrSuperseded.
+func (db *DB) KeepSweep(ctx context.Context, w WorkerRef, r job.SweepReport) error {
+	n, err := db.q().KeepSweep(ctx, query.KeepSweepParams{
+		ID: w.ID, Incarnation: w.Incarnation, SweepSnapshots: max(r.Snapshots, 0),
+		SweepOrphans: max(r.Orphans, 0), SweepOrphanBytes: max(r.OrphanBytes, 0), SweepMissing: max(r.Missing, 0),
+		SweepRemoved: max(r.Removed, 0), SweepRemovedBytes: max(r.RemovedBytes, 0),
+	})
+	if err != nil {
+		return fmt.Errorf("keep the sweep's result: %w", err)
+	}
+	if n == 0 {
+		return ErrSuperseded
+	}
+	return nil
 }
 
 // reconcileTx gives all statements one view: an attempt that completes between

@@ -3,7 +3,6 @@ package catalog
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -54,8 +53,19 @@ type Snapshot struct {
 	Hold                bool
 	Note                string
 	VerifiedAt          *time.Time
-	CreatedAt           time.Time
-	UpdatedAt           time.Time
+	// Suspicion is why it was called suspicious, also after someone accepted it.
+	Suspicion  string
+	AcceptedAt *time.Time
+	// MissingSince tells that its files are not on its storage, though that is
+	// there: it is not good while they are not.
+	MissingSince *time.Time
+	// Of a deletion: what it was before, from when on a worker may begin, and
+	// when it had happened.
+	DeletingFrom *string
+	DeleteAfter  *time.Time
+	DeletedAt    *time.Time
+	CreatedAt    time.Time
+	UpdatedAt    time.Time
 }
 
 func snapshotOf(r query.Snapshot) Snapshot {
@@ -69,6 +79,8 @@ func snapshotOf(r query.Snapshot) Snapshot {
 		WorkerID: r.WorkerID, StorageID: r.StorageID, LocalPath: r.LocalPath,
 		Bucket: r.Bucket, ObjectKey: r.ObjectKey, ETag: r.Etag,
 		Hold: r.Hold, Note: r.Note, VerifiedAt: r.VerifiedAt, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,
+		Suspicion: r.Suspicion, AcceptedAt: r.AcceptedAt, MissingSince: r.MissingSince,
+		DeletingFrom: r.DeletingFrom, DeleteAfter: r.DeleteAfter, DeletedAt: r.DeletedAt,
 	}
 }
 
@@ -126,21 +138,16 @@ type SnapshotPatch struct {
 	Note *string
 }
 
-// PatchSnapshot changes hold and note. A *Conflict "snapshot_deleted" says that
-// there is nothing left to hold.
+// PatchSnapshot changes hold and note. A hold on a snapshot that is being deleted
+// takes it back; a *Conflict "snapshot_deleted" or "deletion_begun" says that it
+// came too late.
 func (s Scope) PatchSnapshot(ctx context.Context, id uuid.UUID, patch SnapshotPatch) (Snapshot, error) {
-	var row query.Snapshot
-	err := s.db.inTx(ctx, func(_ pgx.Tx, q *query.Queries) (err error) {
-		if row, err = q.LockSnapshot(ctx, query.LockSnapshotParams{ID: id, TenantID: s.tenant}); err != nil {
-			return notFound(err)
-		}
-		gone := row.Status == string(SnapshotDeleting) || row.Status == string(SnapshotDeleted)
-		if gone && patch.Hold != nil && *patch.Hold {
-			return &Conflict{"snapshot_deleted", "The snapshot is deleted or being deleted; there is nothing left to hold."}
-		}
+	return s.changeSnapshot(ctx, id, func(q *query.Queries, row query.Snapshot) (_ query.Snapshot, err error) {
 		detail := map[string]any{}
 		if patch.Hold != nil {
-			row.Hold = *patch.Hold
+			if row, err = letHold(ctx, q, row, *patch.Hold); err != nil {
+				return row, err
+			}
 			detail["hold"] = row.Hold
 		}
 		if patch.Note != nil {
@@ -149,17 +156,23 @@ func (s Scope) PatchSnapshot(ctx context.Context, id uuid.UUID, patch SnapshotPa
 		}
 		row, err = q.SetSnapshotHoldAndNote(ctx, query.SetSnapshotHoldAndNoteParams{ID: id, Hold: row.Hold, Note: row.Note})
 		if err != nil {
-			return fmt.Errorf("change snapshot: %w", err)
+			return row, fmt.Errorf("change snapshot: %w", err)
 		}
-		return s.audit(ctx, q, Event{
-			TenantID: &row.TenantID, Action: "snapshot.update", ObjectType: "snapshot", ObjectID: id.String(), Detail: detail,
-		})
+		return row, s.audit(ctx, q, snapshotEvent("snapshot.update", row, detail))
 	})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return Snapshot{}, ErrNotFound
+}
+
+// letHold sets hold on a locked row, and saves it from a deletion.
+func letHold(ctx context.Context, q *query.Queries, row query.Snapshot, hold bool) (query.Snapshot, error) {
+	if hold && row.Status == string(SnapshotDeleted) {
+		return row, &Conflict{"snapshot_deleted", "The snapshot is deleted; there is nothing left to hold."}
 	}
-	if err != nil {
-		return Snapshot{}, err
+	if hold && row.Status == string(SnapshotDeleting) {
+		var err error
+		if row, err = takeBack(ctx, q, row); err != nil {
+			return row, err
+		}
 	}
-	return snapshotOf(row), nil
+	row.Hold = hold
+	return row, nil
 }

@@ -146,13 +146,13 @@ func TestPatchSnapshot(t *testing.T) {
 	if n := f.count("SELECT count(*) FROM audit_events WHERE action = 'snapshot.update' AND object_id = $1 AND tenant_id = $2", id.String(), o.tenant); n != 2 {
 		t.Errorf("%d audit events, want 2", n)
 	}
-	f.exec("UPDATE snapshots SET status = 'deleting'")
+	f.exec("UPDATE snapshots SET status = 'deleted'")
 	var conflict *catalog.Conflict
 	if _, err := f.operator().PatchSnapshot(t.Context(), id, catalog.SnapshotPatch{Hold: &yes}); !errors.As(err, &conflict) || conflict.Code != "snapshot_deleted" {
-		t.Errorf("hold what is being deleted: %v", err)
+		t.Errorf("hold what is deleted: %v", err)
 	}
 	if s, err := f.operator().PatchSnapshot(t.Context(), id, catalog.SnapshotPatch{Hold: &no}); err != nil || s.Hold {
-		t.Errorf("let go what is being deleted: %+v, %v", s, err)
+		t.Errorf("let go what is deleted: %+v, %v", s, err)
 	}
 }
 

@@ -38,13 +38,27 @@ RETURNING status;
 
 -- name: CompleteJob :one
 -- The end of an attempt that succeeded and makes no snapshot. It happened, so
--- it stands even where a cancel was asked for meanwhile.
-UPDATE jobs
-SET status = 'completed', attempt_outcome = 'completed', lease_expires_at = NULL, result = sqlc.narg(result),
-    error_code = NULL, error_message = NULL, finished_at = xvault_now(), updated_at = xvault_now()
-WHERE id = sqlc.arg(job_id) AND attempt = sqlc.arg(attempt) AND worker_id = sqlc.arg(worker_id)
-  AND worker_incarnation = sqlc.arg(incarnation) AND status IN ('running', 'finalizing') AND type <> 'backup'
-RETURNING id;
+-- it stands even where a cancel was asked for meanwhile. What was deleted is
+-- marked as such in the same statement, and its row stays for the audit.
+WITH done AS (
+    UPDATE jobs j
+    SET status = 'completed', attempt_outcome = 'completed', lease_expires_at = NULL, result = sqlc.narg(result),
+        error_code = NULL, error_message = NULL, finished_at = xvault_now(), updated_at = xvault_now()
+    WHERE j.id = sqlc.arg(job_id) AND j.attempt = sqlc.arg(attempt) AND j.worker_id = sqlc.arg(worker_id)
+      AND j.worker_incarnation = sqlc.arg(incarnation) AND j.status IN ('running', 'finalizing') AND j.type <> 'backup'
+    RETURNING j.id, j.tenant_id, j.type, j.snapshot_id, j.worker_id
+), gone AS (
+    UPDATE snapshots s SET status = 'deleted', deleted_at = xvault_now(), updated_at = xvault_now()
+    FROM done d
+    WHERE d.type = 'delete_snapshot' AND s.id = d.snapshot_id AND s.tenant_id = d.tenant_id AND s.status = 'deleting'
+    RETURNING s.id, s.tenant_id, s.source_id, d.worker_id
+), told AS (
+    INSERT INTO audit_events (id, tenant_id, actor_type, actor_id, action, object_type, object_id, detail)
+    SELECT sqlc.arg(event_id), g.tenant_id, 'worker', g.worker_id, 'snapshot.deleted', 'snapshot', g.id::text,
+           jsonb_build_object('source_id', g.source_id)
+    FROM gone g
+)
+SELECT d.id FROM done d;
 
 -- name: CompleteWithSnapshot :one
 -- The commit point of a backup: the job ends and its snapshot is there, in one
@@ -69,10 +83,10 @@ WITH ended AS (
 )
 INSERT INTO snapshots (id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json,
                        artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend,
-                       worker_id, storage_id, local_path)
+                       worker_id, storage_id, local_path, suspicion)
 SELECT sqlc.arg(snapshot_id), e.tenant_id, e.source_id, e.id, sqlc.arg(snapshot_status), sqlc.arg(size_bytes), e.started_at,
        e.finished_at, sqlc.arg(duration_ms), sqlc.arg(manifest), sqlc.arg(sha256), e.algorithm, sqlc.arg(key_id),
-       sqlc.arg(recipient), 'local_fs', e.worker_id, e.storage_id, sqlc.arg(local_path)::text
+       sqlc.arg(recipient), 'local_fs', e.worker_id, e.storage_id, sqlc.arg(local_path)::text, sqlc.arg(suspicion)::text
 FROM ended e
 RETURNING id;
 

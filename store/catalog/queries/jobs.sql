@@ -1,13 +1,20 @@
 -- name: CreateJob :one
 -- One round trip and one transaction: the job and the audit event that tells
--- of it. No row comes back for a source that is outside the scope or disabled.
-WITH created AS (
+-- of it. No row comes back for a source that is outside the scope or disabled,
+-- nor for a snapshot that is being deleted: of marking it so and queueing a job
+-- that reads it one comes first, and the other one sees it.
+WITH usable AS (
+    SELECT x.id, x.source_id FROM snapshots x
+    WHERE x.id = sqlc.narg(snapshot_id)::uuid AND x.status NOT IN ('deleting', 'deleted')
+    FOR SHARE
+), created AS (
     INSERT INTO jobs (id, tenant_id, source_id, type, priority, payload, target_worker_id, snapshot_id, max_attempts)
     SELECT sqlc.arg(id), s.tenant_id, s.id, sqlc.arg(type)::text, sqlc.arg(priority), sqlc.arg(payload),
            sqlc.narg(target_worker_id), sqlc.narg(snapshot_id), sqlc.arg(max_attempts)
     FROM sources s
     WHERE s.id = sqlc.arg(source_id) AND (sqlc.narg(tenant_id)::uuid IS NULL OR s.tenant_id = sqlc.narg(tenant_id))
       AND (s.status = 'active' OR sqlc.arg(type)::text <> 'backup')
+      AND (sqlc.narg(snapshot_id)::uuid IS NULL OR EXISTS (SELECT 1 FROM usable u WHERE u.source_id = s.id))
     RETURNING *
 ), told AS (
     INSERT INTO audit_events (id, tenant_id, actor_type, actor_id, action, object_type, object_id, detail, remote_addr, request_id)

@@ -21,3 +21,16 @@ SELECT s.id FROM snapshots s
 WHERE s.worker_id = sqlc.arg(worker_id) AND s.storage_backend = 'local_fs' AND s.storage_id = sqlc.arg(storage_id)
   AND s.status NOT IN ('deleting', 'deleted') AND s.id <> ALL(sqlc.arg(ids)::uuid[])
 ORDER BY s.id;
+
+-- name: MarkMissing :many
+-- Not what was stored after the worker began to list its storage.
+UPDATE snapshots SET missing_since = xvault_now(), updated_at = xvault_now()
+WHERE id = ANY(sqlc.arg(ids)::uuid[]) AND missing_since IS NULL AND status NOT IN ('deleting', 'deleted')
+  AND created_at < xvault_now() - make_interval(secs => sqlc.arg(listing_seconds)::float8)
+RETURNING id;
+
+-- name: MarkFound :many
+-- What was missing from this storage and is on it again.
+UPDATE snapshots SET missing_since = NULL, updated_at = xvault_now()
+WHERE id = ANY(sqlc.arg(ids)::uuid[]) AND missing_since IS NOT NULL AND storage_id = sqlc.arg(storage_id)
+RETURNING id;

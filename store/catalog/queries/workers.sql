@@ -73,3 +73,9 @@ DELETE FROM workers WHERE id = $1;
 SELECT EXISTS (SELECT 1 FROM snapshots
                WHERE worker_id = sqlc.arg(worker_id) AND storage_backend = 'local_fs'
                  AND storage_id = sqlc.arg(storage_id) AND status <> 'deleted');
+
+-- name: KeepSweep :execrows
+UPDATE workers
+SET swept_at = xvault_now(), sweep_snapshots = $3, sweep_orphans = $4, sweep_orphan_bytes = $5, sweep_missing = $6,
+    sweep_removed = $7, sweep_removed_bytes = $8
+WHERE id = $1 AND incarnation = $2;

@@ -56,12 +56,25 @@ func (q *Queries) AttemptState(ctx context.Context, id uuid.UUID) (AttemptStateR
 }
 
 const completeJob = `-- name: CompleteJob :one
-UPDATE jobs
-SET status = 'completed', attempt_outcome = 'completed', lease_expires_at = NULL, result = $1,
-    error_code = NULL, error_message = NULL, finished_at = xvault_now(), updated_at = xvault_now()
-WHERE id = $2 AND attempt = $3 AND worker_id = $4
-  AND worker_incarnation = $5 AND status IN ('running', 'finalizing') AND type <> 'backup'
-RETURNING id
+WITH done AS (
+    UPDATE jobs j
+    SET status = 'completed', attempt_outcome = 'completed', lease_expires_at = NULL, result = $1,
+        error_code = NULL, error_message = NULL, finished_at = xvault_now(), updated_at = xvault_now()
+    WHERE j.id = $2 AND j.attempt = $3 AND j.worker_id = $4
+      AND j.worker_incarnation = $5 AND j.status IN ('running', 'finalizing') AND j.type <> 'backup'
+    RETURNING j.id, j.tenant_id, j.type, j.snapshot_id, j.worker_id
+), gone AS (
+    UPDATE snapshots s SET status = 'deleted', deleted_at = xvault_now(), updated_at = xvault_now()
+    FROM done d
+    WHERE d.type = 'delete_snapshot' AND s.id = d.snapshot_id AND s.tenant_id = d.tenant_id AND s.status = 'deleting'
+    RETURNING s.id, s.tenant_id, s.source_id, d.worker_id
+), told AS (
+    INSERT INTO audit_events (id, tenant_id, actor_type, actor_id, action, object_type, object_id, detail)
+    SELECT $6, g.tenant_id, 'worker', g.worker_id, 'snapshot.deleted', 'snapshot', g.id::text,
+           jsonb_build_object('source_id', g.source_id)
+    FROM gone g
+)
+SELECT d.id FROM done d
 `
 
 type CompleteJobParams struct {
@@ -70,10 +83,12 @@ type CompleteJobParams struct {
 	Attempt     int32
 	WorkerID    *string
 	Incarnation *int64
+	EventID     uuid.UUID
 }
 
 // The end of an attempt that succeeded and makes no snapshot. It happened, so
-// it stands even where a cancel was asked for meanwhile.
+// it stands even where a cancel was asked for meanwhile. What was deleted is
+// marked as such in the same statement, and its row stays for the audit.
 func (q *Queries) CompleteJob(ctx context.Context, arg CompleteJobParams) (uuid.UUID, error) {
 	row := q.db.QueryRow(ctx, completeJob,
 		arg.Result,
@@ -81,6 +96,7 @@ func (q *Queries) CompleteJob(ctx context.Context, arg CompleteJobParams) (uuid.
 		arg.Attempt,
 		arg.WorkerID,
 		arg.Incarnation,
+		arg.EventID,
 	)
 	var id uuid.UUID
 	err := row.Scan(&id)
@@ -90,14 +106,14 @@ func (q *Queries) CompleteJob(ctx context.Context, arg CompleteJobParams) (uuid.
 const completeWithSnapshot = `-- name: CompleteWithSnapshot :one
 WITH ended AS (
     UPDATE jobs j
-    SET status = $10::text, attempt_outcome = $10::text, snapshot_id = j.attempt_snapshot_id,
-        lease_expires_at = NULL, result = $11, progress = coalesce($12::jsonb, j.progress),
-        error_code = $13, error_message = $14,
-        failures = j.failures + CASE WHEN $10::text = 'failed' THEN 1 ELSE 0 END,
+    SET status = $11::text, attempt_outcome = $11::text, snapshot_id = j.attempt_snapshot_id,
+        lease_expires_at = NULL, result = $12, progress = coalesce($13::jsonb, j.progress),
+        error_code = $14, error_message = $15,
+        failures = j.failures + CASE WHEN $11::text = 'failed' THEN 1 ELSE 0 END,
         finished_at = xvault_now(), updated_at = xvault_now()
     FROM workers w, tenant_keys k
-    WHERE j.id = $15 AND j.attempt = $16 AND j.worker_id = $17
-      AND j.worker_incarnation = $18 AND j.status IN ('running', 'finalizing') AND j.type = 'backup'
+    WHERE j.id = $16 AND j.attempt = $17 AND j.worker_id = $18
+      AND j.worker_incarnation = $19 AND j.status IN ('running', 'finalizing') AND j.type = 'backup'
       AND NOT j.cancel_requested AND j.attempt_snapshot_id = $1
       AND k.id = $7 AND k.tenant_id = j.tenant_id AND k.public_key = $8
       AND w.id = j.worker_id AND w.storage_base_path <> ''
@@ -107,10 +123,10 @@ WITH ended AS (
 )
 INSERT INTO snapshots (id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json,
                        artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend,
-                       worker_id, storage_id, local_path)
+                       worker_id, storage_id, local_path, suspicion)
 SELECT $1, e.tenant_id, e.source_id, e.id, $2, $3, e.started_at,
        e.finished_at, $4, $5, $6, e.algorithm, $7,
-       $8, 'local_fs', e.worker_id, e.storage_id, $9::text
+       $8, 'local_fs', e.worker_id, e.storage_id, $9::text, $10::text
 FROM ended e
 RETURNING id
 `
@@ -125,6 +141,7 @@ type CompleteWithSnapshotParams struct {
 	KeyID          uuid.UUID
 	Recipient      string
 	LocalPath      string
+	Suspicion      string
 	Status         string
 	Result         json.RawMessage
 	LastProgress   json.RawMessage
@@ -150,6 +167,7 @@ func (q *Queries) CompleteWithSnapshot(ctx context.Context, arg CompleteWithSnap
 		arg.KeyID,
 		arg.Recipient,
 		arg.LocalPath,
+		arg.Suspicion,
 		arg.Status,
 		arg.Result,
 		arg.LastProgress,

@@ -47,14 +47,19 @@ func (q *Queries) CancelJob(ctx context.Context, arg CancelJobParams) (CancelJob
 }
 
 const createJob = `-- name: CreateJob :one
-WITH created AS (
+WITH usable AS (
+    SELECT x.id, x.source_id FROM snapshots x
+    WHERE x.id = $1::uuid AND x.status NOT IN ('deleting', 'deleted')
+    FOR SHARE
+), created AS (
     INSERT INTO jobs (id, tenant_id, source_id, type, priority, payload, target_worker_id, snapshot_id, max_attempts)
-    SELECT $1, s.tenant_id, s.id, $2::text, $3, $4,
-           $5, $6, $7
+    SELECT $2, s.tenant_id, s.id, $3::text, $4, $5,
+           $6, $1, $7
     FROM sources s
     WHERE s.id = $8 AND ($9::uuid IS NULL OR s.tenant_id = $9)
-      AND (s.status = 'active' OR $2::text <> 'backup')
-    RETURNING id, tenant_id, source_id, type, status, priority, payload, target_worker_id, queue, dispatch_seq, dispatched_at, run_after, attempt, failures, max_attempts, claim_id, worker_id, worker_incarnation, lease_expires_at, cancel_requested, attempt_snapshot_id, attempt_outcome, progress, snapshot_id, result, error_code, error_message, created_at, started_at, finished_at, updated_at
+      AND (s.status = 'active' OR $3::text <> 'backup')
+      AND ($1::uuid IS NULL OR EXISTS (SELECT 1 FROM usable u WHERE u.source_id = s.id))
+    RETURNING id, tenant_id, source_id, type, status, priority, payload, target_worker_id, queue, dispatch_seq, dispatched_at, run_after, attempt, failures, max_attempts, claim_id, worker_id, worker_incarnation, lease_expires_at, cancel_requested, attempt_snapshot_id, attempt_outcome, progress, snapshot_id, result, error_code, error_message, created_at, started_at, finished_at, updated_at, one_per_source
 ), told AS (
     INSERT INTO audit_events (id, tenant_id, actor_type, actor_id, action, object_type, object_id, detail, remote_addr, request_id)
     SELECT $10, c.tenant_id, $11, $12, 'job.create', 'job', c.id::text,
@@ -69,12 +74,12 @@ FROM created c
 `
 
 type CreateJobParams struct {
+	SnapshotID     *uuid.UUID
 	ID             uuid.UUID
 	Type           string
 	Priority       int16
 	Payload        json.RawMessage
 	TargetWorkerID *string
-	SnapshotID     *uuid.UUID
 	MaxAttempts    int32
 	SourceID       uuid.UUID
 	TenantID       *uuid.UUID
@@ -103,15 +108,17 @@ type CreateJobRow struct {
 }
 
 // One round trip and one transaction: the job and the audit event that tells
-// of it. No row comes back for a source that is outside the scope or disabled.
+// of it. No row comes back for a source that is outside the scope or disabled,
+// nor for a snapshot that is being deleted: of marking it so and queueing a job
+// that reads it one comes first, and the other one sees it.
 func (q *Queries) CreateJob(ctx context.Context, arg CreateJobParams) (CreateJobRow, error) {
 	row := q.db.QueryRow(ctx, createJob,
+		arg.SnapshotID,
 		arg.ID,
 		arg.Type,
 		arg.Priority,
 		arg.Payload,
 		arg.TargetWorkerID,
-		arg.SnapshotID,
 		arg.MaxAttempts,
 		arg.SourceID,
 		arg.TenantID,

@@ -41,7 +41,7 @@ func (q *Queries) KnownSnapshots(ctx context.Context, ids []uuid.UUID) ([]uuid.U
 }
 
 const lockSnapshot = `-- name: LockSnapshot :one
-SELECT id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at FROM snapshots WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2) FOR UPDATE
+SELECT id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at FROM snapshots WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2) FOR UPDATE
 `
 
 type LockSnapshotParams struct {
@@ -79,8 +79,80 @@ func (q *Queries) LockSnapshot(ctx context.Context, arg LockSnapshotParams) (Sna
 		&i.VerifiedAt,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Suspicion,
+		&i.AcceptedAt,
+		&i.MissingSince,
+		&i.DeletingFrom,
+		&i.DeleteCause,
+		&i.DeleteAfter,
+		&i.DeletedAt,
 	)
 	return i, err
+}
+
+const markFound = `-- name: MarkFound :many
+UPDATE snapshots SET missing_since = NULL, updated_at = xvault_now()
+WHERE id = ANY($1::uuid[]) AND missing_since IS NOT NULL AND storage_id = $2
+RETURNING id
+`
+
+type MarkFoundParams struct {
+	Ids       []uuid.UUID
+	StorageID *uuid.UUID
+}
+
+// What was missing from this storage and is on it again.
+func (q *Queries) MarkFound(ctx context.Context, arg MarkFoundParams) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, markFound, arg.Ids, arg.StorageID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []uuid.UUID{}
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const markMissing = `-- name: MarkMissing :many
+UPDATE snapshots SET missing_since = xvault_now(), updated_at = xvault_now()
+WHERE id = ANY($1::uuid[]) AND missing_since IS NULL AND status NOT IN ('deleting', 'deleted')
+  AND created_at < xvault_now() - make_interval(secs => $2::float8)
+RETURNING id
+`
+
+type MarkMissingParams struct {
+	Ids            []uuid.UUID
+	ListingSeconds float64
+}
+
+// Not what was stored after the worker began to list its storage.
+func (q *Queries) MarkMissing(ctx context.Context, arg MarkMissingParams) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, markMissing, arg.Ids, arg.ListingSeconds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []uuid.UUID{}
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const missingSnapshots = `-- name: MissingSnapshots :many
@@ -118,7 +190,7 @@ func (q *Queries) MissingSnapshots(ctx context.Context, arg MissingSnapshotsPara
 }
 
 const setSnapshotHoldAndNote = `-- name: SetSnapshotHoldAndNote :one
-UPDATE snapshots SET hold = $2, note = $3, updated_at = xvault_now() WHERE id = $1 RETURNING id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at
+UPDATE snapshots SET hold = $2, note = $3, updated_at = xvault_now() WHERE id = $1 RETURNING id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at
 `
 
 type SetSnapshotHoldAndNoteParams struct {
@@ -157,12 +229,19 @@ func (q *Queries) SetSnapshotHoldAndNote(ctx context.Context, arg SetSnapshotHol
 		&i.VerifiedAt,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Suspicion,
+		&i.AcceptedAt,
+		&i.MissingSince,
+		&i.DeletingFrom,
+		&i.DeleteCause,
+		&i.DeleteAfter,
+		&i.DeletedAt,
 	)
 	return i, err
 }
 
 const snapshot = `-- name: Snapshot :one
-SELECT id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at FROM snapshots WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2)
+SELECT id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at FROM snapshots WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2)
 `
 
 type SnapshotParams struct {
@@ -200,6 +279,13 @@ func (q *Queries) Snapshot(ctx context.Context, arg SnapshotParams) (Snapshot, e
 		&i.VerifiedAt,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Suspicion,
+		&i.AcceptedAt,
+		&i.MissingSince,
+		&i.DeletingFrom,
+		&i.DeleteCause,
+		&i.DeleteAfter,
+		&i.DeletedAt,
 	)
 	return i, err
 }

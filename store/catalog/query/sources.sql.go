@@ -76,7 +76,7 @@ func (q *Queries) DeleteSourceSnapshotRows(ctx context.Context, arg DeleteSource
 const insertSource = `-- name: InsertSource :one
 INSERT INTO sources (id, tenant_id, type, name, config, credential_id)
 VALUES ($1, $2, $3, $4, $5, $6)
-RETURNING id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at
+RETURNING id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at
 `
 
 type InsertSourceParams struct {
@@ -109,12 +109,14 @@ func (q *Queries) InsertSource(ctx context.Context, arg InsertSourceParams) (Sou
 		&i.PinnedHostKeys,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Host,
+		&i.RetainedAt,
 	)
 	return i, err
 }
 
 const lockSource = `-- name: LockSource :one
-SELECT id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at FROM sources
+SELECT id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at FROM sources
 WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2)
 FOR UPDATE
 `
@@ -138,12 +140,14 @@ func (q *Queries) LockSource(ctx context.Context, arg LockSourceParams) (Source,
 		&i.PinnedHostKeys,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Host,
+		&i.RetainedAt,
 	)
 	return i, err
 }
 
 const sourceByID = `-- name: SourceByID :one
-SELECT id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at FROM sources
+SELECT id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at FROM sources
 WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2)
 `
 
@@ -166,6 +170,8 @@ func (q *Queries) SourceByID(ctx context.Context, arg SourceByIDParams) (Source,
 		&i.PinnedHostKeys,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Host,
+		&i.RetainedAt,
 	)
 	return i, err
 }
@@ -174,7 +180,7 @@ const updateSource = `-- name: UpdateSource :one
 UPDATE sources
 SET name = $3, status = $4, config = $5, credential_id = $7, pinned_host_keys = $6, updated_at = xvault_now()
 WHERE tenant_id = $1 AND id = $2
-RETURNING id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at
+RETURNING id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at
 `
 
 type UpdateSourceParams struct {
@@ -209,6 +215,8 @@ func (q *Queries) UpdateSource(ctx context.Context, arg UpdateSourceParams) (Sou
 		&i.PinnedHostKeys,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Host,
+		&i.RetainedAt,
 	)
 	return i, err
 }
