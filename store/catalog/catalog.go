@@ -39,6 +39,8 @@ type DB struct {
 	pool *pgxpool.Pool
 	// changed holds at most one signal for the dispatcher of this process.
 	changed chan struct{}
+	// stored holds the jobs of backups that completed, for retention.
+	stored chan uuid.UUID
 }
 
 // closeTimeout bounds the goodbye to a server that may no longer answer.
@@ -68,7 +70,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		pool.Close()
 		return nil, fmt.Errorf("reach catalog: %w", err)
 	}
-	return &DB{pool: pool, changed: make(chan struct{}, 1)}, nil
+	return &DB{pool: pool, changed: make(chan struct{}, 1), stored: make(chan uuid.UUID, maxStored)}, nil
 }
 
 // Close waits for connections in use and closes all.

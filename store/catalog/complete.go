@@ -48,6 +48,9 @@ func (db *DB) CompleteJob(ctx context.Context, f Fence, req job.CompleteRequest)
 	if err != nil {
 		return fmt.Errorf("complete job: %w", err)
 	}
+	if report.snapshot != nil {
+		db.tellStored(f.JobID)
+	}
 	db.queueChanged()
 	return nil
 }

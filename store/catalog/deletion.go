@@ -152,11 +152,12 @@ func takeBack(ctx context.Context, q *query.Queries, row query.Snapshot) (query.
 }
 
 // QueueDueDeletions makes jobs for up to limit snapshots whose grace time is
-// over, and tells how many. Any number of hubs may do it at once.
-func (db *DB) QueueDueDeletions(ctx context.Context, limit int) (int, error) {
+// over, all but those of the sources that are spared, and tells how many. Any
+// number of hubs may do it at once.
+func (db *DB) QueueDueDeletions(ctx context.Context, limit int, spared []uuid.UUID) (int, error) {
 	queued := 0
 	err := db.inTx(ctx, func(_ pgx.Tx, q *query.Queries) error {
-		due, err := q.DueDeletions(ctx, int32(min(limit, 1<<20)))
+		due, err := q.DueDeletions(ctx, query.DueDeletionsParams{MaxRows: int32(min(limit, 1<<20)), Spared: nonNil(spared)})
 		if err != nil {
 			return fmt.Errorf("look for due deletions: %w", err)
 		}

@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -169,4 +170,42 @@ func (db *DB) SourcesToRetain(ctx context.Context, after uuid.UUID, limit int) (
 		return nil, fmt.Errorf("look for sources to retain: %w", err)
 	}
 	return ids, nil
+}
+
+// SourcesWithDueDeletions lists up to limit sources of which retention marked
+// snapshots whose grace time is over.
+func (db *DB) SourcesWithDueDeletions(ctx context.Context, limit int) ([]uuid.UUID, error) {
+	ids, err := db.q().SourcesWithDueDeletions(ctx, int32(min(limit, 1<<20)))
+	if err != nil {
+		return nil, fmt.Errorf("look for sources with due deletions: %w", err)
+	}
+	return ids, nil
+}
+
+// RetainedSourceOf gives the source of a job; false where no schedule of it has
+// a retention policy.
+func (db *DB) RetainedSourceOf(ctx context.Context, jobID uuid.UUID) (uuid.UUID, bool, error) {
+	id, err := db.q().RetainedSourceOf(ctx, jobID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return uuid.Nil, false, nil
+	}
+	if err != nil {
+		return uuid.Nil, false, fmt.Errorf("look up the source of a job: %w", err)
+	}
+	return id, true, nil
+}
+
+// maxStored bounds how many backups wait to be told of; who is told of fewer
+// looks for himself now and then.
+const maxStored = 1024
+
+// Stored tells of backups that completed through this DB: their jobs' ids. It
+// may miss some.
+func (db *DB) Stored() <-chan uuid.UUID { return db.stored }
+
+func (db *DB) tellStored(jobID uuid.UUID) {
+	select {
+	case db.stored <- jobID:
+	default:
+	}
 }

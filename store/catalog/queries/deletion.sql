@@ -65,6 +65,7 @@ WHERE s.status = 'deleting' AND s.delete_after <= xvault_now() AND NOT s.hold
   AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.snapshot_id = s.id AND j.type = 'delete_snapshot' AND j.type <> 'backup'
                   AND (j.status IN ('queued', 'running', 'finalizing') OR j.finished_at > xvault_now() - interval '1 hour'))
   AND EXISTS (SELECT 1 FROM workers w WHERE w.id = s.worker_id OR w.storage_id = s.storage_id)
+  AND s.source_id <> ALL(sqlc.arg(spared)::uuid[])
 ORDER BY s.delete_after LIMIT sqlc.arg(max_rows)
 FOR UPDATE OF s SKIP LOCKED;
 

@@ -44,11 +44,27 @@ UPDATE sources SET retained_at = xvault_now() WHERE id = $1;
 -- and what is dated ahead comes due.
 SELECT s.id FROM sources s
 WHERE s.id > sqlc.arg(after)
-  AND EXISTS (SELECT 1 FROM schedules c WHERE c.tenant_id = s.tenant_id AND c.source_id = s.id AND c.retention_policy <> '{}')
+  AND (EXISTS (SELECT 1 FROM schedules c WHERE c.tenant_id = s.tenant_id AND c.source_id = s.id AND c.retention_policy <> '{}')
+       OR EXISTS (SELECT 1 FROM snapshots d WHERE d.tenant_id = s.tenant_id AND d.source_id = s.id
+                  AND d.status = 'deleting' AND d.delete_cause = 'retention'))
   AND (s.retained_at IS NULL OR s.retained_at < xvault_now() - interval '1 day'
        OR EXISTS (SELECT 1 FROM schedules c WHERE c.tenant_id = s.tenant_id AND c.source_id = s.id AND c.updated_at > s.retained_at)
        OR EXISTS (SELECT 1 FROM snapshots n WHERE n.tenant_id = s.tenant_id AND n.source_id = s.id AND n.updated_at > s.retained_at))
 ORDER BY s.id LIMIT sqlc.arg(max_rows);
+
+-- name: SourcesWithDueDeletions :many
+-- Of what retention marked: the grace is over, and no job deletes it yet.
+SELECT DISTINCT s.source_id FROM snapshots s
+WHERE s.status = 'deleting' AND s.delete_cause = 'retention' AND s.delete_after <= xvault_now()
+  AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.snapshot_id = s.id AND j.type = 'delete_snapshot' AND j.type <> 'backup'
+                  AND (j.status IN ('queued', 'running', 'finalizing') OR j.finished_at > xvault_now() - interval '1 hour'))
+LIMIT sqlc.arg(max_rows);
+
+-- name: RetainedSourceOf :one
+-- The source of a job, where a schedule of it has a policy.
+SELECT j.source_id FROM jobs j
+WHERE j.id = sqlc.arg(job_id)
+  AND EXISTS (SELECT 1 FROM schedules c WHERE c.tenant_id = j.tenant_id AND c.source_id = j.source_id AND c.retention_policy <> '{}');
 
 -- name: SnapshotBaseline :many
 -- The last good snapshots of a job's source, against which its new one is held:

@@ -79,14 +79,20 @@ WHERE s.status = 'deleting' AND s.delete_after <= xvault_now() AND NOT s.hold
   AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.snapshot_id = s.id AND j.type = 'delete_snapshot' AND j.type <> 'backup'
                   AND (j.status IN ('queued', 'running', 'finalizing') OR j.finished_at > xvault_now() - interval '1 hour'))
   AND EXISTS (SELECT 1 FROM workers w WHERE w.id = s.worker_id OR w.storage_id = s.storage_id)
-ORDER BY s.delete_after LIMIT $1
+  AND s.source_id <> ALL($1::uuid[])
+ORDER BY s.delete_after LIMIT $2
 FOR UPDATE OF s SKIP LOCKED
 `
 
+type DueDeletionsParams struct {
+	Spared  []uuid.UUID
+	MaxRows int32
+}
+
 // Whose grace is over and which no job deletes. One whose job failed waits for
 // an hour; what nobody can delete, for its worker is gone, waits for one.
-func (q *Queries) DueDeletions(ctx context.Context, maxRows int32) ([]uuid.UUID, error) {
-	rows, err := q.db.Query(ctx, dueDeletions, maxRows)
+func (q *Queries) DueDeletions(ctx context.Context, arg DueDeletionsParams) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, dueDeletions, arg.Spared, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}

@@ -154,6 +154,20 @@ func (q *Queries) RetainedSnapshots(ctx context.Context, arg RetainedSnapshotsPa
 	return items, nil
 }
 
+const retainedSourceOf = `-- name: RetainedSourceOf :one
+SELECT j.source_id FROM jobs j
+WHERE j.id = $1
+  AND EXISTS (SELECT 1 FROM schedules c WHERE c.tenant_id = j.tenant_id AND c.source_id = j.source_id AND c.retention_policy <> '{}')
+`
+
+// The source of a job, where a schedule of it has a policy.
+func (q *Queries) RetainedSourceOf(ctx context.Context, jobID uuid.UUID) (uuid.UUID, error) {
+	row := q.db.QueryRow(ctx, retainedSourceOf, jobID)
+	var source_id uuid.UUID
+	err := row.Scan(&source_id)
+	return source_id, err
+}
+
 const retentionRules = `-- name: RetentionRules :many
 SELECT s.retention_policy, s.timezone FROM schedules s
 WHERE s.tenant_id = $1 AND s.source_id = $2
@@ -285,7 +299,9 @@ func (q *Queries) SnapshotBaseline(ctx context.Context, arg SnapshotBaselinePara
 const sourcesToRetain = `-- name: SourcesToRetain :many
 SELECT s.id FROM sources s
 WHERE s.id > $1
-  AND EXISTS (SELECT 1 FROM schedules c WHERE c.tenant_id = s.tenant_id AND c.source_id = s.id AND c.retention_policy <> '{}')
+  AND (EXISTS (SELECT 1 FROM schedules c WHERE c.tenant_id = s.tenant_id AND c.source_id = s.id AND c.retention_policy <> '{}')
+       OR EXISTS (SELECT 1 FROM snapshots d WHERE d.tenant_id = s.tenant_id AND d.source_id = s.id
+                  AND d.status = 'deleting' AND d.delete_cause = 'retention'))
   AND (s.retained_at IS NULL OR s.retained_at < xvault_now() - interval '1 day'
        OR EXISTS (SELECT 1 FROM schedules c WHERE c.tenant_id = s.tenant_id AND c.source_id = s.id AND c.updated_at > s.retained_at)
        OR EXISTS (SELECT 1 FROM snapshots n WHERE n.tenant_id = s.tenant_id AND n.source_id = s.id AND n.updated_at > s.retained_at))
@@ -313,6 +329,35 @@ func (q *Queries) SourcesToRetain(ctx context.Context, arg SourcesToRetainParams
 			return nil, err
 		}
 		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const sourcesWithDueDeletions = `-- name: SourcesWithDueDeletions :many
+SELECT DISTINCT s.source_id FROM snapshots s
+WHERE s.status = 'deleting' AND s.delete_cause = 'retention' AND s.delete_after <= xvault_now()
+  AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.snapshot_id = s.id AND j.type = 'delete_snapshot' AND j.type <> 'backup'
+                  AND (j.status IN ('queued', 'running', 'finalizing') OR j.finished_at > xvault_now() - interval '1 hour'))
+LIMIT $1
+`
+
+// Of what retention marked: the grace is over, and no job deletes it yet.
+func (q *Queries) SourcesWithDueDeletions(ctx context.Context, maxRows int32) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, sourcesWithDueDeletions, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []uuid.UUID{}
+	for rows.Next() {
+		var source_id uuid.UUID
+		if err := rows.Scan(&source_id); err != nil {
+			return nil, err
+		}
+		items = append(items, source_id)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
