@@ -43,8 +43,23 @@ test-long: deps ## Run the tests that take long as well
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 90m -tags long $(ARGS) $(PKG)
 	$(MEMORY) -tags long ./archive ./e2e
 
+# What `make bench` measures: names or their beginnings, with commas between;
+# `.cache/bench/peers -list` lists them. RUNS is how many pairs at most, QUICK=1
+# takes an eighth of the data.
+BENCH ?=
+RUNS  ?= 7
+QUICK ?=
+
 .PHONY: bench
-bench: deps ## Measure; docs/benchmarks.md says what and how
+bench: ## Hold xVault against the stock tools, in one table; e.g. make bench BENCH=ssh,restore/go RUNS=3
+	@packaging/deps.sh bench
+	@mkdir -p .cache/bench
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o .cache/bench/peers ./e2e/bench/peers
+	@.cache/bench/peers -only '$(BENCH)' -runs $(RUNS) $(if $(QUICK),-quick)
+	@if [ -z '$(BENCH)' ]; then $(MAKE) --no-print-directory microbench PKG='./archive/...'; fi
+
+.PHONY: microbench
+microbench: deps ## Run Go's own benchmarks; those of hub and worker: make microbench PKG=./e2e/bench
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m $(ARGS) $(PKG)
 
 .PHONY: lint

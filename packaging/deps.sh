@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs the programs that tests and demo need, and only those that are not
-# there. As root it uses apt; otherwise it says what to install.
+# there. As root it uses apt; otherwise it says what to install. With the
+# argument "bench" also those that xVault is compared with.
 set -euo pipefail
 
 missing=()
@@ -28,6 +29,11 @@ need jq jq
 need gcc gcc
 need libc6-dev gcc
 need git git
+if [ "${1-}" = bench ]; then
+	need rsync rsync
+	need rclone rclone
+	need lftp lftp
+fi
 if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && ! command -v initdb >/dev/null; then
 	missing+=(postgresql)
 fi

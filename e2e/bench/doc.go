@@ -2,5 +2,5 @@
 // idle system, and how many jobs a second go from POST to completed when
 // workers have nothing to do. docs/benchmarks.md says what came out where.
 //
-//	make bench PKG=./e2e/bench
+//	make microbench PKG=./e2e/bench
 package bench

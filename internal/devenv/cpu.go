@@ -57,3 +57,6 @@ func cpuOf(pid int) (time.Duration, error) {
 	}
 	return time.Duration(ticks) * clockTick, nil
 }
+
+// CPU is what the server and all its sessions have used.
+func (s *SSHD) CPU() (time.Duration, error) { return s.process.CPU() }
