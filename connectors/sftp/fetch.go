@@ -17,6 +17,8 @@ func (r *reader) putFile(sl *slot) error {
 	charge := int64(streamAhead)
 	if small {
 		charge = max(sl.item.Size+1, leastCharge)
+	} else if len(r.s.all()) > 1 {
+		charge = min(sl.item.Size, farAhead)
 	}
 	if err := r.ahead.Acquire(r.ctx, charge); err != nil {
 		return r.problem(err)
@@ -41,7 +43,10 @@ func (r *reader) putFile(sl *slot) error {
 // fetchSmall reads a whole file in two round trips: one opens it, and in the
 // second everything else is asked for at once.
 func (r *reader) fetchSmall(sl *slot) {
-	handle, err := r.s.Open(sl.path).Handle()
+	l := r.s.lightest()
+	l.load.Add(sl.charge)
+	defer l.load.Add(-sl.charge)
+	handle, err := l.Open(sl.path).Handle()
 	if err != nil {
 		r.handles.Release(1)
 		r.lost(sl, err)
@@ -49,9 +54,9 @@ func (r *reader) fetchSmall(sl *slot) {
 	}
 	size := int(sl.item.Size)
 	buf := make([]byte, size+1) // one more, to see the end
-	calls := r.readSpan(handle, 0, buf)
-	after := r.s.Fstat(handle)
-	r.s.CloseHandle(handle)
+	calls := r.readSpan(l, handle, buf)
+	after := l.Fstat(handle)
+	l.CloseHandle(handle)
 	// The server closes the file before it opens whatever comes next.
 	r.handles.Release(1)
 	n, err := gather(calls)
@@ -75,12 +80,12 @@ type spanCall struct {
 }
 
 // readSpan asks for all of buf at once.
-func (r *reader) readSpan(handle string, offset int64, buf []byte) []spanCall {
-	chunk := int(r.chunk.Load())
+func (r *reader) readSpan(l *lane, handle string, buf []byte) []spanCall {
+	chunk, offset := int(r.chunk.Load()), int64(0)
 	calls := make([]spanCall, 0, len(buf)/chunk+1)
 	for len(buf) > 0 {
 		part := buf[:min(len(buf), chunk)]
-		calls = append(calls, spanCall{r.s.Read(handle, offset, part), len(part)})
+		calls = append(calls, spanCall{l.Read(handle, offset, part), len(part)})
 		buf, offset = buf[len(part):], offset+int64(len(part))
 	}
 	return calls

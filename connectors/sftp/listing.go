@@ -14,6 +14,9 @@ import (
 // and names in an arena.
 type listing struct {
 	self    wire.Attrs // of the directory itself, after it was opened
+	fine    precise    // the same, where find told it
+	device  uint64     // that it is on, where find told it
+	flat    []record   // in place of records, in the order of names
 	records [][]record
 	arena   [][]byte
 	order   []uint32 // indices of records, sorted
@@ -25,15 +28,18 @@ type listing struct {
 // collector need not look at a million of them.
 type record struct {
 	size   int64
+	mtime  int64  // seconds
+	inode  uint64 // on the device of the listing
+	nsec   uint32
 	uid    uint32
 	gid    uint32
 	mode   uint32
-	mtime  uint32
 	block  uint32 // where the name is: block of the arena, offset, length
 	offset uint32
 	length uint16
-	has    uint8 // which of the above the server told
-	longID byte  // first letter of the long name, as of ls -l
+	target uint16 // length of a link's target, which follows the name
+	has    uint8  // which of the above the server told
+	longID byte   // first letter of the long name, as of ls -l
 }
 
 const (
@@ -41,10 +47,13 @@ const (
 	hasOwner
 	hasMode
 	hasTimes
+	hasFine   // the time is precise, of a link the target is known
+	hasInode  // the inode is known
+	hasOthers // the file has other names
 )
 
 const (
-	recordSize  = 40 // and 4 for its place in the order
+	recordSize  = 56 // and 4 for its place in the order
 	firstBlock  = 16
 	firstArena  = 256
 	blockLength = 4096
@@ -56,7 +65,7 @@ const (
 func (r *record) attrs() wire.Attrs {
 	return wire.Attrs{
 		HasSize: r.has&hasSize != 0, HasOwner: r.has&hasOwner != 0, HasMode: r.has&hasMode != 0, HasTimes: r.has&hasTimes != 0,
-		Size: uint64(r.size), UID: r.uid, GID: r.gid, Mode: r.mode, ModTime: r.mtime,
+		Size: uint64(r.size), UID: r.uid, GID: r.gid, Mode: r.mode, ModTime: uint32(r.mtime),
 	}
 }
 
@@ -80,7 +89,7 @@ func has(a wire.Attrs) uint8 {
 
 // add takes one name of a batch; it passed checkName.
 func (l *listing) add(name, long []byte, a wire.Attrs) {
-	r := record{uid: a.UID, gid: a.GID, mode: a.Mode, mtime: a.ModTime, has: has(a)}
+	r := record{uid: a.UID, gid: a.GID, mode: a.Mode, mtime: int64(a.ModTime), has: has(a)}
 	r.size = int64(min(a.Size, maxSize+1))
 	if len(long) > 0 {
 		r.longID = long[0]
@@ -135,7 +144,12 @@ func (l *listing) at(i uint32) *record {
 }
 
 // entry gives a record in the order of names.
-func (l *listing) entry(i int) *record { return l.at(l.order[i]) }
+func (l *listing) entry(i int) *record {
+	if l.flat != nil {
+		return &l.flat[i]
+	}
+	return l.at(l.order[i])
+}
 
 // sort puts the names in order and drops the second of two equal ones, as a
 // directory that changes while it is read can show.

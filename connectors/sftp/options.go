@@ -23,6 +23,9 @@ type Options struct {
 	// Window is how many bytes of a large file are on their way at once.
 	// Default 4 MiB.
 	Window int64
+	// Stretch is how many bytes all sources of a type together may have on their
+	// way on top of that, where long round trips ask for more. Default 32 MiB.
+	Stretch int64
 	// Handles is how many files are open at once, where the server allows as
 	// many. Default 1000.
 	Handles int
@@ -41,6 +44,7 @@ func (o Options) withDefaults() Options {
 	orInt(&o.SmallFile, 1<<20)
 	orInt(&o.Ahead, 16<<20)
 	orInt(&o.Window, 4<<20)
+	orInt(&o.Stretch, 32<<20)
 	orInt(&o.ListingMemory, 192<<20)
 	orInt(&o.ListAhead, 12<<20)
 	if o.Handles <= 0 {

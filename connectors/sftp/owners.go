@@ -39,9 +39,12 @@ func (o *owners) learn(list *listing) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var ids [2][]uint32
-	for _, i := range list.order {
-		if r := list.at(i); r.has&hasOwner != 0 {
+	var last *record // most files have the owner of the one before
+	for i := range list.count {
+		r := list.entry(i)
+		if r.has&hasOwner != 0 && (last == nil || r.uid != last.uid || r.gid != last.gid) {
 			o.need(&ids, r.uid, r.gid)
+			last = r
 		}
 	}
 	o.ask(ids)

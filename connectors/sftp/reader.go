@@ -52,6 +52,8 @@ const (
 	maxVanished = 1000
 	// streamAhead is how much of a large file is held before its turn.
 	streamAhead = 1 << 20
+	// farAhead is the same where one round trip brings much.
+	farAhead = 4 << 20
 	// leastCharge is what even an empty file costs while it is held.
 	leastCharge = 4 << 10
 )
@@ -61,10 +63,10 @@ func newReader(src *source, s *session) *reader {
 	r := &reader{source: src, s: s, owners: newOwners(s), slots: make(chan *slot, maxSlots)}
 	r.lister = newLister(s, o, src.excludes, r.owners)
 	r.handles = semaphore.NewWeighted(fileHandles(o, limits))
-	r.ahead = semaphore.NewWeighted(max(o.Ahead, o.SmallFile+leastCharge, streamAhead))
+	r.ahead = semaphore.NewWeighted(max(o.Ahead, o.SmallFile+leastCharge, farAhead))
 	r.longest = int64(limits.ReadLength)
 	r.chunk.Store(r.longest)
-	r.spare = make(chan []byte, o.Window/int64(limits.ReadLength)+4)
+	r.spare = make(chan []byte, (o.Window+o.Stretch)/int64(limits.ReadLength)+4)
 	return r
 }
 
@@ -148,10 +150,8 @@ func (r *reader) visitAll(visit func(connectors.Item) error) error {
 // settle waits until a slot has all that a visit needs.
 func (r *reader) settle(sl *slot) error {
 	if sl.ready != nil {
-		select {
-		case <-sl.ready:
-		case <-r.ctx.Done():
-			return context.Cause(r.ctx)
+		if err := r.await(sl.ready); err != nil {
+			return err
 		}
 	}
 	if sl.link != nil {
@@ -169,10 +169,27 @@ func (r *reader) settle(sl *slot) error {
 	case sl.content != nil:
 		sl.item.Body = sl.content
 	case sl.stream != nil:
-		sl.stream.window = r.options.Window // it is its turn
+		sl.stream.turn = true
 		sl.item.Body = sl.stream
 	}
 	return nil
+}
+
+// await waits for a slot, and lets it be known if that takes time.
+func (r *reader) await(ready <-chan struct{}) error {
+	select {
+	case <-ready:
+		return nil
+	default:
+	}
+	r.s.waits.start()
+	defer r.s.waits.stop()
+	select {
+	case <-ready:
+		return nil
+	case <-r.ctx.Done():
+		return context.Cause(r.ctx)
+	}
 }
 
 // discard gives back what a slot holds.

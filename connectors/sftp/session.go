@@ -6,49 +6,64 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/sync/semaphore"
 
 	"xvault/connectors/sftp/wire"
 	"xvault/connectors/sshconn"
 	"xvault/internal/job"
 )
 
-// session is an SFTP server at the end of an SSH connection. When that breaks,
-// whoever waits for an answer gets an error at once, and cause tells why.
+// session is an SFTP server at the end of an SSH connection, and more of them
+// where the line asks for it. When that breaks, whoever waits for an answer gets
+// an error at once, and cause tells why.
 type session struct {
-	*wire.Client
-	conn    *sshconn.Conn
+	*lane // the first, which is there from the beginning
+	conn  *sshconn.Conn
+	lanes atomic.Pointer[[]*lane] // all of them; it only grows
+	conns []*sshconn.Conn         // after the first; of the goroutine that makes them
+
+	waits   waits
+	stretch stretch
+	grown   sync.Once
+	growing sync.WaitGroup
 	running sync.WaitGroup
 }
 
 // newSession opens the SFTP server on an SSH connection, which it owns from then
 // on, also when it fails.
-func newSession(ctx context.Context, conn *sshconn.Conn, o Options) (*session, error) {
+func newSession(ctx context.Context, conn *sshconn.Conn, o Options, shared *semaphore.Weighted) (*session, error) {
 	s := &session{conn: conn}
+	s.stretch.from = shared
+	s.waits.begin = time.Now() //nolint:forbidigo // measures, decides nothing that is stored
 	ctx, cancel := context.WithTimeoutCause(ctx, o.HandshakeTimeout,
 		job.Errorf(job.ConnectFailed, "the server let the user in but its SFTP does not answer; it is tried again"))
 	defer cancel()
 	defer s.endWith(ctx)()
-	if err := s.start(); err != nil {
+	first, err := s.open(conn)
+	if err != nil {
 		s.fail(err)
 		cause := s.cause(err)
 		_ = s.Close() // never fails
 		return nil, cause
 	}
+	s.lane = first
+	s.add(first)
 	s.running.Go(func() { s.watch(o) })
 	return s, nil
 }
 
-// start opens the channel, the subsystem on it and the protocol in that.
-func (s *session) start() error {
-	channel, requests, err := s.conn.OpenChannel("session", nil)
+// open opens a channel, the subsystem on it and the protocol in that.
+func (s *session) open(conn *sshconn.Conn) (*lane, error) {
+	channel, requests, err := conn.OpenChannel("session", nil)
 	if err != nil {
 		if _, ok := errors.AsType[*ssh.OpenChannelError](err); ok {
-			return job.Errorf(job.ConfigInvalid, "the server let the user in but opens no session: %w", quoted(err))
+			return nil, job.Errorf(job.ConfigInvalid, "the server let the user in but opens no session: %w", quoted(err))
 		}
-		return err
+		return nil, err
 	}
 	words := &firstWords{end: make(chan struct{})}
 	s.running.Go(func() { ssh.DiscardRequests(requests) })
@@ -56,22 +71,26 @@ func (s *session) start() error {
 		defer close(words.end)
 		_, _ = io.Copy(words, channel.Stderr()) // ends with the channel
 	})
+	l := &lane{conn: conn}
 	ok, err := channel.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{"sftp"}))
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return job.Errorf(job.ConfigInvalid,
+	if err == nil && !ok {
+		err = job.Errorf(job.ConfigInvalid,
 			"the server let the user in but has no SFTP; add \"Subsystem sftp internal-sftp\" to its sshd_config and reload sshd")
 	}
-	if s.Client, err = wire.New(channel); err != nil {
-		return s.noSFTP(err, words)
+	if err == nil {
+		if l.Client, err = wire.New(channel); err != nil {
+			err = s.noSFTP(conn, err, words)
+		}
 	}
-	return nil
+	if err != nil {
+		_ = channel.Close() // the reason counts
+		return nil, err
+	}
+	return l, nil
 }
 
 // noSFTP explains a subsystem that was promised but does not speak.
-func (s *session) noSFTP(err error, words *firstWords) error {
+func (s *session) noSFTP(conn *sshconn.Conn, err error, words *firstWords) error {
 	if _, ok := errors.AsType[*wire.ProtocolError](err); ok {
 		return job.Errorf(job.ConfigInvalid,
 			"the server's SFTP does not speak SFTP; if its shell start files (.bashrc and the like) print anything, make them silent: %w", quoted(err))
@@ -80,7 +99,7 @@ func (s *session) noSFTP(err error, words *firstWords) error {
 		return err
 	}
 	// The connection that still answers did not break: the server's SFTP ended.
-	if _, _, aliveErr := s.conn.SendRequest("keepalive@openssh.com", true, nil); aliveErr != nil {
+	if _, _, aliveErr := conn.SendRequest("keepalive@openssh.com", true, nil); aliveErr != nil {
 		return err
 	}
 	said := words.String()
@@ -148,15 +167,20 @@ func (s *session) Close() error {
 	s.fail(wire.ErrClosed)
 	// The connection is gone already, so that it cannot say good-bye any more,
 	// and its error says no more than that.
-	if s.Client != nil {
-		_ = s.Client.Close()
+	s.growing.Wait()
+	for _, l := range s.all() {
+		_ = l.Client.Close()
 	}
 	err := s.conn.Close()
+	for _, c := range s.conns {
+		err = errors.Join(err, c.Close())
+	}
+	s.stretch.giveBack()
 	s.running.Wait()
 	return err
 }
 
-// watch ends a session whose SFTP server ended or hangs.
+// watch ends a session one of whose SFTP servers hangs.
 func (s *session) watch(o Options) {
 	ticker := time.NewTicker(o.StallAfter / 4)
 	defer ticker.Stop()
@@ -164,14 +188,13 @@ func (s *session) watch(o Options) {
 		select {
 		case <-s.conn.Done():
 			return
-		case <-s.Done():
-			s.fail(s.Err())
-			return
 		case <-ticker.C:
 		}
-		if s.Stalled() > o.StallAfter {
-			s.fail(job.Errorf(job.Timeout, "the server is alive but has not answered a request for files for %v; look for a disk or a network file system there that hangs", o.StallAfter.Round(time.Millisecond)))
-			return
+		for _, l := range s.all() {
+			if l.Stalled() > o.StallAfter {
+				s.fail(job.Errorf(job.Timeout, "the server is alive but has not answered a request for files for %v; look for a disk or a network file system there that hangs", o.StallAfter.Round(time.Millisecond)))
+				return
+			}
 		}
 	}
 }

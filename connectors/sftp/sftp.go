@@ -33,7 +33,11 @@
 // followed.
 package sftp
 
-import "xvault/connectors"
+import (
+	"golang.org/x/sync/semaphore"
+
+	"xvault/connectors"
+)
 
 // Version goes into manifests; it changes when what is read changes.
 const Version = "1"
@@ -44,8 +48,11 @@ func Type() connectors.Type { return New(Options{}) }
 // New is the source type "sftp" with other options than the default.
 func New(o Options) connectors.Type {
 	o = o.withDefaults()
+	shared := semaphore.NewWeighted(o.Stretch)
 	return connectors.Type{
 		Name: "sftp", Version: Version, Validate: Validate,
-		Open: func(config []byte, env connectors.Env) (connectors.Source, error) { return open(config, env, o) },
+		Open: func(config []byte, env connectors.Env) (connectors.Source, error) {
+			return open(config, env, o, shared)
+		},
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/sync/semaphore"
 
 	"xvault/connectors"
 	"xvault/connectors/sshconn"
@@ -23,6 +24,7 @@ type source struct {
 	pins     []sshconn.Pin
 	env      connectors.Env
 	options  Options
+	shared   *semaphore.Weighted // memory for long round trips
 
 	mu     sync.Mutex
 	sess   *session
@@ -31,8 +33,8 @@ type source struct {
 }
 
 // open makes a source of a canonical configuration.
-func open(config []byte, env connectors.Env, o Options) (connectors.Source, error) {
-	s := &source{env: env, options: o}
+func open(config []byte, env connectors.Env, o Options, shared *semaphore.Weighted) (connectors.Source, error) {
+	s := &source{env: env, options: o, shared: shared}
 	if err := json.Unmarshal(config, &s.config); err != nil {
 		return nil, job.Errorf(job.ConfigInvalid, "the source's configuration is not valid: %w", err)
 	}
@@ -85,7 +87,7 @@ func (s *source) connected(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.sess, err = newSession(ctx, conn, s.options)
+	s.sess, err = newSession(ctx, conn, s.options, s.shared)
 	return s.sess, err
 }
 
@@ -103,6 +105,7 @@ func (s *source) Read(ctx context.Context, visit func(connectors.Item) error) er
 	if err := missing(roots); err != nil {
 		return err
 	}
+	sess.grown.Do(func() { sess.growing.Go(func() { sess.grow(s.env.Log) }) })
 	return newReader(s, sess).run(ctx, roots, visit)
 }
 

@@ -13,20 +13,23 @@ import (
 // stream is the content of a large file: several reads are on their way while
 // the first of them is consumed. It delivers exactly size bytes or an error.
 type stream struct {
-	r      *reader
-	sl     *slot
-	handle string
-	held   bool       // the handle counts among the reader's
-	opened wire.Attrs // when it was opened
-	size   int64      // as announced
+	r       *reader
+	sl      *slot
+	stripes []*stripe  // the first is always there; nil ones are of no use
+	tried   int        // how many lanes were tried for stripes
+	alone   bool       // only the first is used
+	held    bool       // the first handle counts among the reader's
+	opened  wire.Attrs // when it was opened
+	size    int64      // as announced
 
-	window  int64  // how much to have on its way
-	asked   int64  // up to where reads were asked for
-	at      int64  // up to where the content was consumed
-	pending []span // reads on their way, in order
-	now     []byte // rest of the read that is being consumed
-	buf     []byte // the buffer that now is part of
-	end     *wire.Call
+	turn    bool         // it is being visited
+	window  int64        // how much to have on its way before that
+	asked   int64        // up to where reads were asked for
+	at      int64        // up to where the content was consumed
+	pending []span       // reads on their way, in order
+	now     []byte       // rest of the read that is being consumed
+	buf     []byte       // the buffer that now is part of
+	end     []*wire.Call // of all stripes that were read
 	changed bool
 	tries   int // how often it was looked for again
 	err     error
@@ -37,6 +40,7 @@ type span struct {
 	call *wire.Call
 	buf  []byte
 	at   int64
+	from *stripe
 }
 
 // checkEnd is from which size on the last byte is looked at before the size is
@@ -45,14 +49,15 @@ const checkEnd = 64 << 20
 
 // startStream opens a large file and begins to read it.
 func (r *reader) startStream(sl *slot) {
-	handle, err := r.s.Open(sl.path).Handle()
+	l := r.s.lightest()
+	handle, err := l.Open(sl.path).Handle()
 	if err != nil {
 		r.handles.Release(1)
 		r.lost(sl, err)
 		return
 	}
-	st := &stream{r: r, sl: sl, handle: handle, held: true, size: sl.item.Size, window: streamAhead}
-	look := r.s.Fstat(handle)
+	st := &stream{r: r, sl: sl, stripes: []*stripe{{lane: l, handle: handle}}, held: true, size: sl.item.Size, window: sl.charge}
+	look := l.Fstat(handle)
 	st.fill()
 	now, err := look.Attrs()
 	if err != nil {
@@ -104,7 +109,7 @@ func (r *reader) streamAfterAll(sl *slot, got *careful) {
 		sl.refuse(unreadable(sl.path, r.config.Username, err))
 		return
 	}
-	st := &stream{r: r, sl: sl, handle: handle, window: streamAhead}
+	st := &stream{r: r, sl: sl, stripes: []*stripe{{lane: r.s.lane, handle: handle}}, window: streamAhead}
 	now, err := r.s.Fstat(handle).Attrs()
 	if err != nil && !wire.IsStatus(err) {
 		sl.fatal = err
@@ -139,7 +144,7 @@ func (st *stream) announce(now wire.Attrs) {
 	if st.size < checkEnd {
 		return
 	}
-	switch _, err := r.s.Read(st.handle, st.size-1, make([]byte, 1)).Data(); {
+	switch _, err := st.stripes[0].read(st.size-1, make([]byte, 1)).Data(); {
 	case err == nil:
 	case !wire.IsStatus(err):
 		sl.fatal = err
@@ -152,13 +157,23 @@ func (st *stream) announce(now wire.Attrs) {
 
 // fill asks for as much as the window allows.
 func (st *stream) fill() {
-	for st.asked < st.size && st.asked-st.at < st.window {
+	window := st.window
+	if st.turn {
+		window = max(st.r.options.Window, int64(st.widen())*laneMemory)
+	}
+	for st.asked < st.size && st.asked-st.at < window {
 		buf := st.r.buffer(st.size - st.asked)
-		st.pending = append(st.pending, span{st.r.s.Read(st.handle, st.asked, buf), buf, st.asked})
+		from := st.lightest()
+		from.lane.load.Add(int64(len(buf)))
+		st.pending = append(st.pending, span{from.read(st.asked, buf), buf, st.asked, from})
 		st.asked += int64(len(buf))
 	}
 	if st.asked >= st.size && st.end == nil {
-		st.end = st.r.s.Fstat(st.handle)
+		for _, s := range st.stripes {
+			if s.usable() {
+				st.end = append(st.end, s.lane.Fstat(s.handle))
+			}
+		}
 	}
 }
 
@@ -187,14 +202,18 @@ func (st *stream) advance() error {
 	}
 	st.fill()
 	next := st.pending[0]
-	n, err := next.call.Data()
+	n, err := st.await(next)
 	if err == nil {
 		n, err = st.fillGap(next, n)
 	}
 	switch {
 	case err == nil:
 		st.pending = st.pending[1:]
+		next.from.lane.load.Add(-int64(len(next.buf)))
 		st.buf, st.now = next.buf, next.buf[:n]
+		return nil
+	case wire.IsStatus(err) && len(st.stripes) > 1:
+		st.again()
 		return nil
 	case errors.Is(err, io.EOF):
 		return st.shrank()
@@ -204,6 +223,25 @@ func (st *stream) advance() error {
 	default:
 		return st.broken(err)
 	}
+}
+
+// await waits for a read, and lets it be known if that takes time.
+func (st *stream) await(s span) (int, error) {
+	if s.call.Answered() {
+		return s.call.Data()
+	}
+	st.r.s.waits.start()
+	defer st.r.s.waits.stop()
+	return s.call.Data()
+}
+
+// again asks for everything once more through the first handle: what is wrong
+// with the file must show there.
+func (st *stream) again() {
+	st.drop(st.pending)
+	st.pending = nil
+	st.goAlone()
+	st.asked, st.end = st.at, nil
 }
 
 // broken ends the whole reading, whatever the visit makes of its body's error.
@@ -217,7 +255,7 @@ func (st *stream) broken(err error) error {
 func (st *stream) fillGap(s span, n int) (int, error) {
 	short := int64(n)
 	for n < len(s.buf) {
-		more, err := st.r.s.Read(st.handle, s.at+int64(n), s.buf[n:]).Data()
+		more, err := s.from.read(s.at+int64(n), s.buf[n:]).Data()
 		if errors.Is(err, io.EOF) && n > 0 {
 			// What is there is delivered; the next read sees the end.
 			st.cut(s.at + int64(n))
@@ -237,6 +275,7 @@ func (st *stream) cut(at int64) {
 	first := st.pending[0]
 	st.drop(st.pending[1:])
 	st.pending = []span{first}
+	st.goAlone()
 	st.asked, st.end = at, nil
 }
 
@@ -245,11 +284,14 @@ func (st *stream) finish() error {
 	if st.end == nil {
 		st.fill()
 	}
-	now, err := st.end.Attrs()
-	if err != nil && !wire.IsStatus(err) {
-		return st.broken(err)
+	for _, look := range st.end {
+		now, err := look.Attrs()
+		if err != nil && !wire.IsStatus(err) {
+			return st.broken(err)
+		}
+		st.changed = st.changed || err == nil && !sameFile(now, st.opened)
 	}
-	if st.changed || err == nil && !sameFile(now, st.opened) {
+	if st.changed {
 		return entry.ErrChanged
 	}
 	return io.EOF
@@ -260,6 +302,7 @@ func (st *stream) finish() error {
 func (st *stream) shrank() error {
 	st.drop(st.pending)
 	st.pending = nil
+	st.goAlone()
 	// Counted over the whole stream: a server may go on to promise more than it
 	// has.
 	for st.tries < carefulTries {
@@ -293,17 +336,18 @@ func (st *stream) reopen() (bool, error) {
 	if kind, ok := kindOf(at, 0); state != isThere || !ok || kind != entry.File {
 		return false, nil
 	}
-	handle, err := r.s.Open(st.sl.path).Handle()
+	first := st.stripes[0]
+	handle, err := first.lane.Open(st.sl.path).Handle()
 	if err != nil {
 		return false, statusOnly(err)
 	}
-	now, err := r.s.Fstat(handle).Attrs()
+	now, err := first.lane.Fstat(handle).Attrs()
 	if err != nil || now.Size < uint64(st.size) {
-		r.s.CloseHandle(handle)
+		first.lane.CloseHandle(handle)
 		return false, statusOnly(err)
 	}
-	r.s.CloseHandle(st.handle)
-	st.handle, st.opened = handle, now
+	first.lane.CloseHandle(first.handle)
+	first.handle, st.opened = handle, now
 	return true, nil
 }
 
@@ -322,11 +366,12 @@ func (st *stream) close() {
 	st.pending = nil
 	st.r.recycle(st.buf)
 	st.buf, st.now = nil, nil
-	if st.handle == "" {
+	if st.stripes == nil {
 		return
 	}
-	st.r.s.CloseHandle(st.handle)
-	st.handle = ""
+	st.goAlone()
+	st.closeStripe(st.stripes[0])
+	st.stripes = nil
 	if st.held {
 		st.r.handles.Release(1)
 	}
@@ -338,6 +383,7 @@ func (st *stream) close() {
 func (st *stream) drop(spans []span) {
 	for _, s := range spans {
 		_, _ = s.call.Data() // only its buffer is of interest
+		s.from.lane.load.Add(-int64(len(s.buf)))
 		st.r.recycle(s.buf)
 	}
 }

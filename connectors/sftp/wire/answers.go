@@ -49,6 +49,16 @@ func (call *Call) wait() error {
 	return call.err
 }
 
+// Answered reports whether the answer can be had without waiting.
+func (call *Call) Answered() bool {
+	select {
+	case <-call.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // expect waits and gives the payload of an answer of the type; a status in its
 // place is an error.
 func (call *Call) expect(typ byte) (*decoder, error) {

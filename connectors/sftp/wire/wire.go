@@ -91,6 +91,7 @@ type Client struct {
 
 	since    time.Time    // when the session began, by a clock that nobody sets
 	progress atomic.Int64 // how long after that the server was last heard, or last had nothing to do
+	received atomic.Int64 // bytes that came
 }
 
 // New says hello over rw and starts the session, which owns rw from then on. When
@@ -129,6 +130,7 @@ type watched struct{ c *Client }
 func (w watched) Read(p []byte) (int, error) {
 	n, err := w.c.rw.Read(p)
 	if n > 0 {
+		w.c.received.Add(int64(n))
 		w.c.touch()
 	}
 	return n, err
@@ -149,6 +151,9 @@ func (c *Client) Stalled() time.Duration {
 	}
 	return time.Since(c.since) - time.Duration(c.progress.Load())
 }
+
+// Received is how many bytes came from the server.
+func (c *Client) Received() int64 { return c.received.Load() }
 
 func (c *Client) hello() error {
 	if _, err := c.rw.Write([]byte{0, 0, 0, 5, typeInit, 0, 0, 0, version}); err != nil {

@@ -1,0 +1,153 @@
+package sftp
+
+import (
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// How a session decides that it needs more lanes. Nothing is opened unless
+// whoever visits waits for the server much of the time, and what came in that time
+// is near what one round trip can bring.
+const (
+	// nearby is the round trip below which one channel brings more than SSH
+	// encrypts in the same time.
+	nearby = 2 * time.Millisecond
+	// lanesPerMore is how many a further connection has, and maxConns how many
+	// connections there are at most. What a TCP connection has on its way is
+	// limited as well, often to some 3 MiB.
+	lanesPerMore = 3
+	maxConns     = 4
+	// laneMemory is what is read ahead for each lane, so that its server never
+	// waits for a request.
+	laneMemory = laneWindow + laneWindow/4
+)
+
+// waits adds up how long the visiting goroutine waited for the server.
+type waits struct {
+	total atomic.Int64
+	since atomic.Int64 // when the present wait began; 0 where there is none
+	begin time.Time
+}
+
+func (w *waits) now() int64 { return int64(time.Since(w.begin)) + 1 }
+
+func (w *waits) start() { w.since.Store(w.now()) }
+
+func (w *waits) stop() {
+	w.total.Add(w.now() - w.since.Load())
+	w.since.Store(0)
+}
+
+// sum is how long it was altogether, up to now.
+func (w *waits) sum() time.Duration {
+	total := w.total.Load()
+	if since := w.since.Load(); since != 0 {
+		total += w.now() - since
+	}
+	return time.Duration(total)
+}
+
+// stretch is the memory that a session has taken for more lanes from what all
+// sessions share.
+type stretch struct {
+	from  *semaphore.Weighted
+	taken atomic.Int64
+}
+
+// take asks for n times size bytes, and for fewer where there are not as many; it
+// tells how many times it got them.
+func (s *stretch) take(n int, size int64) int {
+	for ; n > 0; n-- {
+		if s.from.TryAcquire(int64(n) * size) {
+			s.taken.Add(int64(n) * size)
+			break
+		}
+	}
+	return n
+}
+
+func (s *stretch) giveBack() { s.from.Release(s.taken.Swap(0)) }
+
+// sample is what came in an interval.
+type sample struct {
+	took, waited time.Duration
+	bytes        int64
+}
+
+// inTrip is how many bytes came in the time of a round trip.
+func (m sample) inTrip(trip time.Duration) int64 {
+	return int64(float64(m.bytes) * float64(trip) / float64(m.took))
+}
+
+// starving: the visits waited for the server for at least this share of the time.
+func (m sample) starving(share float64) bool {
+	return float64(m.waited) >= share*float64(m.took)
+}
+
+// measure waits and tells what came meanwhile; false when the session ended.
+func (s *session) measure(d time.Duration) (sample, bool) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	begin, bytes, waited := s.waits.now(), s.received(), s.waits.sum()
+	select {
+	case <-s.conn.Done():
+		return sample{}, false
+	case <-timer.C:
+	}
+	return sample{time.Duration(s.waits.now() - begin), s.waits.sum() - waited, s.received() - bytes}, true
+}
+
+// grow opens more lanes for as long as that pays.
+func (s *session) grow(log *slog.Logger) {
+	if !s.moreChannels(log) {
+		return
+	}
+	trip := s.conn.RoundTrip()
+	before := int64(0)
+	for conns := 1; conns < maxConns; {
+		m, ok := s.measure(max(10*trip, time.Second))
+		switch {
+		case !ok:
+			return
+		case !m.starving(0.5) || m.inTrip(trip) < laneWindow/2:
+			continue // as wide as it need be, for now
+		case m.inTrip(trip) < before+before/8:
+			return // the last one did not help
+		}
+		before = m.inTrip(trip)
+		n := s.stretch.take(lanesPerMore, laneMemory)
+		if n == 0 || !s.moreConns(log, n) {
+			return
+		}
+		conns++
+		log.Debug("one more connection to the server", slog.Int("lanes", len(s.all())), slog.Duration("round_trip", trip))
+		if _, ok := s.measure(4 * trip); !ok { // until it is in use
+			return
+		}
+	}
+}
+
+// moreChannels waits until one channel is too few and opens more; false where
+// that never comes.
+func (s *session) moreChannels(log *slog.Logger) bool {
+	for {
+		trip := s.conn.RoundTrip()
+		m, ok := s.measure(max(trip, 10*time.Millisecond))
+		switch {
+		case !ok || trip > 0 && trip < nearby:
+			return false
+		case trip == 0 || !m.starving(0.3) || m.inTrip(trip) < laneWindow*2/5:
+			continue
+		}
+		n := s.stretch.take(lanesPerConn-1, laneMemory)
+		if n == 0 {
+			return false
+		}
+		opened := s.moreLanes(s.conn, n)
+		log.Debug("more channels to the server", slog.Int("lanes", 1+opened), slog.Duration("round_trip", trip))
+		return true
+	}
+}

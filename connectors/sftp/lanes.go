@@ -1,0 +1,106 @@
+package sftp
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"xvault/connectors/sftp/wire"
+	"xvault/connectors/sshconn"
+)
+
+// A channel of an SSH connection has at most laneWindow bytes on their way: that
+// much a round trip is all it brings, however wide the line is. The remedy is
+// more channels, each with an SFTP server of its own behind it, and more
+// connections, for a TCP connection has a limit of the same kind.
+const (
+	laneWindow = 2 << 20
+	// lanesPerConn leaves two of the ten sessions that OpenSSH allows.
+	lanesPerConn = 8
+)
+
+// lane is one SFTP server. A handle means something only to the server that gave
+// it.
+type lane struct {
+	*wire.Client
+	conn *sshconn.Conn
+	load atomic.Int64 // bytes that are being read through it
+}
+
+// all gives the lanes, the first of them first.
+func (s *session) all() []*lane {
+	if l := s.lanes.Load(); l != nil {
+		return *l
+	}
+	return nil
+}
+
+// add takes a lane into use; when its server ends, so does the session.
+func (s *session) add(l *lane) {
+	all := append(slices.Clone(s.all()), l)
+	s.lanes.Store(&all)
+	s.running.Go(func() {
+		select {
+		case <-s.conn.Done():
+		case <-l.Done():
+			s.fail(l.Err())
+		}
+	})
+}
+
+// lightest gives the lane that has the least to do.
+func (s *session) lightest() *lane {
+	all := s.all()
+	best := all[0]
+	for _, l := range all[1:] {
+		if l.load.Load() < best.load.Load() {
+			best = l
+		}
+	}
+	return best
+}
+
+// received is how many bytes came through all lanes.
+func (s *session) received() (n int64) {
+	for _, l := range s.all() {
+		n += l.Received()
+	}
+	return n
+}
+
+// moreLanes opens n more on a connection, at once. What the server refuses is
+// done without; it tells how many were opened.
+func (s *session) moreLanes(conn *sshconn.Conn, n int) (opened int) {
+	found := make([]*lane, n)
+	var opening sync.WaitGroup
+	for i := range found {
+		opening.Go(func() {
+			if l, err := s.open(conn); err == nil {
+				found[i] = l
+			}
+		})
+	}
+	opening.Wait()
+	for _, l := range found {
+		if l != nil {
+			s.add(l)
+			opened++
+		}
+	}
+	return opened
+}
+
+// moreConns makes one more connection, with lanes on it; false where that cannot
+// be had. The server must show the same host key again: where it does not,
+// nothing is sent to it, and what there is goes on.
+func (s *session) moreConns(log *slog.Logger, n int) bool {
+	conn, err := s.conn.Another(context.Background()) // which ends with the session
+	if err != nil {
+		log.Info("reading goes on over the connections that there are", slog.Any("error", err))
+		return false
+	}
+	s.conns = append(s.conns, conn)
+	return s.moreLanes(conn, n) > 0
+}

@@ -1,0 +1,151 @@
+package sftp
+
+import (
+	"bytes"
+	"slices"
+
+	"xvault/connectors/sftp/wire"
+)
+
+// A large file is read through several lanes at once where there are several. The
+// handle of each must be of the very file that the stream opened first: its size,
+// time, mode and owner must be the same, and some of its content, because SFTP
+// does not tell which file a handle is of. Where one is not, or anything goes
+// wrong with the file, the stream goes on with its first handle alone.
+const (
+	// worthStriping is how much must be left to read.
+	worthStriping = 4 << 20
+	// sampleSize is how much is compared, at each of three places.
+	sampleSize = 4 << 10
+)
+
+// stripe is one handle of a stream.
+type stripe struct {
+	lane    *lane
+	handle  string
+	opening *wire.Call // until handle is known
+	look    *wire.Call // until it is known to be the same file
+	samples samples
+}
+
+// samples are small pieces of a file.
+type samples struct {
+	calls [3]*wire.Call
+	data  [3][sampleSize]byte
+}
+
+// ask reads the pieces of a file, which is larger than all of them.
+func (s *samples) ask(st *stripe, size int64) {
+	for i, at := range [3]int64{0, size / 2, size - sampleSize} {
+		s.calls[i] = st.read(at, s.data[i][:])
+	}
+}
+
+func (s *samples) answered() bool {
+	return !slices.ContainsFunc(s.calls[:], func(c *wire.Call) bool { return !c.Answered() })
+}
+
+// equal compares what came; false also where anything is missing.
+func (s *samples) equal(o *samples) bool {
+	for i := range s.calls {
+		n, err := s.calls[i].Data()
+		m, otherErr := o.calls[i].Data()
+		if err != nil || otherErr != nil || n != sampleSize || m != n || !bytes.Equal(s.data[i][:], o.data[i][:]) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *stripe) read(at int64, into []byte) *wire.Call { return s.lane.Read(s.handle, at, into) }
+
+// widen opens the file through the lanes that it is not read through yet, and
+// tells how many handles there are to read through.
+func (st *stream) widen() (usable int) {
+	all := st.r.s.all()
+	if st.alone || len(all) == 1 {
+		return 1
+	}
+	for i, s := range st.stripes {
+		if !s.usable() && s != nil {
+			s = st.advanceStripe(s)
+			st.stripes[i] = s
+		}
+		if s.usable() {
+			usable++
+		}
+	}
+	if st.tried == len(all) || st.size-st.asked < worthStriping {
+		return usable
+	}
+	first := st.stripes[0]
+	if st.tried == 0 {
+		first.samples.ask(first, st.size)
+	}
+	for _, l := range all[st.tried:] {
+		if l != first.lane {
+			st.stripes = append(st.stripes, &stripe{lane: l, opening: l.Open(st.sl.path)})
+		}
+	}
+	st.tried = len(all)
+	return usable
+}
+
+// advanceStripe takes what was answered; nil where the handle is of no use.
+func (st *stream) advanceStripe(s *stripe) *stripe {
+	if s.opening != nil && s.opening.Answered() {
+		handle, err := s.opening.Handle()
+		if s.opening = nil; err != nil {
+			return nil // a lost connection shows elsewhere
+		}
+		s.handle, s.look = handle, s.lane.Fstat(handle)
+		s.samples.ask(s, st.size)
+	}
+	first := &st.stripes[0].samples
+	if s.look == nil || !s.look.Answered() || !s.samples.answered() || !first.answered() {
+		return s
+	}
+	now, err := s.look.Attrs()
+	if s.look = nil; err != nil || now != st.opened || !s.samples.equal(first) {
+		st.closeStripe(s)
+		return nil
+	}
+	return s
+}
+
+func (s *stripe) usable() bool { return s != nil && s.opening == nil && s.look == nil }
+
+// lightest gives the handle whose lane has the least to do.
+func (st *stream) lightest() *stripe {
+	best := st.stripes[0]
+	for _, s := range st.stripes[1:] {
+		if s.usable() && s.lane.load.Load() < best.lane.load.Load() {
+			best = s
+		}
+	}
+	return best
+}
+
+// goAlone gives all handles but the first back. Reads through them were dropped.
+func (st *stream) goAlone() {
+	st.alone = true
+	for _, s := range st.stripes[1:] {
+		if s != nil {
+			st.closeStripe(s)
+		}
+	}
+	st.stripes = st.stripes[:1]
+}
+
+// closeStripe closes a handle, also one that is still being opened.
+func (st *stream) closeStripe(s *stripe) {
+	if s.opening == nil {
+		s.lane.CloseHandle(s.handle)
+		return
+	}
+	st.r.running.Go(func() {
+		if handle, err := s.opening.Handle(); err == nil {
+			s.lane.CloseHandle(handle)
+		}
+	})
+}
