@@ -22,6 +22,7 @@ import (
 	"xvault/hub/api"
 	"xvault/hub/auth"
 	"xvault/hub/dispatch"
+	"xvault/hub/scheduler"
 	"xvault/hub/workerapi"
 	"xvault/migrations"
 	"xvault/store/catalog"
@@ -33,6 +34,7 @@ type Hub struct {
 	log        *slog.Logger
 	db         *catalog.DB
 	dispatcher *dispatch.Dispatcher
+	scheduler  *scheduler.Scheduler
 	listener   net.Listener
 	server     *http.Server
 }
@@ -103,6 +105,9 @@ func (h *Hub) assemble(ctx context.Context, keyring *seal.Keyring) error {
 	if err != nil {
 		return err
 	}
+	if h.scheduler, err = scheduler.New(scheduler.Config{DB: h.db, Log: h.log}); err != nil {
+		return err
+	}
 	handler := newRouter(routerConfig{
 		Public: api.Config{
 			DB: h.db, Keyring: keyring, Auth: authenticator, SourceType: h.cfg.SourceTypes.Lookup,
@@ -167,6 +172,7 @@ func (h *Hub) Serve(ctx context.Context) error {
 	defer stop(nil)
 	var workers errgroup.Group
 	workers.Go(func() error { return ended(background, "dispatcher", h.dispatcher.Run(background)) })
+	workers.Go(func() error { return ended(background, "scheduler", h.scheduler.Run(background)) })
 	workers.Go(func() error { return ended(background, "housekeeping", h.keepHouse(background)) })
 	failed := make(chan error, 1)
 	go func() {

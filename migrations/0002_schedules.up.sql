@@ -11,7 +11,7 @@ ALTER TABLE schedules
     ADD COLUMN next_due    timestamptz,
     -- When next_slot was worked out. It lies ahead of now only where the clock
     -- went back, or where it was never done: a hub then does it anew.
-    ADD COLUMN planned_at  timestamptz NOT NULL DEFAULT 'infinity',
+    ADD COLUMN planned_at  timestamptz NOT NULL DEFAULT '9999-12-31 00:00:00+00',
     ADD COLUMN last_job_id uuid,        -- of the last slot that yielded one
     ADD CONSTRAINT schedules_cron_length CHECK (length(cron) BETWEEN 1 AND 200),
     ADD CONSTRAINT schedules_interval_most CHECK (interval_minutes <= 527040), -- a leap year

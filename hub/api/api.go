@@ -21,6 +21,7 @@ import (
 	"xvault/connectors"
 	"xvault/hub/auth"
 	"xvault/hub/problem"
+	"xvault/hub/schedule"
 	"xvault/store/catalog"
 )
 
@@ -42,6 +43,8 @@ type server struct {
 	keyring    *seal.Keyring
 	sourceType func(name string) (connectors.Type, bool)
 	log        *slog.Logger
+
+	schedules schedule.Parser
 }
 
 // Prefix is where the API is mounted.
@@ -62,11 +65,12 @@ func Mount(root chi.Router, cfg Config) {
 // New registers every operation on the router, which sees paths below Prefix.
 func New(r chi.Router, cfg Config) huma.API {
 	api := humachi.New(r, humaConfig(cfg.Version))
-	s := &server{cfg.DB, cfg.Keyring, cfg.SourceType, cfg.Log}
+	s := &server{db: cfg.DB, keyring: cfg.Keyring, sourceType: cfg.SourceType, log: cfg.Log}
 	api.UseMiddleware(refuseNoID, s.idempotent(api))
 	s.registerTenants(api)
 	s.registerCredentials(api)
 	s.registerSources(api)
+	s.registerSchedules(api)
 	s.registerJobs(api)
 	s.registerSnapshots(api)
 	s.registerWorkers(api)

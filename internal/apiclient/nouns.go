@@ -43,6 +43,32 @@ type Source struct {
 	CreatedAt    time.Time       `json:"created_at"`
 }
 
+// Schedule says when a source is backed up.
+type Schedule struct {
+	ID              string          `json:"id"`
+	TenantID        string          `json:"tenant_id"`
+	SourceID        string          `json:"source_id"`
+	Cron            string          `json:"cron"`
+	IntervalMinutes int             `json:"interval_minutes"`
+	Timezone        string          `json:"timezone"`
+	Enabled         bool            `json:"enabled"`
+	JitterSeconds   int             `json:"jitter_seconds"`
+	Window          string          `json:"window"`
+	RetentionPolicy json.RawMessage `json:"retention_policy"`
+	Words           string          `json:"words"`
+	NextRuns        []time.Time     `json:"next_runs"`
+	CreatedAt       time.Time       `json:"created_at"`
+}
+
+// Slot is what became of a time of a schedule.
+type Slot struct {
+	ID      string     `json:"id"`
+	Slot    time.Time  `json:"slot"`
+	Through *time.Time `json:"through"`
+	Outcome string     `json:"outcome"`
+	JobID   string     `json:"job_id"`
+}
+
 // Job is one unit of work.
 type Job struct {
 	ID             string          `json:"id"`
@@ -162,6 +188,14 @@ func (c *Client) Credentials() Resource[Credential] { return Resource[Credential
 
 // Sources are the things to back up.
 func (c *Client) Sources() Resource[Source] { return Resource[Source]{c, "sources"} }
+
+// Schedules say when sources are backed up.
+func (c *Client) Schedules() Resource[Schedule] { return Resource[Schedule]{c, "schedules"} }
+
+// Slots are what became of the times of a schedule.
+func (c *Client) Slots(scheduleID string) Resource[Slot] {
+	return Resource[Slot]{c, c.Schedules().of(scheduleID) + "/slots"}
+}
 
 // Jobs are the units of work.
 func (c *Client) Jobs() Resource[Job] { return Resource[Job]{c, "jobs"} }
