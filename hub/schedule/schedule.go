@@ -64,7 +64,10 @@ const (
 )
 
 // Parse checks a Spec, and names every field that is wrong.
-func Parse(spec Spec) (*Schedule, []Fault) {
+func Parse(spec Spec) (*Schedule, []Fault) { return new(Parser).Parse(spec) }
+
+// Parse is as the function of this name.
+func (p *Parser) Parse(spec Spec) (*Schedule, []Fault) {
 	var faults []Fault
 	fault := func(field, message string) {
 		if message != "" {
@@ -73,7 +76,7 @@ func Parse(spec Spec) (*Schedule, []Fault) {
 	}
 	s := &Schedule{spec: spec}
 	var message string
-	s.zone, message = parseZone(spec.Timezone)
+	s.zone, message = p.zone(spec.Timezone)
 	fault("timezone", message)
 	s.window, message = parseWindow(spec.Window)
 	fault("window", message)
@@ -111,22 +114,6 @@ func Parse(spec Spec) (*Schedule, []Fault) {
 		return nil, []Fault{{"window", "no time of this schedule lies in it"}}
 	}
 	return s, nil
-}
-
-// parseZone gives the zone, or what is wrong with it.
-func parseZone(name string) (*time.Location, string) {
-	const unknown = `it is not an IANA time zone, such as "Europe/Berlin"`
-	switch name {
-	case "":
-		return time.UTC, ""
-	case "Local": // the hub's own, which differs from hub to hub
-		return nil, unknown
-	}
-	zone, err := time.LoadLocation(name)
-	if err != nil {
-		return nil, unknown
-	}
-	return zone, ""
 }
 
 // Next is the first slot behind t; zero where there is none for years.

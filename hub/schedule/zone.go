@@ -1,9 +1,37 @@
 package schedule
 
 import (
+	"sync"
 	"time"
 	_ "time/tzdata" // the program is static and may run where there are no zones
 )
+
+// Parser parses many schedules: it reads each zone once. The zero value is ready,
+// and may be used by many at once.
+type Parser struct{ zones sync.Map }
+
+const unknownZone = `it is not an IANA time zone, such as "Europe/Berlin"`
+
+// zone gives the zone, or what is wrong with it.
+func (p *Parser) zone(name string) (*time.Location, string) {
+	if known, ok := p.zones.Load(name); ok {
+		if zone, ok := known.(*time.Location); ok {
+			return zone, ""
+		}
+	}
+	switch name {
+	case "":
+		return time.UTC, ""
+	case "Local": // the hub's own, which differs from hub to hub
+		return nil, unknownZone
+	}
+	zone, err := time.LoadLocation(name)
+	if err != nil {
+		return nil, unknownZone
+	}
+	p.zones.Store(name, zone) // there are only so many that exist
+	return zone, ""
+}
 
 // A time on the wall is what a zone's clocks show, kept as if it were UTC: so it
 // can be counted with, though the clocks may skip it or show it twice.
