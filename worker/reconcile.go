@@ -26,22 +26,20 @@ func madeAt(id uuid.UUID) time.Time {
 	return time.Unix(id.Time().UnixTime())
 }
 
-// orphans remembers since when the hub has called a snapshot unknown. An answer
-// that was wrong once, such as that of a catalog restored from last week, thus
-// deletes nothing before someone had the time to notice.
-type orphans map[uuid.UUID]time.Time
-
 // keepReconciling compares storage and catalog at the start and then every so
 // often, sooner while something waits for its grace to end.
 func (w *Worker) keepReconciling(ctx context.Context) {
-	since := make(orphans)
+	memory, err := w.state.orphans()
+	if err != nil {
+		w.log.Warn("what earlier comparisons found is lost; unknown snapshots stay for another grace time", "error", err)
+	}
 	for {
-		err := w.reconcile(ctx, since)
+		err := w.reconcile(ctx, memory)
 		if err != nil && ctx.Err() == nil {
 			w.log.Warn("storage and catalog could not be compared; it is tried again", "error", err)
 		}
 		pause := w.cfg.ReconcileEvery
-		if len(since) > 0 || err != nil {
+		if len(memory.UnknownMS) > 0 || err != nil {
 			pause = min(pause, max(w.cfg.OrphanGrace, time.Second), 10*time.Minute)
 		}
 		if !sleep(ctx, pause) {
@@ -50,9 +48,20 @@ func (w *Worker) keepReconciling(ctx context.Context) {
 	}
 }
 
-// reconcile asks about everything on the storage and removes what has been
-// unknown for long enough.
-func (w *Worker) reconcile(ctx context.Context, since orphans) error {
+// sweep is one comparison of the storage with the catalog.
+type sweep struct {
+	w       *Worker
+	store   blob.Store
+	memory  *orphans
+	began   time.Time
+	report  job.SweepReport
+	asked   map[uuid.UUID]bool // unknown in this comparison
+	partial bool               // more than fit in one question
+}
+
+// reconcile asks about everything on the storage, removes what has been unknown
+// for long enough, and tells the hub what it found.
+func (w *Worker) reconcile(ctx context.Context, memory *orphans) error {
 	if !w.storage.ready() {
 		return nil // nothing can be said about what is on it
 	}
@@ -60,15 +69,37 @@ func (w *Worker) reconcile(ctx context.Context, since orphans) error {
 	if err != nil {
 		return err
 	}
+	memory.of(store.ID())
+	s := &sweep{w: w, store: store, memory: memory, began: w.cfg.Now(), asked: make(map[uuid.UUID]bool)}
+	kept := len(memory.UnknownMS)
+	if err := s.all(ctx); err != nil {
+		return err
+	}
+	for id := range memory.UnknownMS {
+		if !s.asked[id] {
+			delete(memory.UnknownMS, id) // known again, or gone
+		}
+	}
+	memory.compared = s.began
+	if kept+len(memory.UnknownMS) > 0 {
+		if err := w.state.keepOrphans(memory); err != nil {
+			return err
+		}
+	}
+	s.report.StorageID, s.report.Removed, s.report.RemovedBytes = memory.StorageID, memory.Removed, memory.RemovedBytes
+	return w.hub.Sweep(ctx, s.report)
+}
+
+// all goes through the storage in batches.
+func (s *sweep) all(ctx context.Context) error {
 	var batch []blob.Key
-	asked, full := make(map[uuid.UUID]bool), true
 	ask := func() error {
 		defer func() { batch = batch[:0] }()
-		return w.reconcileBatch(ctx, store, batch, full, since, asked)
+		return s.ask(ctx, batch)
 	}
-	err = store.List(ctx, func(f blob.Found) error {
+	err := s.store.List(ctx, func(f blob.Found) error {
 		if len(batch) == reconcileBatch {
-			full = false
+			s.partial = true
 			if err := ask(); err != nil {
 				return err
 			}
@@ -76,33 +107,35 @@ func (w *Worker) reconcile(ctx context.Context, since orphans) error {
 		batch = append(batch, f.Key)
 		return nil
 	})
-	if err == nil {
-		err = ask()
-	}
 	if err != nil {
 		return err
 	}
-	for id := range since {
-		if !asked[id] {
-			delete(since, id) // known again, or gone
-		}
-	}
-	return nil
+	return ask()
 }
 
-// reconcileBatch asks about some snapshots; unknown marks those that are.
-func (w *Worker) reconcileBatch(ctx context.Context, store blob.Store, keys []blob.Key, complete bool, since orphans, unknown map[uuid.UUID]bool) error {
+// ask asks the hub about some snapshots.
+func (s *sweep) ask(ctx context.Context, keys []blob.Key) error {
 	ids := make([]uuid.UUID, len(keys))
 	byID := make(map[uuid.UUID]blob.Key, len(keys))
 	for i, key := range keys {
 		ids[i], byID[key.SnapshotID] = key.SnapshotID, key
 	}
-	res, err := w.hub.Reconcile(ctx, job.ReconcileRequest{StorageID: store.ID(), Snapshots: ids, Complete: complete})
+	s.report.Snapshots += int64(len(ids))
+	// The disk may have gone away while it was listed: what it did not show then
+	// is not missing.
+	if err := s.store.Check(); err != nil {
+		return err
+	}
+	res, err := s.w.hub.Reconcile(ctx, job.ReconcileRequest{
+		StorageID: s.store.ID(), Snapshots: ids, Complete: !s.partial,
+		ListingMS: max(1, s.w.cfg.Now().Sub(s.began).Milliseconds()),
+	})
 	if err != nil {
 		return err
 	}
 	if len(res.Missing) > 0 {
-		w.log.Error("snapshots that the catalog has are not on the storage",
+		s.report.Missing = int64(len(res.Missing))
+		s.w.log.Error("snapshots that the catalog has are not on the storage",
 			"count", len(res.Missing), "first", snapshotIDs(res.Missing, 5))
 	}
 	for _, id := range res.Unknown {
@@ -110,8 +143,7 @@ func (w *Worker) reconcileBatch(ctx context.Context, store blob.Store, keys []bl
 		if !asked {
 			continue // an answer about something else is not taken
 		}
-		unknown[id] = true
-		if err := w.orphan(ctx, store, key, since); err != nil {
+		if err := s.orphan(ctx, key); err != nil {
 			return err
 		}
 	}
@@ -121,30 +153,39 @@ func (w *Worker) reconcileBatch(ctx context.Context, store blob.Store, keys []bl
 // orphan removes a snapshot whose grace is over. One that is older than the
 // hub's acquaintance with this worker stays: it was made under another catalog,
 // or by another worker, and may be all that is left of it.
-func (w *Worker) orphan(ctx context.Context, store blob.Store, key blob.Key, since orphans) error {
-	now := w.cfg.Now()
-	joined, err := w.state.joinedAt()
+func (s *sweep) orphan(ctx context.Context, key blob.Key) error {
+	size, err := sizeOf(ctx, s.store, key)
 	if err != nil {
 		return err
 	}
-	if joined.IsZero() || madeAt(key.SnapshotID).Before(joined.Add(-clockTolerance)) {
-		w.log.Warn("a snapshot that may be from before this worker joined is unknown to the hub; it is left alone", "snapshot_id", key.SnapshotID)
-		return nil
-	}
-	first, told := since[key.SnapshotID]
-	if !told {
-		since[key.SnapshotID] = now
-		w.log.Warn("a snapshot on the storage is unknown to the hub; it is removed unless that changes",
-			"snapshot_id", key.SnapshotID, "after", w.cfg.OrphanGrace.String())
-		return nil
-	}
-	if now.Sub(first) < w.cfg.OrphanGrace {
-		return nil
-	}
-	if err := store.Remove(ctx, key); err != nil && !errors.Is(err, blob.ErrNotFound) {
+	s.report.Orphans++
+	s.report.OrphanBytes += size
+	joined, err := s.w.state.joinedAt()
+	if err != nil {
 		return err
 	}
-	delete(since, key.SnapshotID)
-	w.log.Info("removed a snapshot that is unknown to the hub", "snapshot_id", key.SnapshotID)
+	log := s.w.log.With("snapshot_id", key.SnapshotID, "bytes", size)
+	if joined.IsZero() || madeAt(key.SnapshotID).Before(joined.Add(-clockTolerance)) {
+		log.Warn("a snapshot that may be from before this worker joined is unknown to the hub; it is left alone")
+		return nil
+	}
+	s.asked[key.SnapshotID] = true
+	since, again := s.memory.unknown(key.SnapshotID, s.began)
+	if !again {
+		log.Warn("a snapshot on the storage is unknown to the hub; it is removed unless that changes", "after", s.w.cfg.OrphanGrace.String())
+		return nil
+	}
+	if since < s.w.cfg.OrphanGrace {
+		return nil
+	}
+	if err := s.store.Remove(ctx, key); err != nil && !errors.Is(err, blob.ErrNotFound) {
+		return err
+	}
+	delete(s.memory.UnknownMS, key.SnapshotID)
+	s.report.Orphans--
+	s.report.OrphanBytes -= size
+	s.memory.Removed++
+	s.memory.RemovedBytes += size
+	log.Info("removed a snapshot that is unknown to the hub")
 	return nil
 }

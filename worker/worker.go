@@ -88,6 +88,8 @@ func New(_ context.Context, cfg Config) (*Worker, error) {
 	w.kinds = map[job.Kind]kind{
 		job.Backup: {run: w.backup},
 		job.Probe:  {run: w.probe},
+		// Its own storage, but for good: two attempts must not be at it.
+		job.DeleteSnapshot: {run: w.deleteSnapshot, actsOutside: true},
 	}
 	if err := w.identify(); err != nil {
 		return nil, errors.Join(err, st.close())

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"crypto/ed25519"
 	"encoding/json"
 	"time"
 
@@ -48,6 +49,8 @@ type RegisterResponse struct {
 	// KnownSince is when this catalog first knew the worker, by its own clock:
 	// what is on the storage from before may be another catalog's.
 	KnownSince time.Time `json:"known_since,omitzero"`
+	// TicketKeys are the Ed25519 public keys by which download tickets are known.
+	TicketKeys []ed25519.PublicKey `json:"ticket_keys,omitempty"`
 }
 
 // Storage states of a heartbeat.

@@ -77,8 +77,11 @@ type Store interface {
 	// List visits every snapshot that was there when the listing began. An error
 	// of visit ends it and is returned as it is.
 	List(ctx context.Context, visit func(Found) error) error
-	// Remove takes a snapshot away completely; ErrNotFound where there is none.
-	// It may be repeated.
+	// Remove takes a snapshot away completely; ErrNotFound where there is none, on
+	// a storage that was looked at right before and is there. Nothing else is
+	// touched, whatever stands in the snapshot's place. It may be repeated, and
+	// must be after another error: part of the snapshot may be left, out of its
+	// place.
 	Remove(ctx context.Context, key Key) error
 	// SweepStaging removes what processes that died left behind before they
 	// committed. Nothing may be staged meanwhile.

@@ -79,26 +79,6 @@ func parseID(e os.DirEntry) (uuid.UUID, bool) {
 	return id, err == nil && id.String() == e.Name() && e.IsDir()
 }
 
-// Remove implements blob.Store. The snapshot leaves its place in one step, so
-// that a half-removed one is never seen.
-func (fs *FS) Remove(_ context.Context, key blob.Key) error {
-	if err := key.Validate(); err != nil {
-		return fail("remove snapshot", err)
-	}
-	name := unique(key.SnapshotID.String() + ".removed")
-	err := renameNoReplace(fs.root, key.Parent(), key.SnapshotID.String(), stagingDir, name)
-	if errors.Is(err, os.ErrNotExist) {
-		return fail("remove snapshot", blob.ErrNotFound)
-	}
-	if err != nil {
-		return fail("remove snapshot", err)
-	}
-	if err := syncDir(fs.root, key.Parent()); err != nil {
-		return fail("remove snapshot", err)
-	}
-	return fail("remove snapshot", fs.root.RemoveAll(path.Join(stagingDir, name)))
-}
-
 // SweepStaging implements blob.Store.
 func (fs *FS) SweepStaging(ctx context.Context) (blob.Swept, error) {
 	dir, err := fs.root.Open(stagingDir)

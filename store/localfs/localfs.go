@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
@@ -56,6 +57,9 @@ type FS struct {
 	lock     *os.File // the marker, held locked
 	readBack bool
 	log      *slog.Logger
+	// parents is held for reading while folders above a snapshot are made for it,
+	// and alone while empty ones are removed.
+	parents sync.RWMutex
 }
 
 var _ blob.Store = (*FS)(nil)

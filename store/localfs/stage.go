@@ -184,6 +184,8 @@ func (s *staged) writeBeside(files blob.Files) error {
 
 // moveIntoPlace shows the snapshot under its key, and makes that durable.
 func (s *staged) moveIntoPlace() error {
+	s.fs.parents.RLock()
+	defer s.fs.parents.RUnlock()
 	parents, err := s.fs.makeParents(s.key)
 	if err != nil {
 		return err

@@ -24,6 +24,11 @@ func (c *Client) Heartbeat(ctx context.Context, hb job.Heartbeat) (job.Heartbeat
 	return res, err
 }
 
+// Sweep tells what a comparison of storage and catalog found.
+func (c *Client) Sweep(ctx context.Context, report job.SweepReport) error {
+	return c.post(ctx, "workers/sweep", report, nil)
+}
+
 // Reconcile asks which of the listed snapshots the hub does not know.
 func (c *Client) Reconcile(ctx context.Context, req job.ReconcileRequest) (job.ReconcileResponse, error) {
 	var res job.ReconcileResponse
