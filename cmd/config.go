@@ -139,6 +139,15 @@ func (s *settings) duration(name string, def time.Duration) (time.Duration, erro
 	return value, nil
 }
 
+// wait is a duration that may also be nothing: 0s.
+func (s *settings) wait(name string, def time.Duration) (time.Duration, error) {
+	value, err := time.ParseDuration(s.text(name, def.String()))
+	if err != nil || value < 0 {
+		return 0, usagef("%s must be a duration such as 24h, or 0s for none", name)
+	}
+	return value, nil
+}
+
 // secret gives a secret setting, from itself or from its _FILE twin. What the
 // environment says in either form beats the file.
 func (s *settings) secret(name string) (secret.Text, error) {
@@ -240,6 +249,12 @@ func (r *reader) boolean(name string, def bool) bool {
 
 func (r *reader) number(name string, def int) int {
 	value, err := r.s.number(name, def)
+	r.keep(err)
+	return value
+}
+
+func (r *reader) wait(name string, def time.Duration) time.Duration {
+	value, err := r.s.wait(name, def)
 	r.keep(err)
 	return value
 }

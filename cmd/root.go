@@ -89,7 +89,7 @@ func serverCommands() []*cobra.Command {
 // clientCommands talk to a hub. They share the flags that say which.
 func clientCommands() []*cobra.Command {
 	return []*cobra.Command{
-		newTenantCommand(), newCredentialCommand(), newSourceCommand(), newScheduleCommand(), newJobCommand(), newSnapshotCommand(newSnapshotOpenCommand()),
+		newTenantCommand(), newCredentialCommand(), newSourceCommand(), newScheduleCommand(), newJobCommand(), newSnapshotCommand(newSnapshotOpenCommand()), newRetentionCommand(),
 		newWorkerCommand(newWorkerRunCommand(), newWorkerHealthCommand()), newKeyCommand(), newAuditCommand(),
 	}
 }

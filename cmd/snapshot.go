@@ -24,6 +24,8 @@ var snapshotView = view[apiclient.Snapshot]{
 			"skipped", counted(c.Skipped), "changed while read", counted(c.ChangedWhileRead), "errors", counted(c.Errors),
 			"artifact", size(s.SizeBytes), "sha256", s.Manifest.Artifact.SHA256, "sealed to", s.Recipient,
 			"worker", s.WorkerID, "folder", s.LocalPath, "hold", yes(s.Hold), "note", s.Note, "verified", whenMaybe(s.VerifiedAt),
+			"suspicion", s.Suspicion, "accepted", whenMaybe(s.AcceptedAt), "files missing since", whenMaybe(s.MissingSince),
+			"files removed after", whenMaybe(s.DeleteAfter), "deleted", whenMaybe(s.DeletedAt),
 		}
 	},
 }
@@ -41,6 +43,9 @@ and what the hub knows of it.`,
 		holdCommand("hold", "Keep a snapshot from being deleted", true),
 		holdCommand("release", "Let a held snapshot be deleted again", false),
 		newSnapshotNoteCommand(),
+		newSnapshotRemoveCommand(),
+		actCommand("undelete", "snapshot", "Take the deletion of a snapshot back", snaps, resource, snapshotView),
+		actCommand("accept", "snapshot", "Say that a suspicious snapshot is good", snaps, resource, snapshotView),
 	)
 	c.AddCommand(extra...)
 	return c

@@ -118,6 +118,11 @@ type Snapshot struct {
 	Hold           bool       `json:"hold"`
 	Note           string     `json:"note"`
 	VerifiedAt     *time.Time `json:"verified_at"`
+	Suspicion      string     `json:"suspicion"`
+	AcceptedAt     *time.Time `json:"accepted_at"`
+	MissingSince   *time.Time `json:"missing_since"`
+	DeleteAfter    *time.Time `json:"delete_after"`
+	DeletedAt      *time.Time `json:"deleted_at"`
 	CreatedAt      time.Time  `json:"created_at"`
 }
 
