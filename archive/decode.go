@@ -162,6 +162,10 @@ type tarSpan struct {
 	rest   []byte
 	offset int64 // of the next byte, in the tar stream
 	err    error // why the frames ended, io.EOF apart
+
+	// loaded, where it is set, sees every data frame, compressed and not, and its
+	// offset in the tar stream, before any of it is read. Its error ends the span.
+	loaded func(sealed, plain []byte, at int64) error
 }
 
 // Read implements io.Reader.
@@ -186,6 +190,12 @@ func (s *tarSpan) more() error {
 				s.err = err
 			}
 			return err
+		}
+		if s.loaded != nil {
+			if err := s.loaded(s.frames.current.sealed, frame, s.offset); err != nil {
+				s.err = err
+				return err
+			}
 		}
 		s.rest = frame
 	}

@@ -1,0 +1,318 @@
+package archive
+
+import (
+	"archive/tar"
+	"context"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+
+	"xvault/internal/entry"
+)
+
+// maxSegments bounds what an export remembers: a segment or two for each path
+// that was chosen, each file in parts and each hard link to follow.
+const maxSegments = 400_000
+
+// ExportOptions are the options of Export.
+type ExportOptions struct {
+	// Zstd compresses the stream: tar.zst.
+	Zstd bool
+}
+
+// Export prepares the paths given, and all that is below them, for being sent as
+// a tar stream; without paths, everything. It reads the index of what is
+// selected. Errors: ErrNotFound for a path that is not there, ErrNotStored for
+// one of which nothing was stored.
+func (r *Reader) Export(ctx context.Context, paths []string, opts ExportOptions) (*Export, error) {
+	roots, err := r.chosen(paths)
+	if err != nil {
+		return nil, err
+	}
+	p := &exportPlan{
+		x: &Export{r: r, zstd: opts.Zstd}, roots: roots,
+		members: memberCursor{r: r, ctx: ctx}, followed: make(map[string]string),
+	}
+	defer p.members.close()
+	for _, root := range roots {
+		if err := p.root(ctx, root); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.add(segment{bytes: endOfArchive[:]}); err != nil {
+		return nil, err
+	}
+	return p.x, nil
+}
+
+// chosen is selection for callers to whom the empty path is everything.
+func (r *Reader) chosen(paths []string) ([]string, error) {
+	if slices.Contains(paths, "") {
+		paths = nil
+	}
+	for _, path := range paths { // also those that others include
+		it, err := r.seek(path)
+		if err != nil {
+			return nil, err
+		}
+		e, err := it.next()
+		if err != nil {
+			return nil, err
+		}
+		if e == nil || (e.Path != path && !isBelow(e.Path, path)) {
+			return nil, fmt.Errorf("%s: %w", Escape(path), ErrNotFound)
+		}
+	}
+	return r.selection(paths)
+}
+
+// exportPlan lays out an export.
+type exportPlan struct {
+	x       *Export
+	roots   []string // sorted, none inside of another
+	members memberCursor
+	headers tarEncoder
+	// followed are the places in the export of contents that hard links share
+	// while the path that holds the content was not selected.
+	followed map[string]string
+	at       int64 // in the tar stream: entries only ever go forward
+}
+
+// root lays out one path and all that is below it.
+func (p *exportPlan) root(ctx context.Context, root string) error {
+	it, err := p.x.r.seek(root)
+	if err != nil {
+		return err
+	}
+	var run *segment // the range that is being extended
+	stored := false
+	for {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		e, err := it.next()
+		if err != nil {
+			return err
+		}
+		outside := e == nil || (root != "" && e.Path != root && !isBelow(e.Path, root))
+		if !outside {
+			p.count(e)
+		}
+		if e != nil && !e.Stored() {
+			continue
+		}
+		offset := p.x.r.dir.tarSize - int64(len(endOfArchive))
+		if e != nil {
+			offset = e.at.tarOffset()
+		}
+		if offset < p.at {
+			return fmt.Errorf("%w: the index goes backwards in the tar stream", ErrCorrupt)
+		}
+		p.at = offset
+		special := !outside && p.special(e)
+		if run != nil && (outside || special) {
+			run.to = offset
+			if err := p.add(*run); err != nil {
+				return err
+			}
+			run = nil
+		}
+		switch {
+		case outside:
+			if !stored && root != "" {
+				return fmt.Errorf("%s: %w", Escape(root), ErrNotStored)
+			}
+			return nil
+		case special:
+			err = p.rewrite(e)
+		case run == nil:
+			run = &segment{first: e, from: offset}
+		}
+		if err != nil {
+			return err
+		}
+		stored = true
+	}
+}
+
+// special tells what cannot be passed on as it stands.
+func (p *exportPlan) special(e *Entry) bool {
+	return e.Flags&entry.Parts != 0 || (e.Kind == entry.Hardlink && !isWithin(p.roots, e.LinkTarget))
+}
+
+// isWithin reports whether a path is one of the roots or below one.
+func isWithin(roots []string, path string) bool {
+	i := sort.Search(len(roots), func(i int) bool { return comparePaths(roots[i], path) > 0 }) - 1
+	return i >= 0 && (roots[i] == "" || roots[i] == path || isBelow(path, roots[i]))
+}
+
+// rewrite lays out a file in parts as one file, and a hard link to what is not
+// selected as a file, or as a link to the first such one.
+func (p *exportPlan) rewrite(e *Entry) error {
+	m, err := p.members.open(e)
+	if err != nil {
+		return err
+	}
+	h := headerOf(e, m.first)
+	content := e
+	if e.Kind == entry.Hardlink {
+		if content, err = p.x.r.linked(e); err != nil {
+			return err
+		}
+		h.Kind, h.LinkTarget = entry.File, ""
+		if place := p.followed[content.Path]; place != "" {
+			h.Kind, h.LinkTarget = entry.Hardlink, place
+			return p.add(segment{bytes: slices.Clone(p.headers.header(&h, h.Path, 0))})
+		}
+		p.followed[content.Path] = e.Path
+		p.x.Content.Links--
+		p.x.Content.Files++
+		p.x.Content.Bytes += content.Size
+	}
+	if err := p.add(segment{bytes: slices.Clone(p.headers.header(&h, h.Path, content.Size))}); err != nil {
+		return err
+	}
+	if content.Size == 0 {
+		return nil
+	}
+	if err := p.add(segment{file: content}); err != nil {
+		return err
+	}
+	if n := padding(content.Size); n > 0 {
+		return p.add(segment{bytes: zeroBlock[:n]})
+	}
+	return nil
+}
+
+// headerOf is what a tar header and its index entry say of a member.
+func headerOf(e *Entry, hdr *tar.Header) entry.Header {
+	h := entry.Header{
+		Path: e.Path, Kind: e.Kind, Size: e.Size, Mode: e.Mode, UID: hdr.Uid, GID: hdr.Gid, User: hdr.Uname, Group: hdr.Gname,
+		ModTime: e.ModTime, LinkTarget: e.LinkTarget,
+	}
+	for key, value := range hdr.PAXRecords {
+		name, found := strings.CutPrefix(key, "SCHILY.xattr.")
+		if !found {
+			continue
+		}
+		if h.Xattrs == nil {
+			h.Xattrs = make(map[string]string)
+		}
+		h.Xattrs[xattrName.Replace(name)] = value
+	}
+	return h
+}
+
+// xattrName undoes xattrKeyword.
+var xattrName = strings.NewReplacer("%25", "%", "%3D", "=")
+
+// add puts a segment at the end of the output. Ranges that touch become one.
+func (p *exportPlan) add(s segment) error {
+	x := p.x
+	if s.first != nil && s.from >= s.to {
+		return fmt.Errorf("%w: an entry without a place in the tar stream", ErrCorrupt)
+	}
+	if n := len(x.segments); n > 0 && s.first != nil && x.segments[n-1].first != nil && x.segments[n-1].to == s.from {
+		before := x.segments[n-1]
+		x.segments = x.segments[:n-1]
+		x.size -= before.size
+		s.first, s.from = before.first, before.from
+	}
+	if len(x.segments) >= maxSegments {
+		return fmt.Errorf("the selection falls into more than %d pieces: choose folders instead of single files", maxSegments)
+	}
+	size, err := x.sizeOf(&s)
+	if err != nil {
+		return err
+	}
+	s.out, s.size = x.size, size
+	x.size += size
+	x.segments = append(x.segments, s)
+	return nil
+}
+
+func (x *Export) sizeOf(s *segment) (int64, error) {
+	n := int64(len(s.bytes))
+	switch {
+	case s.first != nil:
+		n = s.to - s.from
+	case s.file != nil:
+		n = s.file.Size
+	}
+	if !x.zstd {
+		return n, nil
+	}
+	if s.first == nil {
+		return storedSize(n), nil
+	}
+	// Most single files are within one frame, of which the index knows enough.
+	if f := s.first.at.frame; s.to < f.tar+f.plain {
+		return storedSize(n), nil
+	}
+	var size int64
+	err := x.r.eachFrame(s.from, s.to, func(at frameMark, f seekFrame) bool {
+		size += pieceSize(at, f, s.from, s.to)
+		return true
+	})
+	return size, err
+}
+
+func (p *exportPlan) count(e *Entry) {
+	n := &p.x.Content
+	switch {
+	case e.Flags&entry.Skipped != 0:
+		n.Skipped++
+	case !e.Stored():
+		n.Errors++
+		return
+	case e.Kind == entry.File:
+		n.Files++
+		n.Bytes += e.Size
+	case e.Kind == entry.Dir:
+		n.Dirs++
+	default:
+		n.Links++
+	}
+	if e.hasCode() {
+		n.Errors++
+	}
+	if e.Flags&entry.ChangedWhileRead != 0 {
+		n.ChangedWhileRead++
+	}
+}
+
+// memberCursor opens members, in archive order for the best part.
+type memberCursor struct {
+	r    *Reader
+	ctx  context.Context
+	span *tarSpan
+}
+
+// open opens a member. What lies a little ahead is reached by reading on.
+func (c *memberCursor) open(e *Entry) (*member, error) {
+	const near = 4 * MaxFrame
+	if c.span != nil {
+		gap := e.at.tarOffset() - c.span.offset
+		if gap >= 0 && gap <= near && c.span.skip(gap) == nil {
+			return openMember(c.span, e)
+		}
+		c.close()
+	}
+	ahead := fewAhead
+	if e.Size > MaxFrame {
+		ahead = manyAhead()
+	}
+	c.span = c.r.span(c.ctx, e.at.frame.offset, e.at.frame.tar, ahead)
+	if err := c.span.skip(e.at.within); err != nil {
+		return nil, err
+	}
+	return openMember(c.span, e)
+}
+
+func (c *memberCursor) close() {
+	if c.span != nil {
+		c.span.close()
+		c.span = nil
+	}
+}
