@@ -53,6 +53,9 @@ type Config struct {
 	// Housekeeping is how often silent workers are marked and old idempotency
 	// keys forgotten. Default 5 s.
 	Housekeeping time.Duration
+	// DownloadTTL is for how long restored files can be downloaded
+	// (HUB_DOWNLOAD_TTL). Default 24 h.
+	DownloadTTL time.Duration
 	// Version is the program's, for the API's description. Default "dev".
 	Version string
 	// Log takes everything that is worth telling. Default: nothing is told.
@@ -71,6 +74,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Housekeeping == 0 {
 		c.Housekeeping = 5 * time.Second
+	}
+	if c.DownloadTTL == 0 {
+		c.DownloadTTL = 24 * time.Hour
 	}
 	if c.Version == "" {
 		c.Version = "dev"
@@ -112,7 +118,7 @@ func (c Config) Validate() error {
 	if _, _, err := net.SplitHostPort(c.ListenAddr); err != nil {
 		errs = append(errs, fmt.Errorf("HUB_LISTEN_ADDR %q is not host:port", c.ListenAddr))
 	}
-	if c.ShutdownTimeout < 0 || c.Housekeeping < 0 || c.DatabaseConns < 0 {
+	if c.ShutdownTimeout < 0 || c.DownloadTTL < 0 || c.Housekeeping < 0 || c.DatabaseConns < 0 {
 		errs = append(errs, errors.New("durations and limits cannot be negative"))
 	}
 	return errors.Join(errs...)

@@ -38,4 +38,7 @@ func (h *Hub) chores(ctx context.Context) {
 	if _, err := h.db.ExpireIdempotencyKeys(ctx, idempotencyKeyAge, idempotencyBatch); err != nil && ctx.Err() == nil {
 		h.log.Warn("cannot forget old idempotency keys", "error", err)
 	}
+	if _, err := h.db.PruneTickets(ctx, idempotencyBatch); err != nil && ctx.Err() == nil {
+		h.log.Warn("cannot forget old tickets", "error", err)
+	}
 }

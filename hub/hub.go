@@ -8,7 +8,6 @@ package hub
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,6 +23,7 @@ import (
 	"xvault/hub/dispatch"
 	"xvault/hub/scheduler"
 	"xvault/hub/workerapi"
+	"xvault/internal/certfile"
 	"xvault/migrations"
 	"xvault/store/catalog"
 )
@@ -108,9 +108,14 @@ func (h *Hub) assemble(ctx context.Context, keyring *seal.Keyring) error {
 	if h.scheduler, err = scheduler.New(scheduler.Config{DB: h.db, Log: h.log}); err != nil {
 		return err
 	}
+	ticketKey, err := h.db.TicketSigner(ctx, keyring)
+	if err != nil {
+		return err
+	}
 	handler := newRouter(routerConfig{
 		Public: api.Config{
 			DB: h.db, Keyring: keyring, Auth: authenticator, SourceType: h.cfg.SourceTypes.Lookup,
+			TicketKey: ticketKey, DownloadTTL: h.cfg.DownloadTTL,
 			Version: h.cfg.Version, Log: h.log,
 		},
 		Workers:        workers,
@@ -136,11 +141,11 @@ func (h *Hub) listen(ctx context.Context) error {
 	if h.cfg.TLSCertFile == "" {
 		return nil
 	}
-	cert, err := newCertificate(h.cfg.TLSCertFile, h.cfg.TLSKeyFile, h.log)
+	cert, err := certfile.Open(h.cfg.TLSCertFile, h.cfg.TLSKeyFile, h.log)
 	if err != nil {
 		return err
 	}
-	h.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cert.get}
+	h.server.TLSConfig = cert.Config()
 	return nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"regexp"
 	"runtime/debug"
@@ -15,6 +14,7 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 
 	"xvault/hub/problem"
+	"xvault/internal/loopback"
 	"xvault/store/catalog"
 )
 
@@ -129,7 +129,7 @@ func securityHeaders(next http.Handler) http.Handler {
 func refusePlaintext(allowed bool) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.TLS == nil && !allowed && !fromThisMachine(r.RemoteAddr) {
+			if r.TLS == nil && !allowed && !loopback.Peer(r.RemoteAddr) {
 				problem.Write(w, problem.New(http.StatusForbidden, "plaintext_refused",
 					"This hub takes plain HTTP from its own machine only. Give it a certificate (HUB_TLS_CERT_FILE, HUB_TLS_KEY_FILE), "+
 						"put a proxy that ends TLS beside it, or accept with HUB_ALLOW_PLAIN_HTTP=true that keys can be read on the way."))
@@ -138,13 +138,4 @@ func refusePlaintext(allowed bool) func(http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 		})
 	}
-}
-
-func fromThisMachine(remoteAddr string) bool {
-	host, _, err := net.SplitHostPort(remoteAddr)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }

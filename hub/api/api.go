@@ -9,9 +9,11 @@ package api
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
@@ -32,6 +34,10 @@ type Config struct {
 	Auth    *auth.Authenticator
 	// SourceType finds a registered connector by the name of its type.
 	SourceType func(name string) (connectors.Type, bool)
+	// TicketKey signs download tickets.
+	TicketKey ed25519.PrivateKey
+	// DownloadTTL is for how long a restore can be downloaded.
+	DownloadTTL time.Duration
 	// Version is the program's, for the API's description.
 	Version string
 	Log     *slog.Logger
@@ -43,6 +49,9 @@ type server struct {
 	keyring    *seal.Keyring
 	sourceType func(name string) (connectors.Type, bool)
 	log        *slog.Logger
+
+	ticketKey   ed25519.PrivateKey
+	downloadTTL time.Duration
 
 	schedules schedule.Parser
 }
@@ -65,7 +74,10 @@ func Mount(root chi.Router, cfg Config) {
 // New registers every operation on the router, which sees paths below Prefix.
 func New(r chi.Router, cfg Config) huma.API {
 	api := humachi.New(r, humaConfig(cfg.Version))
-	s := &server{db: cfg.DB, keyring: cfg.Keyring, sourceType: cfg.SourceType, log: cfg.Log}
+	s := &server{
+		db: cfg.DB, keyring: cfg.Keyring, sourceType: cfg.SourceType, log: cfg.Log,
+		ticketKey: cfg.TicketKey, downloadTTL: cfg.DownloadTTL,
+	}
 	api.UseMiddleware(refuseNoID, s.idempotent(api))
 	s.registerTenants(api)
 	s.registerCredentials(api)
@@ -73,6 +85,7 @@ func New(r chi.Router, cfg Config) huma.API {
 	s.registerSchedules(api)
 	s.registerJobs(api)
 	s.registerSnapshots(api)
+	s.registerRestores(api)
 	s.registerWorkers(api)
 	s.registerAPIKeys(api)
 	s.registerAudit(api)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/google/uuid"
@@ -56,9 +57,12 @@ func newDesk(t *testing.T) *desk {
 	log := slog.New(slog.DiscardHandler)
 	authenticator, err := auth.New(d.db, secret.New(deskOperatorKey), log)
 	d.must(err)
+	ticketKey, err := d.db.TicketSigner(t.Context(), ring)
+	d.must(err)
 	router := chi.NewRouter()
 	api.Mount(router, api.Config{
 		DB: d.db, Keyring: ring, Auth: authenticator, Version: "test", Log: log,
+		TicketKey: ticketKey, DownloadTTL: time.Hour,
 		SourceType: func(string) (connectors.Type, bool) { return connectors.Type{}, false },
 	})
 	server := httptest.NewServer(router)

@@ -107,18 +107,15 @@ func (s *server) registerJobs(api huma.API) {
 	}, s.getJob)
 	register(s, api, huma.Operation{
 		OperationID: "cancel-job", Method: http.MethodPost, Path: "/jobs/{id}/cancel", Tags: tags,
-		Summary:     "Cancel a job",
-		Description: "A queued job ends at once, a running one when its worker hears of it; one whose data is stored is past it (409).",
+		Summary: "Cancel a job",
+		Description: "A queued job ends at once, a running one when its worker hears of it; one whose data is stored is past it (409). " +
+			"A restore that completed stays so; its download is revoked.",
 	}, s.cancelJob)
 	register(s, api, huma.Operation{
 		OperationID: "probe-source", Method: http.MethodPost, Path: "/sources/{id}/probe", Tags: tags,
 		DefaultStatus: http.StatusCreated,
 		Summary:       "Try whether a source can be reached, logged in to and read",
 	}, s.probeSource)
-	register(s, api, notYet(huma.Operation{
-		OperationID: "restore-job", Method: http.MethodPost, Path: "/jobs/{id}/restore", Tags: tags,
-		Summary: "Restore the snapshot that this backup made",
-	}), s.restoreJob)
 }
 
 type createJobInput struct {
@@ -194,7 +191,12 @@ func (s *server) listJobs(ctx context.Context, in *listJobsInput) (*Body[List[Jo
 	if err != nil {
 		return nil, err
 	}
-	return listOf(rows, in.PageQuery, jobOf, func(j catalog.Job) uuid.UUID { return j.ID }), nil
+	list := listOf(rows, in.PageQuery, jobOf, func(j catalog.Job) uuid.UUID { return j.ID })
+	jobs := make([]*Job, len(list.Body.Items))
+	for i := range list.Body.Items {
+		jobs[i] = &list.Body.Items[i]
+	}
+	return list, s.withDownloads(ctx, jobs...)
 }
 
 func (s *server) getJob(ctx context.Context, in *IDPath) (*Body[Job], error) {
@@ -202,25 +204,14 @@ func (s *server) getJob(ctx context.Context, in *IDPath) (*Body[Job], error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Body[Job]{jobOf(found)}, nil
+	out := &Body[Job]{jobOf(found)}
+	return out, s.withDownloads(ctx, &out.Body)
 }
 
 func (s *server) cancelJob(ctx context.Context, in *IDPath) (*Body[Job], error) {
 	canceled, err := s.scope(ctx).CancelJob(ctx, in.ID)
 	if err != nil {
-		return nil, err
+		return s.revokeDownload(ctx, in, err)
 	}
 	return &Body[Job]{jobOf(canceled)}, nil
-}
-
-// restoreJob already refuses what it always will.
-func (s *server) restoreJob(ctx context.Context, in *restoreInput) (*Body[Job], error) {
-	found, err := s.scope(ctx).Job(ctx, in.ID)
-	if err != nil {
-		return nil, err
-	}
-	if found.Kind != job.Backup || found.SnapshotID == nil {
-		return nil, &catalog.Conflict{Code: "job_has_no_snapshot", Message: "Only a backup that made a snapshot can be restored."}
-	}
-	return nil, notAvailableYet()
 }

@@ -223,8 +223,6 @@ func TestJobLife(t *testing.T) {
 		t.Errorf("completed: %+v", got)
 	}
 	a.post("/jobs/"+id.String()+"/cancel", nil).refused(http.StatusConflict, "job_ended")
-	a.post("/jobs/"+id.String()+"/restore", nil).refused(http.StatusNotImplemented, "not_available_yet")
-	a.post("/jobs/"+id.String()+"/restore", map[string]any{"paths": []string{"/a"}, "format": "zip"}).refused(http.StatusNotImplemented, "not_available_yet")
 	a.post(path+"/restore", nil).refused(http.StatusConflict, "job_has_no_snapshot")
 
 	a.post("/jobs", map[string]any{"source_id": a.source}).created(&got)
@@ -369,7 +367,7 @@ func TestDescriptionKnowsNulls(t *testing.T) {
 		}
 	}
 	for path, method := range map[string]string{
-		"/jobs/{id}/restore": "post", "/snapshots/{id}/restore": "post", "/snapshots/{id}/verify": "post", "/snapshots/{id}": "delete",
+		"/snapshots/{id}/verify": "post", "/snapshots/{id}": "delete",
 	} {
 		if _, ok := doc.Paths[path][method].Responses["501"]; !ok {
 			t.Errorf("%s %s is not marked as not available yet", method, path)

@@ -72,10 +72,6 @@ func (s *server) registerSnapshots(api huma.API) {
 		OperationID: "verify-snapshot", Method: http.MethodPost, Path: "/snapshots/{id}/verify", Tags: tags,
 		Summary: "Read a snapshot whole and compare it with its hashes",
 	}), s.workOnSnapshot)
-	register(s, api, notYet(huma.Operation{
-		OperationID: "restore-snapshot", Method: http.MethodPost, Path: "/snapshots/{id}/restore", Tags: tags,
-		Summary: "Make a download of a snapshot, or of some of its paths",
-	}), s.restoreSnapshot)
 }
 
 type listSnapshotsInput struct {
@@ -145,21 +141,6 @@ func (s *server) workOnSnapshot(ctx context.Context, in *IDPath) (*Body[Job], er
 		return nil, err
 	}
 	return nil, notAvailableYet()
-}
-
-// restoreRequest says what of a snapshot is wanted, and how.
-type restoreRequest struct {
-	Paths  []string `json:"paths,omitempty" maxItems:"10000" nullable:"false" doc:"Absolute source paths; all that is under them comes along. Default: everything"`
-	Format string   `json:"format,omitempty" enum:"tar,tar.zst,zip"`
-}
-
-type restoreInput struct {
-	IDPath
-	Body *restoreRequest `required:"false"`
-}
-
-func (s *server) restoreSnapshot(ctx context.Context, in *restoreInput) (*Body[Job], error) {
-	return s.workOnSnapshot(ctx, &in.IDPath)
 }
 
 // notYet marks an operation that a later release answers otherwise than 501.

@@ -84,8 +84,6 @@ func TestUpdateSnapshot(t *testing.T) {
 	a.send("PATCH", path, map[string]any{"status": "completed"}).names("body.status")
 	a.send("DELETE", path, nil).refused(http.StatusNotImplemented, "not_available_yet")
 	a.post(path+"/verify", nil).refused(http.StatusNotImplemented, "not_available_yet")
-	a.post(path+"/restore", nil).refused(http.StatusNotImplemented, "not_available_yet")
-	a.post(path+"/restore", map[string]any{"format": "rar"}).names("body.format")
 	if n := d.one("SELECT count(*)::text FROM audit_events WHERE action = 'snapshot.update' AND object_id = $1 AND actor_type = 'api_key'", id.String()); n != "2" {
 		t.Errorf("%s audit events", n)
 	}

@@ -14,6 +14,7 @@ import (
 	"xvault/archive/seal"
 	"xvault/hub/problem"
 	"xvault/internal/job"
+	"xvault/internal/loopback"
 	"xvault/store/catalog"
 )
 
@@ -43,6 +44,14 @@ func (a *api) register(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, r, problem.Validation(faults...))
 		return
 	}
+	if !peopleReach(req.PublicURL, remoteAddr(r)) {
+		req.PublicURL = ""
+	}
+	keys, err := a.db.TicketPublicKeys(r.Context())
+	if err != nil {
+		a.refuse(w, r, err)
+		return
+	}
 	reg := catalog.Registration{RegisterRequest: req, Join: join, Token: token, From: actor(r, req.WorkerID)}
 	done, err := a.db.RegisterWorker(r.Context(), reg)
 	if err == nil {
@@ -51,7 +60,7 @@ func (a *api) register(w http.ResponseWriter, r *http.Request) {
 	}
 	a.answer(w, r, job.RegisterResponse{
 		Token: done.Token.Reveal(), Incarnation: done.Incarnation, HeartbeatEveryMS: job.HeartbeatEvery.Milliseconds(),
-		KnownSince: done.KnownSince,
+		KnownSince: done.KnownSince, TicketKeys: keys,
 	}, err)
 }
 
@@ -88,6 +97,16 @@ func publicURL(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && len(s) <= 2048 && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" &&
 		u.User == nil && u.RawQuery == "" && u.Fragment == ""
+}
+
+// peopleReach refuses a worker's address that means another machine for everyone
+// but the worker itself.
+func peopleReach(public, from string) bool {
+	u, err := url.Parse(public)
+	if err != nil {
+		return false
+	}
+	return !loopback.Host(u.Hostname()) || loopback.Host(from)
 }
 
 func (a *api) heartbeat(ctx context.Context, c *call, hb job.Heartbeat) (job.HeartbeatResponse, error) {
@@ -136,14 +155,4 @@ func (a *api) reconcile(ctx context.Context, c *call, req job.ReconcileRequest) 
 			slog.Int("unknown", len(res.Unknown)), slog.Int("missing", len(res.Missing)))...)
 	}
 	return res, err
-}
-
-// ticketRequest is the body of POST /tickets/redeem.
-type ticketRequest struct {
-	Ticket string `json:"ticket"`
-}
-
-// redeemTicket knows no ticket yet: restores hand them out.
-func (a *api) redeemTicket(context.Context, *call, ticketRequest) (done, error) {
-	return done{}, problem.New(http.StatusNotFound, "ticket_unknown", "There is no such download ticket.")
 }

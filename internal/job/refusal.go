@@ -18,4 +18,11 @@ const (
 	RefusedHostKey = "host_key_changed"
 	// RefusedFirstUse (409): the source does not trust a host key on first use.
 	RefusedFirstUse = "host_key_not_trusted"
+	// RefusedTicketUnknown (404): no ticket of this hub, or of another worker.
+	RefusedTicketUnknown = "ticket_unknown"
+	// RefusedTicketExpired, RefusedTicketRevoked, RefusedTicketGone (410): not any
+	// more.
+	RefusedTicketExpired = "ticket_expired"
+	RefusedTicketRevoked = "ticket_revoked"
+	RefusedTicketGone    = "snapshot_deleted"
 )

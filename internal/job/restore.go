@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
+
+	"github.com/google/uuid"
 )
 
 // RestoreFormat is how restored files come.
@@ -117,4 +120,25 @@ func UsesSource(kind Kind, payload json.RawMessage) bool {
 	default:
 		return true
 	}
+}
+
+// RedeemRequest is the body of POST /internal/tickets/redeem.
+type RedeemRequest struct {
+	Ticket string `json:"ticket"`
+	// Client is the address that showed it, for the audit trail.
+	Client string `json:"client,omitempty"`
+}
+
+// RedeemResponse is what a ticket is good for.
+type RedeemResponse struct {
+	TenantID   uuid.UUID     `json:"tenant_id"`
+	SourceID   uuid.UUID     `json:"source_id"`
+	SnapshotID uuid.UUID     `json:"snapshot_id"`
+	Snapshot   ClaimSnapshot `json:"snapshot"`
+	// Restore is what to give, of a download.
+	Restore RestorePayload `json:"restore,omitzero"`
+	// SealedIdentity is the tenant's identity, as an age file that opens with the
+	// worker's own identity only. It is for this one transfer.
+	SealedIdentity []byte    `json:"sealed_identity"`
+	ExpiresAt      time.Time `json:"expires_at"`
 }

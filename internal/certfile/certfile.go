@@ -1,4 +1,6 @@
-package hub
+// Package certfile serves a TLS certificate that stands in files and may be
+// renewed at any time.
+package certfile
 
 import (
 	"crypto/tls"
@@ -9,8 +11,8 @@ import (
 	"time"
 )
 
-// certificate is a certificate in files that may be renewed at any time.
-type certificate struct {
+// Certificate is read again when its files change. It is safe for concurrent use.
+type Certificate struct {
 	certFile, keyFile string
 	log               *slog.Logger
 
@@ -27,8 +29,9 @@ type fileStamp struct {
 	size     int64
 }
 
-func newCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
-	c := &certificate{certFile: certFile, keyFile: keyFile, log: log}
+// Open reads a PEM certificate chain and its key.
+func Open(certFile, keyFile string, log *slog.Logger) (*Certificate, error) {
+	c := &Certificate{certFile: certFile, keyFile: keyFile, log: log}
 	now, err := c.stampNow()
 	if err != nil {
 		return nil, fmt.Errorf("certificate: %w", err)
@@ -36,10 +39,15 @@ func newCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, e
 	return c, c.load(now)
 }
 
+// Config is a server's TLS configuration with this certificate.
+func (c *Certificate) Config() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}
+}
+
 // get gives the certificate for a handshake. Where the files changed they are
 // read again; where that fails, as in the middle of a renewal, the last good
 // one serves on.
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (c *Certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now, err := c.stampNow()
@@ -54,7 +62,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.loaded, nil
 }
 
-func (c *certificate) load(now stamp) error {
+func (c *Certificate) load(now stamp) error {
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
 		return fmt.Errorf("certificate %s: %w", c.certFile, err)
@@ -63,7 +71,7 @@ func (c *certificate) load(now stamp) error {
 	return nil
 }
 
-func (c *certificate) stampNow() (stamp, error) {
+func (c *Certificate) stampNow() (stamp, error) {
 	cert, err := os.Stat(c.certFile)
 	if err != nil {
 		return stamp{}, err
