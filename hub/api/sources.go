@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 
@@ -22,13 +23,14 @@ type Source struct {
 	CredentialID   *uuid.UUID `json:"credential_id" format:"uuid"`
 	Status         string     `json:"status" enum:"active,disabled"`
 	PinnedHostKeys []string   `json:"pinned_host_keys" nullable:"false" doc:"Host keys that were trusted on first use"`
+	Bandwidth      *Bandwidth `json:"bandwidth,omitempty" doc:"Not there: no limit"`
 	CreatedAt      Time       `json:"created_at"`
 	UpdatedAt      Time       `json:"updated_at"`
 }
 
 func sourceOf(c catalog.Source) Source {
 	return Source{
-		c.ID, c.TenantID, c.Type, c.Name, Object{c.Config}, c.CredentialID, c.Status, c.PinnedHostKeys,
+		c.ID, c.TenantID, c.Type, c.Name, Object{c.Config}, c.CredentialID, c.Status, c.PinnedHostKeys, bandwidthOf(c.Bandwidth),
 		Time{c.CreatedAt}, Time{c.UpdatedAt},
 	}
 }
@@ -63,6 +65,7 @@ type createSourceInput struct {
 		Name         string     `json:"name" minLength:"1" maxLength:"200"`
 		CredentialID uuid.UUID  `json:"credential_id" format:"uuid"`
 		Config       Object     `json:"config" doc:"What it holds depends on type"`
+		Bandwidth    *Bandwidth `json:"bandwidth,omitempty" doc:"A limit on what passes between worker and source"`
 	}
 }
 
@@ -78,9 +81,15 @@ func (s *server) createSource(ctx context.Context, in *createSourceInput) (*Body
 	if err != nil {
 		return nil, err
 	}
+	var limit json.RawMessage
+	if in.Body.Bandwidth != nil {
+		if limit, err = in.Body.Bandwidth.plan(); err != nil {
+			return nil, err
+		}
+	}
 	created, err := s.scope(ctx).CreateSource(ctx, catalog.NewSource{
 		ID: catalog.NewID(), TenantID: tenant, Type: in.Body.Type, Name: in.Body.Name,
-		Config: config, CredentialID: &in.Body.CredentialID,
+		Config: config, CredentialID: &in.Body.CredentialID, Bandwidth: limit,
 	})
 	if err != nil {
 		return nil, noCredential(err)
@@ -147,6 +156,7 @@ type updateSourceInput struct {
 		Status         *string    `json:"status,omitempty" enum:"active,disabled"`
 		CredentialID   *uuid.UUID `json:"credential_id,omitempty" format:"uuid"`
 		Config         *Object    `json:"config,omitempty" doc:"The whole configuration"`
+		Bandwidth      *Bandwidth `json:"bandwidth,omitempty" doc:"The whole limit, from the next job on; an empty object removes it"`
 		PinnedHostKeys *[]string  `json:"pinned_host_keys,omitempty" maxItems:"0" doc:"An empty list forgets the host keys that were trusted on first use"`
 	}
 }
@@ -168,6 +178,13 @@ func (s *server) updateSource(ctx context.Context, in *updateSourceInput) (*Body
 		if change.Config, err = s.validateConfig(source.Type, *in.Body.Config); err != nil {
 			return nil, err
 		}
+	}
+	if in.Body.Bandwidth != nil {
+		limit, err := in.Body.Bandwidth.plan()
+		if err != nil {
+			return nil, err
+		}
+		change.Bandwidth = &limit
 	}
 	if source, err = scope.UpdateSource(ctx, in.ID, change); err != nil {
 		return nil, noCredential(err)

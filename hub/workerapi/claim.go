@@ -56,6 +56,7 @@ func claimOf(c catalog.Claimed) job.Claim {
 		CreatedAt: c.CreatedAt.UTC(), StartedAt: c.StartedAt.UTC(), SnapshotID: c.SnapshotID, Payload: c.Payload,
 		Source: &job.ClaimSource{
 			ID: c.Source.ID, Type: c.Source.Type, Config: c.Source.Config, PinnedHostKeys: c.Source.PinnedHostKeys,
+			Bandwidth: c.Source.Bandwidth,
 		},
 	}
 	if c.Credential != nil {

@@ -127,6 +127,8 @@ type ClaimSource struct {
 	// PinnedHostKeys are keys that the hub pinned on first use, beside
 	// those in Config.
 	PinnedHostKeys []string `json:"pinned_host_keys,omitempty"`
+	// Bandwidth is the JSON of a bandwidth.Plan; none: no limit.
+	Bandwidth json.RawMessage `json:"bandwidth,omitempty"`
 }
 
 // ClaimTenantKey is the recipient to seal to.

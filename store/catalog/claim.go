@@ -62,6 +62,7 @@ type ClaimedSource struct {
 	Type           string
 	Config         json.RawMessage
 	PinnedHostKeys []string
+	Bandwidth      json.RawMessage // nil: no limit
 }
 
 // ClaimedKey is the recipient to seal a backup to.
@@ -142,7 +143,7 @@ func claimedOf(r query.ClaimJobRow) Claimed {
 	c := Claimed{
 		JobID: r.ID, TenantID: r.TenantID, Kind: job.Kind(r.Type), Attempt: int(r.Attempt),
 		Lease: time.Duration(r.LeaseMs) * time.Millisecond, CreatedAt: r.CreatedAt, Payload: r.Payload,
-		Source: ClaimedSource{ID: r.SourceID, Type: r.SourceType, Config: r.Config, PinnedHostKeys: r.PinnedHostKeys},
+		Source: ClaimedSource{ID: r.SourceID, Type: r.SourceType, Config: r.Config, PinnedHostKeys: r.PinnedHostKeys, Bandwidth: r.Bandwidth},
 	}
 	if r.StartedAt != nil {
 		c.StartedAt = *r.StartedAt

@@ -25,6 +25,7 @@ type Source struct {
 	PinnedHostKeys []string // trusted on first use, as public key lines
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
+	Bandwidth      json.RawMessage // a bandwidth.Plan; nil: no limit
 }
 
 // The states of a source.
@@ -44,6 +45,7 @@ type NewSource struct {
 	Name         string
 	Config       json.RawMessage
 	CredentialID *uuid.UUID
+	Bandwidth    json.RawMessage // nil: no limit
 }
 
 // SourceChange is what PATCH may change; nil leaves it.
@@ -52,6 +54,8 @@ type SourceChange struct {
 	Status       *string
 	Config       json.RawMessage
 	CredentialID *uuid.UUID
+	// Bandwidth replaces the whole plan; one that points to nil removes it.
+	Bandwidth *json.RawMessage
 	// ForgetHostKeys empties the pinned host keys. A configuration that names
 	// another host or port does so too.
 	ForgetHostKeys bool
@@ -70,6 +74,7 @@ func (s Scope) CreateSource(ctx context.Context, n NewSource) (Source, error) {
 		}
 		row, err := q.InsertSource(ctx, query.InsertSourceParams{
 			ID: n.ID, TenantID: n.TenantID, Type: n.Type, Name: n.Name, Config: n.Config, CredentialID: n.CredentialID,
+			Bandwidth: n.Bandwidth,
 		})
 		if isViolation(err, "sources_tenant_id_fkey") {
 			return ErrNotFound
@@ -99,7 +104,7 @@ func (s Scope) Sources(ctx context.Context, wanted *uuid.UUID, p Page) ([]Source
 		return nil, ErrNotFound
 	}
 	sql, args := f.newestFirst(`SELECT id, tenant_id, type, name, config, credential_id, status, pinned_host_keys,
-		created_at, updated_at FROM sources`, "id", p)
+		created_at, updated_at, bandwidth FROM sources`, "id", p)
 	rows, err := s.db.pool.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list sources: %w", err)
@@ -121,7 +126,7 @@ func (s Scope) UpdateSource(ctx context.Context, id uuid.UUID, c SourceChange) (
 		changed := c.apply(&row)
 		row, err = q.UpdateSource(ctx, query.UpdateSourceParams{
 			TenantID: row.TenantID, ID: id, Name: row.Name, Status: row.Status, Config: row.Config,
-			CredentialID: row.CredentialID, PinnedHostKeys: row.PinnedHostKeys,
+			CredentialID: row.CredentialID, PinnedHostKeys: row.PinnedHostKeys, Bandwidth: row.Bandwidth,
 		})
 		if err != nil {
 			return fmt.Errorf("update source: %w", err)
@@ -146,6 +151,10 @@ func (c SourceChange) apply(row *query.Source) []string {
 	if c.CredentialID != nil {
 		row.CredentialID = c.CredentialID
 		changed = append(changed, "credential_id")
+	}
+	if c.Bandwidth != nil {
+		row.Bandwidth = *c.Bandwidth
+		changed = append(changed, "bandwidth")
 	}
 	moved := c.Config != nil && endpointOf(c.Config) != endpointOf(row.Config)
 	if c.Config != nil {
@@ -230,6 +239,6 @@ func sourceEvent(action string, source Source, detail map[string]any) Event {
 func sourceOf(row query.Source) Source {
 	return Source{
 		row.ID, row.TenantID, row.Type, row.Name, row.Config, row.CredentialID, row.Status, row.PinnedHostKeys,
-		row.CreatedAt, row.UpdatedAt,
+		row.CreatedAt, row.UpdatedAt, row.Bandwidth,
 	}
 }

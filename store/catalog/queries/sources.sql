@@ -1,6 +1,6 @@
 -- name: InsertSource :one
-INSERT INTO sources (id, tenant_id, type, name, config, credential_id)
-VALUES ($1, $2, $3, $4, $5, sqlc.narg(credential_id))
+INSERT INTO sources (id, tenant_id, type, name, config, credential_id, bandwidth)
+VALUES ($1, $2, $3, $4, $5, sqlc.narg(credential_id), sqlc.narg(bandwidth))
 RETURNING *;
 
 -- name: SourceByID :one
@@ -14,7 +14,8 @@ FOR UPDATE;
 
 -- name: UpdateSource :one
 UPDATE sources
-SET name = $3, status = $4, config = $5, credential_id = sqlc.narg(credential_id), pinned_host_keys = $6, updated_at = xvault_now()
+SET name = $3, status = $4, config = $5, credential_id = sqlc.narg(credential_id), pinned_host_keys = $6, bandwidth = sqlc.narg(bandwidth),
+    updated_at = xvault_now()
 WHERE tenant_id = $1 AND id = $2
 RETURNING *;
 

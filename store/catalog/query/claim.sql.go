@@ -49,7 +49,7 @@ WITH claimer AS (
 )
 SELECT a.id, a.tenant_id, a.type, a.attempt, a.payload, a.created_at, a.started_at, a.attempt_snapshot_id, a.snapshot_id,
        (greatest(0, extract(epoch FROM a.lease_expires_at - xvault_now())) * 1000)::bigint AS lease_ms,
-       s.id AS source_id, s.type AS source_type, s.config, s.pinned_host_keys,
+       s.id AS source_id, s.type AS source_type, s.config, s.pinned_host_keys, s.bandwidth,
        k.id AS tenant_key_id, k.algorithm AS tenant_key_algorithm, k.public_key AS tenant_public_key,
        c.id AS credential_id, c.ciphertext AS credential_ciphertext, c.key_id AS credential_key_id,
        sn.size_bytes AS snapshot_size, sn.artifact_sha256, sn.encryption_recipient,
@@ -86,6 +86,7 @@ type ClaimJobRow struct {
 	SourceType           string
 	Config               json.RawMessage
 	PinnedHostKeys       []string
+	Bandwidth            json.RawMessage
 	TenantKeyID          *uuid.UUID
 	TenantKeyAlgorithm   *string
 	TenantPublicKey      *string
@@ -129,6 +130,7 @@ func (q *Queries) ClaimJob(ctx context.Context, arg ClaimJobParams) (ClaimJobRow
 		&i.SourceType,
 		&i.Config,
 		&i.PinnedHostKeys,
+		&i.Bandwidth,
 		&i.TenantKeyID,
 		&i.TenantKeyAlgorithm,
 		&i.TenantPublicKey,

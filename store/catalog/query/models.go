@@ -179,6 +179,7 @@ type Source struct {
 	UpdatedAt      time.Time
 	Host           *string
 	RetainedAt     *time.Time
+	Bandwidth      json.RawMessage
 }
 
 type Tenant struct {

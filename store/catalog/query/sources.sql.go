@@ -74,9 +74,9 @@ func (q *Queries) DeleteSourceSnapshotRows(ctx context.Context, arg DeleteSource
 }
 
 const insertSource = `-- name: InsertSource :one
-INSERT INTO sources (id, tenant_id, type, name, config, credential_id)
-VALUES ($1, $2, $3, $4, $5, $6)
-RETURNING id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at
+INSERT INTO sources (id, tenant_id, type, name, config, credential_id, bandwidth)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+RETURNING id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at, bandwidth
 `
 
 type InsertSourceParams struct {
@@ -86,6 +86,7 @@ type InsertSourceParams struct {
 	Name         string
 	Config       json.RawMessage
 	CredentialID *uuid.UUID
+	Bandwidth    json.RawMessage
 }
 
 func (q *Queries) InsertSource(ctx context.Context, arg InsertSourceParams) (Source, error) {
@@ -96,6 +97,7 @@ func (q *Queries) InsertSource(ctx context.Context, arg InsertSourceParams) (Sou
 		arg.Name,
 		arg.Config,
 		arg.CredentialID,
+		arg.Bandwidth,
 	)
 	var i Source
 	err := row.Scan(
@@ -111,12 +113,13 @@ func (q *Queries) InsertSource(ctx context.Context, arg InsertSourceParams) (Sou
 		&i.UpdatedAt,
 		&i.Host,
 		&i.RetainedAt,
+		&i.Bandwidth,
 	)
 	return i, err
 }
 
 const lockSource = `-- name: LockSource :one
-SELECT id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at FROM sources
+SELECT id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at, bandwidth FROM sources
 WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2)
 FOR UPDATE
 `
@@ -142,12 +145,13 @@ func (q *Queries) LockSource(ctx context.Context, arg LockSourceParams) (Source,
 		&i.UpdatedAt,
 		&i.Host,
 		&i.RetainedAt,
+		&i.Bandwidth,
 	)
 	return i, err
 }
 
 const sourceByID = `-- name: SourceByID :one
-SELECT id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at FROM sources
+SELECT id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at, bandwidth FROM sources
 WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2)
 `
 
@@ -172,15 +176,17 @@ func (q *Queries) SourceByID(ctx context.Context, arg SourceByIDParams) (Source,
 		&i.UpdatedAt,
 		&i.Host,
 		&i.RetainedAt,
+		&i.Bandwidth,
 	)
 	return i, err
 }
 
 const updateSource = `-- name: UpdateSource :one
 UPDATE sources
-SET name = $3, status = $4, config = $5, credential_id = $7, pinned_host_keys = $6, updated_at = xvault_now()
+SET name = $3, status = $4, config = $5, credential_id = $7, pinned_host_keys = $6, bandwidth = $8,
+    updated_at = xvault_now()
 WHERE tenant_id = $1 AND id = $2
-RETURNING id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at
+RETURNING id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at, bandwidth
 `
 
 type UpdateSourceParams struct {
@@ -191,6 +197,7 @@ type UpdateSourceParams struct {
 	Config         json.RawMessage
 	PinnedHostKeys []string
 	CredentialID   *uuid.UUID
+	Bandwidth      json.RawMessage
 }
 
 func (q *Queries) UpdateSource(ctx context.Context, arg UpdateSourceParams) (Source, error) {
@@ -202,6 +209,7 @@ func (q *Queries) UpdateSource(ctx context.Context, arg UpdateSourceParams) (Sou
 		arg.Config,
 		arg.PinnedHostKeys,
 		arg.CredentialID,
+		arg.Bandwidth,
 	)
 	var i Source
 	err := row.Scan(
@@ -217,6 +225,7 @@ func (q *Queries) UpdateSource(ctx context.Context, arg UpdateSourceParams) (Sou
 		&i.UpdatedAt,
 		&i.Host,
 		&i.RetainedAt,
+		&i.Bandwidth,
 	)
 	return i, err
 }
