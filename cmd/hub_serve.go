@@ -25,6 +25,7 @@ const hubServeHelp = `Serves the API, the workers, and the queue.
   HUB_MIGRATE            false: do not bring the catalog up to date at start
   HUB_DATABASE_CONNS     connections to the catalog (16)
   HUB_DOWNLOAD_TTL       for how long restored files can be downloaded (24h)
+  HUB_DELETE_GRACE       how long a removed snapshot stays and can be taken back (24h); 0s: not at all
   HUB_SHUTDOWN_TIMEOUT   how long running requests may take at the end (15s)
   LOG_LEVEL, LOG_FORMAT  debug, info, warn, error; json, text
 
@@ -85,6 +86,7 @@ func hubConfig(s *settings) (hub.Config, error) {
 	cfg.SkipMigrations = !read.boolean("HUB_MIGRATE", true)
 	cfg.DatabaseConns = int32(min(read.number("HUB_DATABASE_CONNS", 16), math.MaxInt16))
 	cfg.DownloadTTL = read.duration("HUB_DOWNLOAD_TTL", 24*time.Hour)
+	cfg.DeleteGrace = read.wait("HUB_DELETE_GRACE", 24*time.Hour)
 	cfg.ShutdownTimeout = read.duration("HUB_SHUTDOWN_TIMEOUT", 15*time.Second)
 	return cfg, read.err
 }

@@ -56,6 +56,10 @@ type Config struct {
 	// DownloadTTL is for how long restored files can be downloaded
 	// (HUB_DOWNLOAD_TTL). Default 24 h.
 	DownloadTTL time.Duration
+	// DeleteGrace is how long a snapshot that retention or a person removes stays
+	// and can be taken back (HUB_DELETE_GRACE). 0: not at all. The setting's
+	// default is 24 h.
+	DeleteGrace time.Duration
 	// Version is the program's, for the API's description. Default "dev".
 	Version string
 	// Log takes everything that is worth telling. Default: nothing is told.
@@ -118,7 +122,7 @@ func (c Config) Validate() error {
 	if _, _, err := net.SplitHostPort(c.ListenAddr); err != nil {
 		errs = append(errs, fmt.Errorf("HUB_LISTEN_ADDR %q is not host:port", c.ListenAddr))
 	}
-	if c.ShutdownTimeout < 0 || c.DownloadTTL < 0 || c.Housekeeping < 0 || c.DatabaseConns < 0 {
+	if c.ShutdownTimeout < 0 || c.DownloadTTL < 0 || c.DeleteGrace < 0 || c.Housekeeping < 0 || c.DatabaseConns < 0 {
 		errs = append(errs, errors.New("durations and limits cannot be negative"))
 	}
 	return errors.Join(errs...)

@@ -21,6 +21,7 @@ import (
 	"xvault/hub/api"
 	"xvault/hub/auth"
 	"xvault/hub/dispatch"
+	"xvault/hub/prune"
 	"xvault/hub/scheduler"
 	"xvault/hub/workerapi"
 	"xvault/internal/certfile"
@@ -35,6 +36,7 @@ type Hub struct {
 	db         *catalog.DB
 	dispatcher *dispatch.Dispatcher
 	scheduler  *scheduler.Scheduler
+	pruner     *prune.Pruner
 	listener   net.Listener
 	server     *http.Server
 }
@@ -108,6 +110,10 @@ func (h *Hub) assemble(ctx context.Context, keyring *seal.Keyring) error {
 	if h.scheduler, err = scheduler.New(scheduler.Config{DB: h.db, Log: h.log}); err != nil {
 		return err
 	}
+	h.pruner, err = prune.New(prune.Config{DB: h.db, Grace: h.cfg.DeleteGrace, Log: h.log})
+	if err != nil {
+		return err
+	}
 	ticketKey, err := h.db.TicketSigner(ctx, keyring)
 	if err != nil {
 		return err
@@ -115,7 +121,7 @@ func (h *Hub) assemble(ctx context.Context, keyring *seal.Keyring) error {
 	handler := newRouter(routerConfig{
 		Public: api.Config{
 			DB: h.db, Keyring: keyring, Auth: authenticator, SourceType: h.cfg.SourceTypes.Lookup,
-			TicketKey: ticketKey, DownloadTTL: h.cfg.DownloadTTL,
+			TicketKey: ticketKey, DownloadTTL: h.cfg.DownloadTTL, DeleteGrace: h.cfg.DeleteGrace,
 			Version: h.cfg.Version, Log: h.log,
 		},
 		Workers:        workers,
@@ -177,6 +183,7 @@ func (h *Hub) Serve(ctx context.Context) error {
 	defer stop(nil)
 	var workers errgroup.Group
 	workers.Go(func() error { return ended(background, "dispatcher", h.dispatcher.Run(background)) })
+	workers.Go(func() error { return ended(background, "retention", h.pruner.Run(background)) })
 	workers.Go(func() error { return ended(background, "scheduler", h.scheduler.Run(background)) })
 	workers.Go(func() error { return ended(background, "housekeeping", h.keepHouse(background)) })
 	failed := make(chan error, 1)

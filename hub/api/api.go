@@ -38,6 +38,9 @@ type Config struct {
 	TicketKey ed25519.PrivateKey
 	// DownloadTTL is for how long a restore can be downloaded.
 	DownloadTTL time.Duration
+	// DeleteGrace is how long a snapshot stays after someone deleted it, and can be
+	// taken back.
+	DeleteGrace time.Duration
 	// Version is the program's, for the API's description.
 	Version string
 	Log     *slog.Logger
@@ -52,6 +55,7 @@ type server struct {
 
 	ticketKey   ed25519.PrivateKey
 	downloadTTL time.Duration
+	deleteGrace time.Duration
 
 	schedules schedule.Parser
 }
@@ -76,12 +80,13 @@ func New(r chi.Router, cfg Config) huma.API {
 	api := humachi.New(r, humaConfig(cfg.Version))
 	s := &server{
 		db: cfg.DB, keyring: cfg.Keyring, sourceType: cfg.SourceType, log: cfg.Log,
-		ticketKey: cfg.TicketKey, downloadTTL: cfg.DownloadTTL,
+		ticketKey: cfg.TicketKey, downloadTTL: cfg.DownloadTTL, deleteGrace: cfg.DeleteGrace,
 	}
 	api.UseMiddleware(refuseNoID, s.idempotent(api))
 	s.registerTenants(api)
 	s.registerCredentials(api)
 	s.registerSources(api)
+	s.registerRetention(api)
 	s.registerSchedules(api)
 	s.registerJobs(api)
 	s.registerSnapshots(api)

@@ -37,6 +37,12 @@ type Snapshot struct {
 	Hold                bool            `json:"hold" doc:"A held snapshot is never deleted"`
 	Note                string          `json:"note"`
 	VerifiedAt          *Time           `json:"verified_at" nullable:"true"`
+	Suspicion           string          `json:"suspicion" doc:"Why it is suspicious, or was until someone accepted it"`
+	AcceptedAt          *Time           `json:"accepted_at" nullable:"true" doc:"When someone said that it is good all the same"`
+	MissingSince        *Time           `json:"missing_since" nullable:"true" doc:"Since when its files are not on its storage, though that is there"`
+	DeletingFrom        *string         `json:"deleting_from" doc:"What it was before it was to be deleted"`
+	DeleteAfter         *Time           `json:"delete_after" nullable:"true" doc:"While it is deleting: from when on its files are removed"`
+	DeletedAt           *Time           `json:"deleted_at" nullable:"true"`
 	CreatedAt           Time            `json:"created_at"`
 	UpdatedAt           Time            `json:"updated_at"`
 }
@@ -49,6 +55,8 @@ func snapshotOf(s catalog.Snapshot) Snapshot {
 		EncryptionRecipient: s.EncryptionRecipient, StorageBackend: s.StorageBackend, WorkerID: s.WorkerID,
 		LocalPath: s.LocalPath, Bucket: s.Bucket, ObjectKey: s.ObjectKey, ETag: s.ETag,
 		Hold: s.Hold, Note: s.Note, VerifiedAt: optionalTime(s.VerifiedAt),
+		Suspicion: s.Suspicion, AcceptedAt: optionalTime(s.AcceptedAt), MissingSince: optionalTime(s.MissingSince),
+		DeletingFrom: s.DeletingFrom, DeleteAfter: optionalTime(s.DeleteAfter), DeletedAt: optionalTime(s.DeletedAt),
 		CreatedAt: Time{s.CreatedAt}, UpdatedAt: Time{s.UpdatedAt},
 	}
 }
@@ -65,9 +73,7 @@ func (s *server) registerSnapshots(api huma.API) {
 		OperationID: "update-snapshot", Method: http.MethodPatch, Path: "/snapshots/{id}", Tags: tags,
 		Summary: "Hold a snapshot, let it go, or note something about it",
 	}, s.updateSnapshot)
-	register(s, api, notYet(huma.Operation{
-		OperationID: "delete-snapshot", Method: http.MethodDelete, Path: "/snapshots/{id}", Tags: tags, Summary: "Delete a snapshot",
-	}), s.deleteSnapshot)
+	s.registerSnapshotLife(api)
 	register(s, api, notYet(huma.Operation{
 		OperationID: "verify-snapshot", Method: http.MethodPost, Path: "/snapshots/{id}/verify", Tags: tags,
 		Summary: "Read a snapshot whole and compare it with its hashes",
@@ -122,18 +128,6 @@ func (s *server) updateSnapshot(ctx context.Context, in *updateSnapshotInput) (*
 		return nil, err
 	}
 	return &Body[Snapshot]{snapshotOf(snapshot)}, nil
-}
-
-// deleteSnapshot already refuses what it always will.
-func (s *server) deleteSnapshot(ctx context.Context, in *IDPath) (*Body[Job], error) {
-	snapshot, err := s.scope(ctx).Snapshot(ctx, in.ID)
-	if err != nil {
-		return nil, err
-	}
-	if snapshot.Hold {
-		return nil, &catalog.Conflict{Code: "snapshot_held", Message: "The snapshot is held; let it go first (hold: false)."}
-	}
-	return nil, notAvailableYet()
 }
 
 func (s *server) workOnSnapshot(ctx context.Context, in *IDPath) (*Body[Job], error) {

@@ -63,23 +63,23 @@ func Apply(p Policy, snapshots []Snapshot, now time.Time, zone *time.Location) [
 }
 
 // Decide decides about all snapshots of one source, newest first. A snapshot
-// stays if any rule keeps it; an empty policy has no say, and where all are
-// empty everything stays. The order of the snapshots does not matter.
+// stays if any rule keeps it; an empty policy keeps none, and where all are empty
+// everything stays. The largest min_keep counts. The order of the snapshots does not matter.
 func Decide(rules []Rule, snapshots []Snapshot, now time.Time) []Decision {
 	sorted := slices.Clone(snapshots)
 	slices.SortFunc(sorted, func(a, b Snapshot) int {
 		return cmp.Or(b.Time.Compare(a.Time), cmp.Compare(b.ID, a.ID))
 	})
-	rules = slices.DeleteFunc(slices.Clone(rules), func(r Rule) bool { return r.Policy.Empty() })
 	d := newDeciding(sorted, now)
-	if len(rules) == 0 {
+	floor, empty := 1, true
+	for _, r := range rules {
+		floor = max(floor, r.Policy.MinKeep)
+		empty = empty && r.Policy.Empty()
+		d.apply(r)
+	}
+	if empty {
 		d.keepAll(reasonNoPolicy)
 		return d.out
-	}
-	floor := 1
-	for _, r := range rules {
-		d.apply(r)
-		floor = max(floor, r.Policy.MinKeep)
 	}
 	d.protect()
 	d.keepAtLeast(floor)

@@ -67,6 +67,7 @@ func Handler(cfg Config) (http.Handler, error) {
 		r.Use(a.authenticate)
 		r.Post("/workers/heartbeat", body(a, smallBody, a.heartbeat))
 		r.Post("/workers/reconcile", body(a, reconcileBody, a.reconcile))
+		r.Post("/workers/sweep", body(a, smallBody, a.sweep))
 		r.Post("/jobs/claim", body(a, smallBody, a.claim))
 		r.Post("/jobs/{id}/renew", body(a, smallBody, a.renew))
 		r.Post("/jobs/{id}/host-key", body(a, smallBody, a.hostKey))

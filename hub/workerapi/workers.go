@@ -145,6 +145,14 @@ func heartbeatFaults(hb job.Heartbeat) []problem.FieldError {
 	return faults
 }
 
+func (a *api) sweep(ctx context.Context, c *call, r job.SweepReport) (done, error) {
+	if r.Orphans > 0 || r.Missing > 0 {
+		a.log.LogAttrs(ctx, slog.LevelWarn, "a worker's sweep found differences", append(callAttrs(c.r),
+			slog.Int64("snapshots", r.Snapshots), slog.Int64("orphans", r.Orphans), slog.Int64("orphan_bytes", r.OrphanBytes), slog.Int64("missing", r.Missing))...)
+	}
+	return done{}, a.db.KeepSweep(ctx, c.ref(), r)
+}
+
 func (a *api) reconcile(ctx context.Context, c *call, req job.ReconcileRequest) (job.ReconcileResponse, error) {
 	if len(req.Snapshots) > maxReconcile {
 		return job.ReconcileResponse{}, problem.Field("body.snapshots", fmt.Sprintf("at most %d ids fit in one request", maxReconcile))
