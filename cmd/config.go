@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
 
+	"xvault/internal/bandwidth"
 	"xvault/internal/secret"
 )
 
@@ -213,6 +214,7 @@ func workerSettings() []string {
 		"HUB_BASE_URL", "WORKER_ID", "WORKER_NAME", "WORKER_STORAGE_BASE", "WORKER_STATE_DIR", "WORKER_TEMP_DIR",
 		"WORKER_JOIN_TOKEN", "WORKER_CONCURRENCY", "WORKER_LISTEN_ADDR", "WORKER_PUBLIC_URL", "WORKER_DRAIN_TIMEOUT",
 		"WORKER_RECONCILE_EVERY", "WORKER_ORPHAN_GRACE", "WORKER_VERIFY_WRITES", "WORKER_REFUSE_PRIVATE", "WORKER_ALLOW_PLAIN_HTTP",
+		"WORKER_BANDWIDTH_LIMIT",
 	}
 }
 
@@ -263,4 +265,13 @@ func (r *reader) duration(name string, def time.Duration) time.Duration {
 	value, err := r.s.duration(name, def)
 	r.keep(err)
 	return value
+}
+
+// bandwidth gives a limit such as 20MB/s; none where it is not set.
+func (r *reader) bandwidth(name string) bandwidth.Plan {
+	plan, err := bandwidth.ParseText(r.s.text(name, "none"))
+	if err != nil {
+		r.keep(usagef("%s: %w", name, err))
+	}
+	return plan
 }

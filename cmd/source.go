@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"xvault/internal/apiclient"
+	"xvault/internal/bandwidth"
 )
 
 var sourceView = view[apiclient.Source]{
@@ -18,7 +19,7 @@ var sourceView = view[apiclient.Source]{
 	fields: func(s apiclient.Source) []string {
 		return append([]string{
 			"id", s.ID, "name", s.Name, "tenant", s.TenantID, "type", s.Type, "status", s.Status,
-			"credential", s.CredentialID, "created", when(s.CreatedAt),
+			"credential", s.CredentialID, "bandwidth", bandwidthText(s.Bandwidth), "created", when(s.CreatedAt),
 		}, configFields(s.Config)...)
 	},
 }
@@ -44,6 +45,8 @@ type sourceBody struct {
 	CredentialID string         `json:"credential_id,omitempty"`
 	Status       string         `json:"status,omitempty"`
 	Config       map[string]any `json:"config,omitempty"`
+	// Bandwidth is nil where it is not to be changed.
+	Bandwidth *bandwidth.Plan `json:"bandwidth,omitempty"`
 }
 
 // sourceOptions are the flags that make or change a source.
@@ -51,6 +54,7 @@ type sourceOptions struct {
 	clientOptions
 	config           configOptions
 	credential, kind string
+	bandwidth        string
 	name             nameOptions
 }
 
@@ -59,6 +63,20 @@ func (o *sourceOptions) addFlags(c *cobra.Command) {
 	o.config.addFlags(c)
 	c.Flags().StringVar(&o.credential, "credential", "", "the credential to log in with")
 	mustComplete(c, "credential", o.flagCompletion(creds))
+	c.Flags().StringVar(&o.bandwidth, "bandwidth", "",
+		`a limit on what passes between worker and source, by the hours of the day: "20MB/s", "20MB/s, mon-fri 08:00-18:00=5MB/s, timezone=Europe/Berlin" or "none"`)
+}
+
+// plan reads --bandwidth; nil where it was not given.
+func (o *sourceOptions) plan() (*bandwidth.Plan, error) {
+	if o.bandwidth == "" {
+		return nil, nil
+	}
+	plan, err := bandwidth.ParseText(o.bandwidth)
+	if err != nil {
+		return nil, usagef("--bandwidth: %w", err)
+	}
+	return &plan, nil
 }
 
 func newSourceCreateCommand() *cobra.Command {
@@ -80,6 +98,9 @@ Check it with: xvault source probe web1 --wait`,
 			return err
 		}
 		if body.Config, err = opts.config.build(c, nil); err != nil {
+			return err
+		}
+		if body.Bandwidth, err = opts.plan(); err != nil {
 			return err
 		}
 		if opts.credential != "" {
@@ -106,7 +127,8 @@ func newSourceUpdateCommand() *cobra.Command {
 		Use: "update SOURCE", Short: "Change a source", Args: cobra.ExactArgs(1),
 		Long: "Changes what is given and leaves the rest. A list, as of --path, replaces the whole list.",
 		Example: `  xvault source update web1 --host web1.new.example.com
-  xvault source update web1 --path /srv/www --path /var/mail`,
+  xvault source update web1 --path /srv/www --path /var/mail
+  xvault source update web1 --bandwidth "none, 08:00-18:00=5MB/s, timezone=Europe/Berlin"`,
 		ValidArgsFunction: opts.completion(sources),
 	}
 	c.RunE = opts.run(func(ctx context.Context, s *session, args []string) error {
@@ -115,6 +137,9 @@ func newSourceUpdateCommand() *cobra.Command {
 			return err
 		}
 		body := sourceBody{Name: opts.name.name}
+		if body.Bandwidth, err = opts.plan(); err != nil {
+			return err
+		}
 		if opts.config.changed(c) {
 			current, err := s.Sources().Get(ctx, id)
 			if err != nil {
@@ -138,6 +163,14 @@ func newSourceUpdateCommand() *cobra.Command {
 	opts.addFlags(c)
 	c.Flags().StringVar(&opts.name.name, "name", "", "a new name")
 	return c
+}
+
+// bandwidthText is a limit as --bandwidth takes it.
+func bandwidthText(plan *bandwidth.Plan) string {
+	if plan == nil {
+		return "none"
+	}
+	return plan.Text()
 }
 
 // switchCommand makes a command that sets a source's status.

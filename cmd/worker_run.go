@@ -49,6 +49,9 @@ address nor a key of the hub, and they should not be in its environment.
   WORKER_ORPHAN_GRACE       for how long the hub must not have known a snapshot
                             before it is deleted from the storage (default 24h)
   WORKER_VERIFY_WRITES      true: read every artifact again after it was written
+  WORKER_BANDWIDTH_LIMIT    of all sources together, by the hours of the day:
+                            20MB/s, or 20MB/s,mon-fri 08:00-18:00=5MB/s,timezone=Europe/Berlin
+                            (default: no limit)
   WORKER_REFUSE_PRIVATE     true: never connect to private addresses
   WORKER_ALLOW_PLAIN_HTTP   true: let HUB_BASE_URL be http to another machine,
                             where anyone on the way can read the worker's token
@@ -118,6 +121,7 @@ func workerConfig(s *settings, log *slog.Logger) (worker.Config, error) {
 	cfg.OrphanGrace = r.duration("WORKER_ORPHAN_GRACE", 24*time.Hour)
 	cfg.AllowPlainHTTP = r.boolean("WORKER_ALLOW_PLAIN_HTTP", false)
 	cfg.ReadBack = r.boolean("WORKER_VERIFY_WRITES", false)
+	cfg.Bandwidth = r.bandwidth("WORKER_BANDWIDTH_LIMIT")
 	refusePrivate := r.boolean("WORKER_REFUSE_PRIVATE", false)
 	if r.err != nil {
 		return worker.Config{}, r.err

@@ -95,7 +95,9 @@ type FieldError struct {
 }
 
 // Dialer opens outbound connections. The guarded one checks the resolved
-// address, so that a name cannot lead to a forbidden one.
+// address, so that a name cannot lead to a forbidden one. A connection may have a
+// method Held() time.Duration, which says for how long reading from it was held
+// back so far, by a limit on bandwidth: the other side was not silent meanwhile.
 type Dialer interface {
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
 }

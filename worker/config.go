@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"xvault/connectors"
+	"xvault/internal/bandwidth"
 	"xvault/internal/job"
 	"xvault/internal/secret"
 )
@@ -68,6 +69,9 @@ type Config struct {
 	SourceTypes *connectors.Registry
 	// Dial opens connections to sources.
 	Dial connectors.Dialer
+	// Bandwidth limits what passes between this worker and all sources together.
+	// Default: no limit.
+	Bandwidth bandwidth.Plan
 	// Log takes what happens. Default: nothing is logged.
 	Log *slog.Logger
 	// Now is the clock. Default: time.Now.

@@ -71,6 +71,7 @@ func (w *Worker) claim(req job.ClaimRequest) (job.Claim, error) {
 // perform runs a claimed job to its end.
 func (w *Worker) perform(claim job.Claim) {
 	kind, known := w.kinds[claim.Kind]
+	defer w.limits.hold(claim.Source)()
 	a := &attempt{
 		claim: claim, hub: w.hub, now: w.cfg.Now, timing: w.timing,
 		log:         w.log.With("job_id", claim.JobID, "attempt", claim.Attempt, "tenant_id", claim.TenantID),

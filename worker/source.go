@@ -28,11 +28,15 @@ func (w *Worker) openSource(a *attempt) (connectors.Source, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	dial, err := w.limits.dialer(w.cfg.Dial, claimed)
+	if err != nil {
+		return nil, "", err
+	}
 	source, err := kind.Open(claimed.Config, connectors.Env{
 		Credential:     credential,
 		PinnedHostKeys: claimed.PinnedHostKeys,
 		PinHostKey:     func(ctx context.Context, key string) error { return w.pinHostKey(ctx, a, key) },
-		Dial:           w.cfg.Dial,
+		Dial:           dial,
 		Log:            a.log,
 	})
 	if err != nil {

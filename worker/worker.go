@@ -37,6 +37,7 @@ type Worker struct {
 	hub       *hubclient.Client
 	redis     redis.UniversalClient
 	budget    *archive.Budget
+	limits    *limits
 	storage   *storage
 	kinds     map[job.Kind]kind
 	lines     []*line
@@ -77,12 +78,16 @@ func New(_ context.Context, cfg Config) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	limits, err := newLimits(cfg.Bandwidth, cfg.Now)
+	if err != nil {
+		return nil, fmt.Errorf("WORKER_BANDWIDTH_LIMIT: %w", err)
+	}
 	st, err := openState(cfg.StateDir)
 	if err != nil {
 		return nil, err
 	}
 	w := &Worker{
-		cfg: cfg, state: st, hub: hub, redis: client, budget: budget, log: cfg.Log,
+		cfg: cfg, state: st, hub: hub, redis: client, budget: budget, limits: limits, log: cfg.Log,
 		inHand: newInHand(), timing: defaultTiming(),
 	}
 	w.kinds = map[job.Kind]kind{

@@ -184,6 +184,7 @@ func (s *session) Close() error {
 func (s *session) watch(o Options) {
 	ticker := time.NewTicker(o.StallAfter / 4)
 	defer ticker.Stop()
+	patience := map[*lane]*sshconn.Patience{}
 	for {
 		select {
 		case <-s.conn.Done():
@@ -191,7 +192,10 @@ func (s *session) watch(o Options) {
 		case <-ticker.C:
 		}
 		for _, l := range s.all() {
-			if l.Stalled() > o.StallAfter {
+			if patience[l] == nil {
+				patience[l] = &sshconn.Patience{}
+			}
+			if patience[l].Lasted(l.Stalled(), l.conn.Held()) > o.StallAfter {
 				s.fail(job.Errorf(job.Timeout, "the server is alive but has not answered a request for files for %v; look for a disk or a network file system there that hangs", o.StallAfter.Round(time.Millisecond)))
 				return
 			}

@@ -116,6 +116,10 @@ func (c *Conn) Version() string { return Escape(string(c.ServerVersion()), 255) 
 // costs it nothing; 0 before the first answer.
 func (c *Conn) RoundTrip() time.Duration { return time.Duration(c.trip.Load()) }
 
+// Held is for how long reading was held back so far by a limit on bandwidth, which
+// is no silence of the server.
+func (c *Conn) Held() time.Duration { return c.raw.held() }
+
 // ownError is a reason that is passed on as it is: the caller's own.
 type ownError struct{ error }
 

@@ -17,7 +17,7 @@ type heardConn struct {
 	net.Conn
 	in    *bufio.Reader
 	since time.Time    // when the connection was made
-	heard atomic.Int64 // after how long bytes last came
+	heard atomic.Int64 // after how long of listening bytes last came
 }
 
 func newHeardConn(conn net.Conn) *heardConn {
@@ -30,7 +30,18 @@ func newHeardConn(conn net.Conn) *heardConn {
 func (c *heardConn) Read(p []byte) (int, error) { return c.in.Read(p) }
 
 func (c *heardConn) age() time.Duration    { return time.Since(c.since) }
-func (c *heardConn) silent() time.Duration { return c.age() - time.Duration(c.heard.Load()) }
+func (c *heardConn) silent() time.Duration { return c.listened() - time.Duration(c.heard.Load()) }
+
+// listened is the age without the time in which a limit on bandwidth kept this
+// side from listening.
+func (c *heardConn) listened() time.Duration { return c.age() - c.held() }
+
+func (c *heardConn) held() time.Duration {
+	if limited, ok := c.Conn.(interface{ Held() time.Duration }); ok {
+		return limited.Held()
+	}
+	return 0
+}
 
 // listener reads from the network itself.
 type listener struct{ c *heardConn }
@@ -38,7 +49,7 @@ type listener struct{ c *heardConn }
 func (l listener) Read(p []byte) (int, error) {
 	n, err := l.c.Conn.Read(p)
 	if n > 0 {
-		l.c.heard.Store(int64(l.c.age()))
+		l.c.heard.Store(int64(l.c.listened()))
 	}
 	return n, err
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"xvault/internal/bandwidth"
 	"xvault/internal/job"
 	"xvault/internal/secret"
 )
@@ -40,7 +41,9 @@ type Source struct {
 	Status       string          `json:"status"`
 	CredentialID string          `json:"credential_id"`
 	Config       json.RawMessage `json:"config"`
-	CreatedAt    time.Time       `json:"created_at"`
+	// Bandwidth is nil where there is no limit.
+	Bandwidth *bandwidth.Plan `json:"bandwidth"`
+	CreatedAt time.Time       `json:"created_at"`
 }
 
 // Schedule says when a source is backed up.
