@@ -28,6 +28,8 @@ import (
 	"xvault/store/catalog"
 )
 
+const deskGrace = 5 * time.Hour
+
 const deskOperatorKey = "the-operators-key-of-more-than-32-characters"
 
 // desk is the public API over real HTTP and a real catalog, with jobs,
@@ -61,7 +63,7 @@ func newDesk(t *testing.T) *desk {
 	d.must(err)
 	router := chi.NewRouter()
 	api.Mount(router, api.Config{
-		DB: d.db, Keyring: ring, Auth: authenticator, Version: "test", Log: log,
+		DB: d.db, Keyring: ring, Auth: authenticator, Version: "test", Log: log, DeleteGrace: deskGrace,
 		TicketKey: ticketKey, DownloadTTL: time.Hour,
 		SourceType: func(string) (connectors.Type, bool) { return connectors.Type{}, false },
 	})
