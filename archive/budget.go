@@ -160,7 +160,8 @@ func newEncoder(level zstd.EncoderLevel, workers int) (*zstd.Encoder, error) {
 		zstd.WithLowerEncoderMem(true),
 		// Every frame, however small, says how long its content is.
 		zstd.WithSingleSegment(true),
-		zstd.WithEncoderCRC(true))
+		// The seal authenticates every byte, and each file has its own hash.
+		zstd.WithEncoderCRC(false))
 	if err != nil {
 		return nil, fmt.Errorf("make a zstd encoder: %w", err)
 	}

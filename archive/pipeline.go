@@ -50,8 +50,9 @@ type task struct {
 	block *indexBlock
 	keep  int64 // the data frame of the entry still being written, or -1
 
-	out  []byte
-	done chan struct{}
+	stored bool   // the frame is stored as it is; out is not used
+	out    []byte // compressed
+	done   chan struct{}
 }
 
 func newPipeline(w io.Writer, budget *Budget, encoder *zstd.Encoder) *pipeline {
@@ -145,21 +146,33 @@ func (p *pipeline) put(ctx context.Context, t *task) error {
 }
 
 func (p *pipeline) compress() {
+	look := new(prober)
 	for t := range p.work {
 		if p.failure() == nil {
-			t.encode(p.encoder)
+			t.encode(p.encoder, look)
 		}
 		close(t.done)
 	}
 }
 
-func (t *task) encode(enc *zstd.Encoder) {
+func (t *task) encode(enc *zstd.Encoder, look *prober) {
 	if t.block != nil {
 		t.out = enc.EncodeAll(t.block.raw, nil)
 		return
 	}
+	if t.stored = look.incompressible(t.slot.in, enc); t.stored {
+		return
+	}
 	t.slot.out = enc.EncodeAll(t.slot.in, t.slot.out[:0])
 	t.out = t.slot.out
+}
+
+// length is the frame's, as it is written.
+func (t *task) length() int {
+	if t.stored {
+		return int(storedFrame(int64(len(t.slot.in))))
+	}
+	return len(t.out)
 }
 
 func (p *pipeline) emit() {
@@ -183,10 +196,17 @@ func (p *pipeline) emitTask(t *task) error {
 	}
 	if t.marked {
 		p.marked[t.number] = frameRef{
-			offset: p.offset, tar: t.tar, length: int64(len(t.out)), plain: int64(len(t.slot.in)),
+			offset: p.offset, tar: t.tar, length: int64(t.length()), plain: int64(len(t.slot.in)),
 		}
 	}
-	return p.writeFrame(t.out, len(t.slot.in))
+	if !t.stored {
+		return p.writeFrame(t.out, len(t.slot.in))
+	}
+	if err := writeStoredFrame(p.w, t.slot.in); err != nil {
+		return fmt.Errorf("write archive: %w", err)
+	}
+	p.wrote(t.length(), len(t.slot.in))
+	return nil
 }
 
 // emitIndex completes an index block with the places of its frames, all of
@@ -212,9 +232,13 @@ func (p *pipeline) writeFrame(frame []byte, plain int) error {
 	if _, err := p.w.Write(frame); err != nil {
 		return fmt.Errorf("write archive: %w", err)
 	}
-	p.offset += int64(len(frame))
-	p.table.add(len(frame), plain)
+	p.wrote(len(frame), plain)
 	return nil
+}
+
+func (p *pipeline) wrote(length, plain int) {
+	p.offset += int64(length)
+	p.table.add(length, plain)
 }
 
 // drain ends the goroutines and gives the memory back. The caller puts no more.

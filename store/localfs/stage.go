@@ -79,6 +79,10 @@ func (s *staged) Write(p []byte) (int, error) {
 	return n, nil
 }
 
+// SHA256 is the hash of what was written so far; whoever writes need not hash
+// it as well.
+func (s *staged) SHA256() [sha256.Size]byte { return [sha256.Size]byte(s.hash.Sum(nil)) }
+
 // writeback is a hint: whatever goes wrong shows at fsync.
 func (s *staged) writeback() {
 	if s.size-s.started >= writebackEvery {
