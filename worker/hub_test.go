@@ -165,7 +165,7 @@ func (h *protocolHub) names() []string {
 	defer h.mu.Unlock()
 	var names []string
 	for _, c := range h.calls {
-		if !slices.Contains([]string{"heartbeat", "renew", "reconcile", "register"}, c.name) {
+		if !slices.Contains([]string{"heartbeat", "renew", "reconcile", "sweep", "register"}, c.name) {
 			names = append(names, c.name)
 		}
 	}
