@@ -78,7 +78,7 @@ func (r *reader) fetchCarefully(sl *slot) {
 func (r *reader) settleCareful(sl *slot, got *careful, changed bool) {
 	sl.describe(entry.File, merge(got.attrs, sl.listed))
 	sl.item.Size = int64(len(got.data))
-	sl.content = &content{rest: got.data, changed: changed}
+	sl.content, sl.whole = content{rest: got.data, changed: changed}, true
 }
 
 // merge takes what the open file tells, and from the listing what it does not.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 
+	"golang.org/x/sync/semaphore"
+
 	"xvault/connectors/sftp/wire"
 	"xvault/internal/entry"
 )
@@ -24,6 +26,9 @@ func (r *reader) putFile(sl *slot) error {
 		return r.problem(err)
 	}
 	sl.charge = charge
+	if small && r.tars != nil && r.tars.add(sl) {
+		return r.put(sl)
+	}
 	if err := r.handles.Acquire(r.ctx, 1); err != nil {
 		r.discard(sl)
 		return r.problem(err)
@@ -32,7 +37,7 @@ func (r *reader) putFile(sl *slot) error {
 	r.running.Go(func() {
 		defer close(sl.ready)
 		if small {
-			r.fetchSmall(sl)
+			r.fetchSmall(sl, r.handles)
 		} else {
 			r.startStream(sl)
 		}
@@ -41,14 +46,15 @@ func (r *reader) putFile(sl *slot) error {
 }
 
 // fetchSmall reads a whole file in two round trips: one opens it, and in the
-// second everything else is asked for at once.
-func (r *reader) fetchSmall(sl *slot) {
+// second everything else is asked for at once. The file counts among handles until
+// it is closed.
+func (r *reader) fetchSmall(sl *slot, handles *semaphore.Weighted) {
 	l := r.s.lightest()
 	l.load.Add(sl.charge)
 	defer l.load.Add(-sl.charge)
 	handle, err := l.Open(sl.path).Handle()
 	if err != nil {
-		r.handles.Release(1)
+		handles.Release(1)
 		r.lost(sl, err)
 		return
 	}
@@ -58,7 +64,7 @@ func (r *reader) fetchSmall(sl *slot) {
 	after := l.Fstat(handle)
 	l.CloseHandle(handle)
 	// The server closes the file before it opens whatever comes next.
-	r.handles.Release(1)
+	handles.Release(1)
 	n, err := gather(calls)
 	now, statErr := after.Attrs()
 	switch {
@@ -67,7 +73,7 @@ func (r *reader) fetchSmall(sl *slot) {
 	case statErr != nil && !wire.IsStatus(statErr):
 		sl.fatal = statErr
 	case err == nil && n == size && statErr == nil && sameFile(now, sl.listed):
-		sl.content = &content{rest: buf[:n]}
+		sl.content, sl.whole = content{rest: buf[:n]}, true
 	default:
 		r.fetchCarefully(sl)
 	}

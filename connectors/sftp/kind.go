@@ -2,7 +2,6 @@ package sftp
 
 import (
 	"errors"
-	"time"
 
 	"xvault/connectors/sftp/wire"
 	"xvault/internal/entry"
@@ -54,7 +53,7 @@ func (sl *slot) describe(kind entry.Kind, a wire.Attrs) {
 		h.UID, h.GID = int(a.UID), int(a.GID)
 	}
 	if a.HasTimes {
-		h.ModTime = time.Unix(int64(a.ModTime), 0)
+		h.ModTime = sl.fine.timeOf(a)
 	}
 	if kind == entry.File && a.HasSize {
 		h.Size = int64(min(a.Size, maxSize+1))

@@ -25,6 +25,7 @@ type lister struct {
 	running   sync.WaitGroup
 
 	mu     sync.Mutex
+	found  map[string]*listing // by find, all at once
 	tasks  map[string]*dirTask
 	next   cursors
 	active int    // tasks that are being listed
@@ -63,6 +64,13 @@ func newLister(s *session, o Options, excludes connectors.Excludes, own *owners)
 func (l *lister) take(ctx context.Context, d dirToList) (*listing, error) {
 	l.mu.Lock()
 	l.taken = d.path
+	if list := l.found[d.path]; list != nil {
+		delete(l.found, d.path)
+		l.ahead -= list.size
+		l.mu.Unlock()
+		l.owners.learn(list)
+		return list, nil
+	}
 	task := l.tasks[d.path]
 	delete(l.tasks, d.path)
 	l.mu.Unlock()
@@ -92,6 +100,17 @@ func (l *lister) take(ctx context.Context, d dirToList) (*listing, error) {
 	l.offer(&subdirs{l: l, list: list, dir: d})
 	l.pump()
 	return list, nil
+}
+
+// have takes what find listed before anything is walked.
+func (l *lister) have(t *tree) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.found = t.lists
+	for _, list := range t.lists {
+		l.used += list.size
+		l.ahead += list.size
+	}
 }
 
 // charge is for a listing that is needed now.
@@ -143,7 +162,7 @@ func (l *lister) pump() {
 		if l.taken != "" && comparePaths(c.path, l.taken) <= 0 {
 			continue
 		}
-		if _, ok := l.tasks[c.path]; ok {
+		if _, ok := l.tasks[c.path]; ok || l.found[c.path] != nil {
 			continue
 		}
 		task := &dirTask{ready: make(chan struct{})}

@@ -32,6 +32,11 @@ type Options struct {
 	// ListingMemory bounds, in bytes, the names held at once. Default 192 MiB,
 	// which is two to three million names in one folder.
 	ListingMemory int64
+	// Shell says that programs on the server may be used, where it has them.
+	Shell bool
+	// FindMemory bounds, in bytes, what find lists at once. Default 24 MiB, which
+	// is some 250,000 files.
+	FindMemory int64
 	// ListAhead is how many bytes of names are held for folders whose turn has
 	// not come. Default 12 MiB.
 	ListAhead int64
@@ -47,6 +52,7 @@ func (o Options) withDefaults() Options {
 	orInt(&o.Stretch, 32<<20)
 	orInt(&o.ListingMemory, 192<<20)
 	orInt(&o.ListAhead, 12<<20)
+	orInt(&o.FindMemory, 24<<20)
 	if o.Handles <= 0 {
 		o.Handles = 1000
 	}

@@ -3,6 +3,7 @@ package sftp
 import (
 	"time"
 
+	"xvault/connectors/sftp/shell"
 	"xvault/connectors/sftp/wire"
 )
 
@@ -31,6 +32,8 @@ func (l *listing) precise(r *record) precise {
 	}
 	return p
 }
+
+func timeOf(r *shell.Record) time.Time { return time.Unix(r.Sec, int64(r.Nsec)) }
 
 // timeOf is a file's time: the precise one, unless it is not that of the attributes
 // any more.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"xvault/connectors"
+	"xvault/connectors/sftp/shell"
 	"xvault/connectors/sftp/wire"
 	"xvault/internal/entry"
 	"xvault/internal/job"
@@ -28,6 +29,8 @@ type reader struct {
 	cancel context.CancelCauseFunc
 	owners *owners
 	lister *lister
+	tars   *tarFetch // nil where small files come over SFTP
+	links  links
 
 	slots   chan *slot
 	handles *semaphore.Weighted // open files
@@ -61,6 +64,7 @@ const (
 func newReader(src *source, s *session) *reader {
 	o, limits := src.options, s.Limits()
 	r := &reader{source: src, s: s, owners: newOwners(s), slots: make(chan *slot, maxSlots)}
+	r.links.first = map[inode]*firstName{}
 	r.lister = newLister(s, o, src.excludes, r.owners)
 	r.handles = semaphore.NewWeighted(fileHandles(o, limits))
 	r.ahead = semaphore.NewWeighted(max(o.Ahead, o.SmallFile+leastCharge, farAhead))
@@ -85,10 +89,16 @@ type slot struct {
 	root   string // the configured path that it belongs to
 	item   connectors.Item
 	listed wire.Attrs
+	fine   precise
 
+	batch   *tarBatch     // that its content comes with; what is below follows then
+	want    shell.Want    // of that batch
+	first   *firstName    // later names of the file are links to this one
+	other   *firstName    // it is such a later name
 	ready   chan struct{} // nil: it is ready; closed when the rest is set
 	link    *wire.Call    // a link's target, still to be had
-	content *content
+	content content
+	whole   bool // content is set
 	stream  *stream
 	charge  int64 // bytes held until it was visited
 	owned   bool  // its owners are known, so that they have names
@@ -101,6 +111,7 @@ func (r *reader) run(ctx context.Context, roots []*root, visit func(connectors.I
 	r.running.Go(func() {
 		defer close(r.slots)
 		walkErr = r.walk(roots)
+		r.tars.finish()
 	})
 	err := r.visitAll(visit)
 	if err != nil {
@@ -136,6 +147,7 @@ func (r *reader) visitAll(visit func(connectors.Item) error) error {
 		}
 		r.count(sl)
 		err := visit(sl.item)
+		r.noteName(sl)
 		if err == nil {
 			err = sl.fatal
 		}
@@ -149,6 +161,14 @@ func (r *reader) visitAll(visit func(connectors.Item) error) error {
 
 // settle waits until a slot has all that a visit needs.
 func (r *reader) settle(sl *slot) error {
+	if sl.batch != nil {
+		if err := r.tars.await(sl.batch); err != nil {
+			return err
+		}
+		if sl.want.Good {
+			sl.content, sl.whole = content{rest: sl.want.Data}, true
+		}
+	}
 	if sl.ready != nil {
 		if err := r.await(sl.ready); err != nil {
 			return err
@@ -157,6 +177,7 @@ func (r *reader) settle(sl *slot) error {
 	if sl.link != nil {
 		r.settleLink(sl)
 	}
+	r.settleName(sl)
 	if sl.fatal != nil {
 		return r.s.cause(sl.fatal)
 	}
@@ -166,8 +187,8 @@ func (r *reader) settle(sl *slot) error {
 	readable := !sl.item.Vanished && sl.item.Err == nil
 	switch {
 	case !readable:
-	case sl.content != nil:
-		sl.item.Body = sl.content
+	case sl.whole:
+		sl.item.Body = &sl.content
 	case sl.stream != nil:
 		sl.stream.turn = true
 		sl.item.Body = sl.stream
@@ -194,6 +215,10 @@ func (r *reader) await(ready <-chan struct{}) error {
 
 // discard gives back what a slot holds.
 func (r *reader) discard(sl *slot) {
+	if sl.batch != nil {
+		<-sl.batch.Done
+		sl.batch.release()
+	}
 	if sl.ready != nil {
 		<-sl.ready
 	}

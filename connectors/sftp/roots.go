@@ -16,6 +16,7 @@ import (
 type root struct {
 	path  string
 	attrs wire.Attrs // of what is read: behind the link, where the path is one
+	fine  precise    // the same, where find told it
 	link  string     // where it leads, if it is a link
 	err   error      // why it cannot be read
 }

@@ -68,14 +68,18 @@ func (s *source) implied() []string {
 	return s.config.Exclude
 }
 
-// connected gives the session, which the first call opens.
-func (s *source) connected(ctx context.Context) (*session, error) {
+// connected gives the session, which the first call opens. start, where it is not
+// nil, is called as soon as there is a connection.
+func (s *source) connected(ctx context.Context, start func(*sshconn.Conn)) (*session, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, job.Errorf(job.Internal, "the source is closed")
 	}
 	if s.sess != nil {
+		if start != nil {
+			start(s.sess.conn)
+		}
 		return s.sess, nil
 	}
 	conn, shown, err := sshconn.Connect(ctx, sshconn.Config{
@@ -87,15 +91,32 @@ func (s *source) connected(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	if start != nil {
+		start(conn)
+	}
 	s.sess, err = newSession(ctx, conn, s.options, s.shared)
 	return s.sess, err
 }
 
 // Read implements connectors.Source.
 func (s *source) Read(ctx context.Context, visit func(connectors.Item) error) error {
-	sess, err := s.connected(ctx)
+	var h *helper
+	start := func(conn *sshconn.Conn) { h = s.startHelper(conn) }
+	if !s.options.Shell {
+		start = nil
+	}
+	sess, err := s.connected(ctx, start)
+	if h != nil {
+		defer h.end()
+	}
 	if err != nil {
+		if h != nil {
+			h.wait() // the connection is closed
+		}
 		return err
+	}
+	if h != nil {
+		sess.running.Go(h.wait)
 	}
 	defer sess.endWith(ctx)()
 	roots, err := s.resolve(sess)
@@ -106,12 +127,16 @@ func (s *source) Read(ctx context.Context, visit func(connectors.Item) error) er
 		return err
 	}
 	sess.grown.Do(func() { sess.growing.Go(func() { sess.grow(s.env.Log) }) })
-	return newReader(s, sess).run(ctx, roots, visit)
+	r := newReader(s, sess)
+	if h != nil && h.ready(s.env.Log, roots) {
+		defer h.help(ctx, r)()
+	}
+	return r.run(ctx, roots, visit)
 }
 
 // Probe implements connectors.Source.
 func (s *source) Probe(ctx context.Context) (connectors.ProbeResult, error) {
-	sess, err := s.connected(ctx)
+	sess, err := s.connected(ctx, nil)
 	result := connectors.ProbeResult{Paths: []connectors.ProbePath{}}
 	if s.shown != nil {
 		result.HostKey, result.HostKeyFingerprint = sshconn.KeyLine(s.shown), ssh.FingerprintSHA256(s.shown)

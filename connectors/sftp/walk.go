@@ -66,13 +66,13 @@ func (r *reader) walkRoot(p place, root *root) error {
 	if !ok {
 		return errNoKind(p.path)
 	}
-	return r.walkEntry(p, kind, root.attrs)
+	return r.walkEntry(p, kind, root.attrs, root.fine)
 }
 
 // walkEntry makes the slot of one entry, and those of all below it.
-func (r *reader) walkEntry(p place, kind entry.Kind, a wire.Attrs) error {
+func (r *reader) walkEntry(p place, kind entry.Kind, a wire.Attrs, fine precise) error {
 	if len(p.path) > maxPath {
-		sl := newSlot(p, kind, a)
+		sl := newSlot(p, kind, a, fine)
 		sl.refuse(job.Errorf(job.PermissionDenied, "a path of %d bytes cannot be read over SFTP; it starts with %.200q", len(p.path), p.path))
 		return r.put(sl)
 	}
@@ -80,18 +80,20 @@ func (r *reader) walkEntry(p place, kind entry.Kind, a wire.Attrs) error {
 	case entry.Dir:
 		return r.walkDir(p, a)
 	case entry.File:
-		return r.putFile(newSlot(p, kind, a))
+		return r.putName(newSlot(p, kind, a, fine))
 	case entry.Symlink:
-		sl := newSlot(p, kind, a)
-		sl.link = r.s.ReadLink(p.path)
+		sl := newSlot(p, kind, a, fine)
+		if sl.item.LinkTarget = fine.target; fine.target == "" {
+			sl.link = r.s.ReadLink(p.path)
+		}
 		return r.put(sl)
 	default:
-		return r.put(newSlot(p, kind, a))
+		return r.put(newSlot(p, kind, a, fine))
 	}
 }
 
-func newSlot(p place, kind entry.Kind, a wire.Attrs) *slot {
-	sl := &slot{path: p.path, root: p.root, listed: a}
+func newSlot(p place, kind entry.Kind, a wire.Attrs, fine precise) *slot {
+	sl := &slot{path: p.path, root: p.root, listed: a, fine: fine}
 	sl.describe(kind, a)
 	return sl
 }
@@ -117,7 +119,7 @@ func (r *reader) walkDir(p place, a wire.Attrs) error {
 	defer r.lister.release(list)
 	// The root of the file system has no name to be stored under.
 	if p.path != "/" {
-		if err := r.put(newSlot(p, entry.Dir, list.self)); err != nil {
+		if err := r.put(newSlot(p, entry.Dir, list.self, list.fine)); err != nil {
 			return err
 		}
 	}
@@ -139,7 +141,7 @@ func (r *reader) walkDir(p place, a wire.Attrs) error {
 		if len(nodes) > 0 && nodes[0].name == name {
 			n, nodes = nodes[0], nodes[1:]
 		}
-		if err := r.walkRecord(p, name, rec, n); err != nil {
+		if err := r.walkRecord(p, name, list, rec, n); err != nil {
 			return err
 		}
 	}
@@ -156,7 +158,7 @@ func (r *reader) followed(p place) bool {
 }
 
 // walkRecord walks one name of a listing.
-func (r *reader) walkRecord(p place, name string, rec *record, n *node) error {
+func (r *reader) walkRecord(p place, name string, list *listing, rec *record, n *node) error {
 	inside := p.below(name, n)
 	if n != nil && n.root != nil {
 		return r.walkNode(inside)
@@ -178,7 +180,7 @@ func (r *reader) walkRecord(p place, name string, rec *record, n *node) error {
 		}
 		return nil
 	}
-	return r.walkEntry(inside, kind, a)
+	return r.walkEntry(inside, kind, a, list.precise(rec))
 }
 
 // unlisted deals with a directory that could not be listed.
@@ -189,7 +191,7 @@ func (r *reader) unlisted(p place, a wire.Attrs, err error) error {
 	if p.path == "/" {
 		return unreadable(p.path, r.config.Username, err) // it has no name to be visited under
 	}
-	sl := newSlot(p, entry.Dir, a)
+	sl := newSlot(p, entry.Dir, a, precise{})
 	now, state, lookErr := r.look(sl)
 	var changed *notDirError
 	switch {
@@ -206,7 +208,7 @@ func (r *reader) unlisted(p place, a wire.Attrs, err error) error {
 		case !ok:
 			return errNoKind(p.path)
 		case kind != entry.Dir:
-			return r.walkEntry(p, kind, now)
+			return r.walkEntry(p, kind, now, precise{})
 		}
 		err = errors.New("it changes all the time")
 	}

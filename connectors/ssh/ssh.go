@@ -12,6 +12,7 @@ func Type() connectors.Type { return New(sftp.Options{}) }
 
 // New is the source type "ssh" with other options than the default.
 func New(o sftp.Options) connectors.Type {
+	o.Shell = true
 	t := sftp.New(o)
 	t.Name = "ssh"
 	return t

@@ -1,0 +1,204 @@
+package sftp
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"xvault/connectors/sftp/shell"
+	"xvault/connectors/sshconn"
+	"xvault/internal/job"
+)
+
+// helper reads beside SFTP, with programs that run on the server, where the type of
+// the source allows that and the server has them. It is started as soon as there is
+// a connection, so that what it needs at first costs no round trip of its own.
+type helper struct {
+	conn  *sshconn.Conn
+	o     Options
+	watch shell.Watch
+	stop  context.CancelFunc
+
+	starting sync.WaitGroup
+	tars     [maxTars]*shell.Tar
+	tarErr   error // why there is no tar
+	tree     *tree
+	tool     string // what find calls itself
+	findErr  error  // why there is no tree
+}
+
+const (
+	maxTars = 2
+	// shellPatience is how long a shell may take to say what it has, and
+	// findPatience how long everything may take to be listed at once.
+	shellPatience = 10 * time.Second
+	findPatience  = 8 * time.Second
+)
+
+// startHelper asks the server for its programs. Nothing waits for the answers.
+func (s *source) startHelper(conn *sshconn.Conn) *helper {
+	ctx, cancel := context.WithCancel(context.Background()) // ends with the connection
+	h := &helper{conn: conn, o: s.options, stop: cancel}
+	errs := make([]error, maxTars)
+	var tars sync.WaitGroup
+	for i := range h.tars {
+		tars.Go(func() {
+			ctx, cancel := context.WithTimeoutCause(ctx, shellPatience, errSlowShell)
+			defer cancel()
+			if h.tars[i], errs[i] = shell.StartTar(ctx, conn, &h.watch); errs[i] != nil && ctx.Err() != nil {
+				errs[i] = context.Cause(ctx)
+			}
+		})
+	}
+	h.starting.Go(func() {
+		tars.Wait()
+		h.tarErr = errors.Join(errs...)
+	})
+	h.starting.Go(func() { h.find(ctx, s.startPaths()) })
+	return h
+}
+
+var errSlowShell = errors.New("the shell does not answer in time")
+
+// startPaths are the configured paths that lie in no other; nil where listing
+// everything would list what is excluded as well.
+func (s *source) startPaths() []string {
+	if len(s.config.Exclude) > 0 || s.isRoot("/") {
+		return nil
+	}
+	var starts []string
+	for _, path := range s.config.Paths {
+		if outermost(&root{path: path}, s.plainRoots()) == nil {
+			starts = append(starts, path)
+		}
+	}
+	return starts
+}
+
+func (s *source) plainRoots() []*root {
+	roots := make([]*root, len(s.config.Paths))
+	for i, path := range s.config.Paths {
+		roots[i] = &root{path: path}
+	}
+	return roots
+}
+
+// find lists everything, if it is not too much.
+func (h *helper) find(ctx context.Context, starts []string) {
+	if len(starts) == 0 {
+		h.findErr = errors.New("something is excluded")
+		return
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, findPatience, errTooMuch)
+	defer cancel()
+	t := newTree(starts, h.o.FindMemory)
+	list, err := shell.Find(ctx, h.conn, starts, true, t.add, &h.watch)
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		h.findErr = err
+		return
+	}
+	t.leaveAll()
+	t.forget(list.Doubtful)
+	h.tree, h.tool = t, list.Tool
+}
+
+// ready waits until it is known what the server has, and reports whether any of it
+// is of use.
+func (h *helper) ready(log *slog.Logger, roots []*root) bool {
+	h.starting.Wait()
+	if h.tarErr == nil && h.tree != nil {
+		h.tarErr = h.tree.sameRoots(roots)
+	}
+	if h.tarErr != nil {
+		h.end()
+		log.Info("the source is read over SFTP alone", slog.String("why", sshconn.Escape(h.tarErr.Error(), 300)))
+		return false
+	}
+	attrs := []any{slog.String("content", h.tars[0].Tool), slog.String("listing", h.tool)}
+	if h.tree == nil {
+		attrs[1] = slog.String("listing", "SFTP, because "+sshconn.Escape(h.findErr.Error(), 300))
+	}
+	log.Info("the source is read through its shell", attrs...)
+	return true
+}
+
+// help has a reader use what the server has, until stop is called.
+func (h *helper) help(ctx context.Context, r *reader) (stop func()) {
+	r.tars = &tarFetch{r: r, tars: h.tars[:], again: semaphore.NewWeighted(maxAgain)}
+	if h.tree != nil {
+		r.lister.have(h.tree)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	r.s.running.Go(func() { h.guard(ctx, r.s) })
+	return func() {
+		cancel()
+		for _, t := range h.tars {
+			if err := t.Err(); err != nil {
+				r.env.Log.Warn("a tar on the server ended early; what it owed was read over SFTP", slog.Any("error", sshconn.Quoted(err)))
+			}
+		}
+	}
+}
+
+// end ends what runs on the server, without waiting for it.
+func (h *helper) end() {
+	h.stop()
+	for _, t := range h.tars {
+		if t != nil {
+			t.Stop()
+		}
+	}
+}
+
+// wait waits for all that ends with the connection.
+func (h *helper) wait() {
+	h.starting.Wait()
+	for _, t := range h.tars {
+		if t != nil {
+			t.Wait()
+		}
+	}
+}
+
+// guard ends a session whose programs hang.
+func (h *helper) guard(ctx context.Context, s *session) {
+	ticker := time.NewTicker(min(h.o.KeepAlive, h.o.StallAfter) / 4)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if h.watch.Stalled() > h.o.StallAfter {
+			s.fail(job.Errorf(job.Timeout, "the server is alive but its tar has sent nothing for %v; look for a disk or a network file system there that hangs",
+				h.o.StallAfter.Round(time.Millisecond)))
+			return
+		}
+	}
+}
+
+// sameRoots finds out whether the shell sees the files that SFTP sees, which may be
+// locked into a folder. The tree's precise times go to the roots.
+func (t *tree) sameRoots(roots []*root) error {
+	for _, r := range roots {
+		s, ok := t.starts[r.path]
+		switch {
+		case !ok:
+			continue // it lies in another
+		case s.attrs != r.attrs:
+			return errOtherRoot
+		}
+		r.fine = s.fine
+	}
+	return nil
+}
+
+var errOtherRoot = errors.New("its shell shows other files than SFTP does, or they change all the time")
