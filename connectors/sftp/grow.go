@@ -18,7 +18,7 @@ const (
 	// lanesPerMore is how many a further connection has, and maxConns how many
 	// connections there are at most. What a TCP connection has on its way is
 	// limited as well, often to some 3 MiB.
-	lanesPerMore = 3
+	lanesPerMore = 4
 	maxConns     = 4
 	// laneMemory is what is read ahead for each lane, so that its server never
 	// waits for a request.
@@ -108,7 +108,7 @@ func (s *session) grow(log *slog.Logger) {
 	trip := s.conn.RoundTrip()
 	before := int64(0)
 	for conns := 1; conns < maxConns; {
-		m, ok := s.measure(max(10*trip, time.Second))
+		m, ok := s.measure(max(3*trip, 200*time.Millisecond))
 		switch {
 		case !ok:
 			return
@@ -130,24 +130,46 @@ func (s *session) grow(log *slog.Logger) {
 	}
 }
 
+// near reports whether the server is so near that one lane is enough.
+func (s *session) near() bool {
+	trip := s.conn.RoundTrip()
+	return trip > 0 && trip < nearby
+}
+
 // moreChannels waits until one channel is too few and opens more; false where
 // that never comes.
 func (s *session) moreChannels(log *slog.Logger) bool {
+	var last []sample // of about a round trip
 	for {
+		m, ok := s.measure(10 * time.Millisecond)
 		trip := s.conn.RoundTrip()
-		m, ok := s.measure(max(trip, 10*time.Millisecond))
-		switch {
-		case !ok || trip > 0 && trip < nearby:
-			return false
-		case trip == 0 || !m.starving(0.3) || m.inTrip(trip) < laneWindow*2/5:
-			continue
-		}
-		n := s.stretch.take(lanesPerConn-1, laneMemory)
-		if n == 0 {
+		if !ok || s.near() {
 			return false
 		}
-		opened := s.moreLanes(s.conn, n)
-		log.Debug("more channels to the server", slog.Int("lanes", 1+opened), slog.Duration("round_trip", trip))
-		return true
+		last = append(last, m)
+		sum := sumOf(last)
+		// What comes in one burst counts as what comes in a round trip.
+		if trip > 0 && sum.starving(0.3) && sum.bytes >= laneWindow*2/5 {
+			break
+		}
+		if sum.took > trip {
+			last = last[1:]
+		}
 	}
+	n := s.stretch.take(lanesPerConn-1, laneMemory)
+	if n == 0 {
+		return false
+	}
+	opened := s.moreLanes(s.conn, n)
+	log.Debug("more channels to the server", slog.Int("lanes", 1+opened), slog.Duration("round_trip", s.conn.RoundTrip()))
+	return true
+}
+
+func sumOf(samples []sample) (sum sample) {
+	for _, m := range samples {
+		sum.took += m.took
+		sum.waited += m.waited
+		sum.bytes += m.bytes
+	}
+	return sum
 }

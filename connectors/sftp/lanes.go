@@ -77,7 +77,7 @@ func (s *session) moreLanes(conn *sshconn.Conn, n int) (opened int) {
 	var opening sync.WaitGroup
 	for i := range found {
 		opening.Go(func() {
-			if l, err := s.open(conn); err == nil {
+			if l, err := s.open(conn, false); err == nil {
 				found[i] = l
 			}
 		})
@@ -98,7 +98,11 @@ func (s *session) moreLanes(conn *sshconn.Conn, n int) (opened int) {
 func (s *session) moreConns(log *slog.Logger, n int) bool {
 	conn, err := s.conn.Another(context.Background()) // which ends with the session
 	if err != nil {
-		log.Info("reading goes on over the connections that there are", slog.Any("error", err))
+		select {
+		case <-s.conn.Done(): // the reading is over
+		default:
+			log.Info("reading goes on over the connections that there are", slog.Any("error", err))
+		}
 		return false
 	}
 	s.conns = append(s.conns, conn)

@@ -43,7 +43,7 @@ func newSession(ctx context.Context, conn *sshconn.Conn, o Options, shared *sema
 		job.Errorf(job.ConnectFailed, "the server let the user in but its SFTP does not answer; it is tried again"))
 	defer cancel()
 	defer s.endWith(ctx)()
-	first, err := s.open(conn)
+	first, err := s.open(conn, true)
 	if err != nil {
 		s.fail(err)
 		cause := s.cause(err)
@@ -56,8 +56,9 @@ func newSession(ctx context.Context, conn *sshconn.Conn, o Options, shared *sema
 	return s, nil
 }
 
-// open opens a channel, the subsystem on it and the protocol in that.
-func (s *session) open(conn *sshconn.Conn) (*lane, error) {
+// open opens a channel, the subsystem on it and the protocol in that. Whoever is
+// not careful saves a round trip, and waits long where the server has no SFTP.
+func (s *session) open(conn *sshconn.Conn, careful bool) (*lane, error) {
 	channel, requests, err := conn.OpenChannel("session", nil)
 	if err != nil {
 		if _, ok := errors.AsType[*ssh.OpenChannelError](err); ok {
@@ -72,8 +73,8 @@ func (s *session) open(conn *sshconn.Conn) (*lane, error) {
 		_, _ = io.Copy(words, channel.Stderr()) // ends with the channel
 	})
 	l := &lane{conn: conn}
-	ok, err := channel.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{"sftp"}))
-	if err == nil && !ok {
+	ok, err := channel.SendRequest("subsystem", careful, ssh.Marshal(struct{ Name string }{"sftp"}))
+	if err == nil && careful && !ok {
 		err = job.Errorf(job.ConfigInvalid,
 			"the server let the user in but has no SFTP; add \"Subsystem sftp internal-sftp\" to its sshd_config and reload sshd")
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"xvault/connectors/sftp/wire"
 	"xvault/internal/entry"
@@ -19,7 +20,7 @@ type stream struct {
 	tried   int        // how many lanes were tried for stripes
 	alone   bool       // only the first is used
 	held    bool       // the first handle counts among the reader's
-	opened  wire.Attrs // when it was opened
+	found   wire.Attrs // when it was opened
 	size    int64      // as announced
 
 	turn    bool         // it is being visited
@@ -134,7 +135,7 @@ func (st *stream) announce(now wire.Attrs) {
 		sl.refuse(job.Errorf(job.Internal, "%q has an impossible size of %d bytes, says the server", sl.path, now.Size))
 		return
 	}
-	st.opened, st.size = now, int64(now.Size)
+	st.found, st.size = now, int64(now.Size)
 	sl.describe(entry.File, merge(now, sl.listed))
 	if st.size != int64(min(sl.listed.Size, maxSize)) {
 		// What was asked for was cut to the listed size.
@@ -170,7 +171,7 @@ func (st *stream) fill() {
 	}
 	if st.asked >= st.size && st.end == nil {
 		for _, s := range st.stripes {
-			if s.usable() {
+			if s.open() {
 				st.end = append(st.end, s.lane.Fstat(s.handle))
 			}
 		}
@@ -203,6 +204,10 @@ func (st *stream) advance() error {
 	st.fill()
 	next := st.pending[0]
 	n, err := st.await(next)
+	if err == nil && !st.proven(next.from) {
+		st.again()
+		return nil
+	}
 	if err == nil {
 		n, err = st.fillGap(next, n)
 	}
@@ -232,6 +237,15 @@ func (st *stream) await(s span) (int, error) {
 	}
 	st.r.s.waits.start()
 	defer st.r.s.waits.stop()
+	if st.r.s.near() {
+		return s.call.Data()
+	}
+	// What comes meanwhile is made use of: more lanes, more handles.
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for !s.call.AnsweredBy(ticker.C) {
+		st.fill()
+	}
 	return s.call.Data()
 }
 
@@ -289,7 +303,7 @@ func (st *stream) finish() error {
 		if err != nil && !wire.IsStatus(err) {
 			return st.broken(err)
 		}
-		st.changed = st.changed || err == nil && !sameFile(now, st.opened)
+		st.changed = st.changed || err == nil && !sameFile(now, st.found)
 	}
 	if st.changed {
 		return entry.ErrChanged
@@ -347,7 +361,7 @@ func (st *stream) reopen() (bool, error) {
 		return false, statusOnly(err)
 	}
 	first.lane.CloseHandle(first.handle)
-	first.handle, st.opened = handle, now
+	first.handle, st.found = handle, now
 	return true, nil
 }
 

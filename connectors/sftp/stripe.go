@@ -24,7 +24,7 @@ type stripe struct {
 	lane    *lane
 	handle  string
 	opening *wire.Call // until handle is known
-	look    *wire.Call // until it is known to be the same file
+	look    *wire.Call // until it is proven to be of the same file
 	samples samples
 }
 
@@ -61,22 +61,22 @@ func (s *stripe) read(at int64, into []byte) *wire.Call { return s.lane.Read(s.h
 
 // widen opens the file through the lanes that it is not read through yet, and
 // tells how many handles there are to read through.
-func (st *stream) widen() (usable int) {
+func (st *stream) widen() (open int) {
 	all := st.r.s.all()
 	if st.alone || len(all) == 1 {
 		return 1
 	}
 	for i, s := range st.stripes {
-		if !s.usable() && s != nil {
-			s = st.advanceStripe(s)
+		if s != nil && s.opening != nil && s.opening.Answered() {
+			s = st.opened(s)
 			st.stripes[i] = s
 		}
-		if s.usable() {
-			usable++
+		if s.open() {
+			open++
 		}
 	}
 	if st.tried == len(all) || st.size-st.asked < worthStriping {
-		return usable
+		return open
 	}
 	first := st.stripes[0]
 	if st.tried == 0 {
@@ -88,38 +88,42 @@ func (st *stream) widen() (usable int) {
 		}
 	}
 	st.tried = len(all)
-	return usable
+	return open
 }
 
-// advanceStripe takes what was answered; nil where the handle is of no use.
-func (st *stream) advanceStripe(s *stripe) *stripe {
-	if s.opening != nil && s.opening.Answered() {
-		handle, err := s.opening.Handle()
-		if s.opening = nil; err != nil {
-			return nil // a lost connection shows elsewhere
-		}
-		s.handle, s.look = handle, s.lane.Fstat(handle)
-		s.samples.ask(s, st.size)
+// opened takes a handle into use; nil where there is none. What it is a handle of
+// is asked before anything is read through it, and looked at before anything of
+// that is given out.
+func (st *stream) opened(s *stripe) *stripe {
+	handle, err := s.opening.Handle()
+	if err != nil {
+		return nil // a lost connection shows elsewhere
 	}
-	first := &st.stripes[0].samples
-	if s.look == nil || !s.look.Answered() || !s.samples.answered() || !first.answered() {
-		return s
-	}
-	now, err := s.look.Attrs()
-	if s.look = nil; err != nil || now != st.opened || !s.samples.equal(first) {
-		st.closeStripe(s)
-		return nil
-	}
+	s.opening, s.handle, s.look = nil, handle, s.lane.Fstat(handle)
+	s.samples.ask(s, st.size)
 	return s
 }
 
-func (s *stripe) usable() bool { return s != nil && s.opening == nil && s.look == nil }
+// proven reports whether a handle is of the same file as the first.
+func (st *stream) proven(s *stripe) bool {
+	if s.look == nil {
+		return true
+	}
+	now, err := s.look.Attrs()
+	if err != nil || now != st.found || !s.samples.equal(&st.stripes[0].samples) {
+		return false
+	}
+	s.look = nil
+	return true
+}
+
+func (s *stripe) open() bool { return s != nil && s.opening == nil }
 
 // lightest gives the handle whose lane has the least to do.
 func (st *stream) lightest() *stripe {
 	best := st.stripes[0]
 	for _, s := range st.stripes[1:] {
-		if s.usable() && s.lane.load.Load() < best.lane.load.Load() {
+		if s.open() && s.lane.load.Load() < best.lane.load.Load() {
 			best = s
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
 // Status codes.
@@ -55,6 +56,17 @@ func (call *Call) Answered() bool {
 	case <-call.done:
 		return true
 	default:
+		return false
+	}
+}
+
+// AnsweredBy waits for the answer until something else comes; false when that
+// was first.
+func (call *Call) AnsweredBy(other <-chan time.Time) bool {
+	select {
+	case <-call.done:
+		return true
+	case <-other:
 		return false
 	}
 }
