@@ -42,6 +42,10 @@ type segment struct {
 	bytes []byte
 }
 
+// Forget drops the identities that the artifact was opened with: reading goes on
+// without them, Check does not. Call it before the Reader is shared.
+func (r *Reader) Forget() { r.identities = nil }
+
 // Size is the length of the whole output.
 func (x *Export) Size() int64 { return x.size }
 

@@ -107,6 +107,7 @@ func (d *devStack) startWorker(ctx context.Context, keys devSecrets, log *slog.L
 	w, err := worker.New(ctx, worker.Config{
 		ID: workerName, Name: "in xvault dev", Version: buildVersion(), HubURL: d.url, JoinToken: keys.joinToken,
 		RedisURL: secret.New(d.redis.URL()), StorageBase: d.path("backups"), StateDir: d.path("worker"), TempDir: d.path("tmp"),
+		ListenAddr:  "127.0.0.1:0",
 		SourceTypes: registry.All(), Dial: connectors.NewDialer(connectors.DialerConfig{}), Log: log,
 		DrainTimeout: 5 * time.Second,
 	})

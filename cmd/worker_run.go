@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
-	"os"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -41,8 +39,11 @@ address nor a key of the hub, and they should not be in its environment.
   WORKER_STATE_DIR          its token and identity (default ` + defaultStateDir + `)
   WORKER_TEMP_DIR           temporary files of jobs (default ` + defaultTempDir + `)
   WORKER_CONCURRENCY        jobs at once (default 4)
-  WORKER_LISTEN_ADDR        for downloads (default ` + defaultListenAddr + `)
+  WORKER_LISTEN_ADDR        for downloads (default ` + defaultListenAddr + `); off: none
   WORKER_PUBLIC_URL         how people reach it (default: that address)
+  WORKER_TLS_CERT_FILE, WORKER_TLS_KEY_FILE
+                            a PEM certificate chain and its key for downloads
+  WORKER_DOWNLOADS          downloads at once (default 8)
   WORKER_DRAIN_TIMEOUT      how long a stop waits for jobs before it hands them
                             back (default 1m)
   WORKER_RECONCILE_EVERY    how often storage and catalog are compared (default 1h)
@@ -54,7 +55,8 @@ address nor a key of the hub, and they should not be in its environment.
                             (default: no limit)
   WORKER_REFUSE_PRIVATE     true: never connect to private addresses
   WORKER_ALLOW_PLAIN_HTTP   true: let HUB_BASE_URL be http to another machine,
-                            where anyone on the way can read the worker's token
+                            and serve downloads to others without TLS: anyone on
+                            the way can read the worker's token and those files
   LOG_LEVEL, LOG_FORMAT     debug, info, warn or error; json or text
 
 The first SIGINT or SIGTERM lets running jobs finish or hands them back, the
@@ -106,7 +108,10 @@ func workerConfig(s *settings, log *slog.Logger) (worker.Config, error) {
 		StorageBase: s.text("WORKER_STORAGE_BASE", defaultStorageBase),
 		StateDir:    s.text("WORKER_STATE_DIR", defaultStateDir),
 		TempDir:     s.text("WORKER_TEMP_DIR", defaultTempDir),
-		PublicURL:   s.text("WORKER_PUBLIC_URL", publicURL(s.text("WORKER_LISTEN_ADDR", defaultListenAddr))),
+		ListenAddr:  s.text("WORKER_LISTEN_ADDR", defaultListenAddr),
+		PublicURL:   s.text("WORKER_PUBLIC_URL", ""),
+		TLSCertFile: s.text("WORKER_TLS_CERT_FILE", ""),
+		TLSKeyFile:  s.text("WORKER_TLS_KEY_FILE", ""),
 		SourceTypes: registry.All(), Log: log,
 	}
 	r := &reader{s: s}
@@ -115,6 +120,10 @@ func workerConfig(s *settings, log *slog.Logger) (worker.Config, error) {
 		log.Info("REDIS_URL is not set: using the Redis of this machine", "address", defaultRedisURL)
 	}
 	cfg.JoinToken = r.secret("WORKER_JOIN_TOKEN")
+	if cfg.ListenAddr == "off" {
+		cfg.ListenAddr = ""
+	}
+	cfg.Downloads = r.number("WORKER_DOWNLOADS", 8)
 	cfg.Concurrency = r.number("WORKER_CONCURRENCY", 4)
 	cfg.DrainTimeout = r.duration("WORKER_DRAIN_TIMEOUT", time.Minute)
 	cfg.ReconcileEvery = r.duration("WORKER_RECONCILE_EVERY", time.Hour)
@@ -128,21 +137,6 @@ func workerConfig(s *settings, log *slog.Logger) (worker.Config, error) {
 	}
 	cfg.Dial = connectors.NewDialer(connectors.DialerConfig{RefusePrivate: refusePrivate})
 	return cfg, nil
-}
-
-// publicURL is the address at which a listener is reached: the host's name
-// where it names no host.
-func publicURL(listen string) string {
-	host, port, err := net.SplitHostPort(listen)
-	if err != nil {
-		return ""
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		if host, err = os.Hostname(); err != nil {
-			return ""
-		}
-	}
-	return "http://" + net.JoinHostPort(host, port)
 }
 
 // warnOfHubSecrets: whoever takes over a worker should find nothing of the hub.

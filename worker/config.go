@@ -28,7 +28,8 @@ type Config struct {
 
 	// HubURL is the hub's address.
 	HubURL string
-	// AllowPlainHTTP lets HubURL be http to a host that is not loopback.
+	// AllowPlainHTTP lets HubURL be http to a host that is not loopback, and
+	// serves downloads to other machines without TLS.
 	AllowPlainHTTP bool
 	// JoinToken registers an id that the hub does not know. A worker that is
 	// registered does not need it.
@@ -52,8 +53,17 @@ type Config struct {
 	// OwnConcurrency is how many jobs that this worker alone can do run at once
 	// beside them. Default 2.
 	OwnConcurrency int
-	// PublicURL is how people reach the worker's downloads; may be empty.
+	// ListenAddr is where downloads are served (WORKER_LISTEN_ADDR). Empty: they
+	// are not. Port 0 takes any free one.
+	ListenAddr string
+	// PublicURL is how people reach the worker's downloads. Default: ListenAddr,
+	// with the host's name where it has none.
 	PublicURL string
+	// TLSCertFile and TLSKeyFile are a PEM certificate chain and its key for
+	// downloads; both or none. They are read again when they change.
+	TLSCertFile, TLSKeyFile string
+	// Downloads is how many of them run at once. Default 8.
+	Downloads int
 
 	// DrainTimeout is how long a stopping worker waits for its jobs before it
 	// hands them back. Default 60 s.
@@ -90,6 +100,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Version, "unknown")
 	setDefault(&c.Concurrency, 4)
 	setDefault(&c.OwnConcurrency, 2)
+	setDefault(&c.Downloads, 8)
 	setDefault(&c.DrainTimeout, time.Minute)
 	setDefault(&c.ReconcileEvery, time.Hour)
 	setDefault(&c.OrphanGrace, 24*time.Hour)
@@ -132,6 +143,9 @@ func (c Config) validate() error {
 	fault(!filepath.IsAbs(c.TempDir), "WORKER_TEMP_DIR must be an absolute path")
 	fault(c.Concurrency < 1 || c.Concurrency > 64, "WORKER_CONCURRENCY must be between 1 and 64")
 	fault(c.OwnConcurrency < 1 || c.OwnConcurrency > 64, "the own concurrency must be between 1 and 64")
+	fault(c.Downloads < 1 || c.Downloads > 1024, "WORKER_DOWNLOADS must be between 1 and 1024")
+	fault((c.TLSCertFile == "") != (c.TLSKeyFile == ""), "WORKER_TLS_CERT_FILE and WORKER_TLS_KEY_FILE go together")
+	fault(!validListen(c.ListenAddr), "WORKER_LISTEN_ADDR must be host:port, or off")
 	fault(c.DrainTimeout < 0, "WORKER_DRAIN_TIMEOUT must not be negative")
 	fault(c.ReconcileEvery < 0, "WORKER_RECONCILE_EVERY must not be negative")
 	fault(c.OrphanGrace < 0, "WORKER_ORPHAN_GRACE must not be negative")

@@ -50,7 +50,7 @@ func (w *Worker) registration() (job.RegisterRequest, error) {
 			Storage:     []string{backendLocal},
 		},
 		AgeRecipient: w.recipient, StorageBasePath: w.cfg.StorageBase, StorageID: w.storage.id(),
-		PublicURL: w.cfg.PublicURL, Slots: w.cfg.Concurrency, RegistrationID: id,
+		PublicURL: w.downloads.publicURL(), Slots: w.cfg.Concurrency, RegistrationID: id,
 	}, nil
 }
 
@@ -103,6 +103,7 @@ func (w *Worker) registered(res job.RegisterResponse) (time.Duration, error) {
 		return 0, err
 	}
 	w.hub.SetToken(token)
+	w.downloads.keys.Store(&res.TicketKeys)
 	w.log.Info("registered", "incarnation", res.Incarnation, "hub", w.cfg.HubURL)
 	beat := time.Duration(res.HeartbeatEveryMS) * time.Millisecond
 	if beat <= 0 {

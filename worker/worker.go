@@ -43,6 +43,7 @@ type Worker struct {
 	lines     []*line
 	inHand    *inHand
 	foreign   bool // the hub knows another storage; of the heartbeat alone
+	downloads *downloads
 	log       *slog.Logger
 	timing    timing
 
@@ -93,6 +94,8 @@ func New(_ context.Context, cfg Config) (*Worker, error) {
 	w.kinds = map[job.Kind]kind{
 		job.Backup: {run: w.backup},
 		job.Probe:  {run: w.probe},
+		// It writes nothing: what it promises is sent later, ticket by ticket.
+		job.Restore: {run: w.restore},
 		// Its own storage, but for good: two attempts must not be at it.
 		job.DeleteSnapshot: {run: w.deleteSnapshot, actsOutside: true},
 	}
@@ -100,6 +103,9 @@ func New(_ context.Context, cfg Config) (*Worker, error) {
 		return nil, errors.Join(err, st.close())
 	}
 	w.storage = newStorage(cfg, st)
+	if w.downloads, err = newDownloads(w); err != nil {
+		return nil, errors.Join(err, st.close())
+	}
 	w.lines = linesOf(w.id, cfg.Concurrency, cfg.OwnConcurrency)
 	return w, nil
 }
@@ -136,6 +142,7 @@ func (w *Worker) Run(ctx context.Context) (err error) {
 		w.log.Info("removed temporary folders of jobs that died", "folders", swept)
 	}
 	w.storage.check(ctx)
+	w.downloads.listen()
 	beat, err := w.register(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -155,6 +162,7 @@ func (w *Worker) work(ctx context.Context, beat time.Duration, handBack context.
 	var loops sync.WaitGroup
 	loops.Go(func() { w.keepBeating(ctx, in, beat) })
 	loops.Go(func() { w.keepReconciling(w.life) })
+	loops.Go(func() { w.downloads.serve(ctx, w.life) })
 	select {
 	case <-ctx.Done():
 	case <-w.life.Done():
@@ -252,5 +260,6 @@ func (w *Worker) lostToken(err error) {
 
 func (w *Worker) close() error {
 	w.hub.Close()
+	w.downloads.close()
 	return errors.Join(w.redis.Close(), w.storage.close(), w.state.close())
 }

@@ -68,6 +68,13 @@ func (c *Client) Release(ctx context.Context, id uuid.UUID, attempt int) error {
 	return c.post(ctx, jobPath(id, "release"), job.AttemptRequest{Attempt: attempt}, nil)
 }
 
+// Redeem asks what a download ticket is good for.
+func (c *Client) Redeem(ctx context.Context, req job.RedeemRequest) (job.RedeemResponse, error) {
+	var res job.RedeemResponse
+	err := c.post(ctx, "tickets/redeem", req, &res)
+	return res, err
+}
+
 // Complete tells how the attempt ended. It may be repeated.
 func (c *Client) Complete(ctx context.Context, id uuid.UUID, req job.CompleteRequest) error {
 	return c.post(ctx, jobPath(id, "complete"), req, nil)
