@@ -65,6 +65,8 @@ type catalogCollector struct {
 	wait *prometheus.Desc
 	due  *prometheus.Desc
 
+	storage, orphanBytes, sweptBytes *prometheus.Desc
+
 	mu     sync.Mutex
 	taken  time.Time
 	recent catalog.Stats
@@ -83,12 +85,17 @@ func newCatalogCollector(db *catalog.DB, log *slog.Logger) *catalogCollector {
 		work: prometheus.NewDesc("xvault_workers", "Workers by status.", []string{"status"}, nil),
 		wait: prometheus.NewDesc("xvault_queue_jobs", "Queued jobs: waiting for a slot, or handed out and not yet claimed.", []string{"stage"}, nil),
 		due:  prometheus.NewDesc("xvault_queue_oldest_due_seconds", "For how long the longest waiting job has been due.", nil, nil),
+
+		storage: prometheus.NewDesc("xvault_storage_differing_snapshots",
+			"Snapshots by how the last sweeps found storage and catalog to differ: orphan, unknown to the catalog; missing, not on its storage.", []string{"kind"}, nil),
+		orphanBytes: prometheus.NewDesc("xvault_storage_orphan_bytes", "Size of the artifacts that the catalog does not know.", nil, nil),
+		sweptBytes:  prometheus.NewDesc("xvault_storage_swept_bytes", "Size of the orphaned artifacts that were removed from the present storages, ever.", nil, nil),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *catalogCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.up, c.jobs, c.work, c.wait, c.due} {
+	for _, d := range []*prometheus.Desc{c.up, c.jobs, c.work, c.wait, c.due, c.storage, c.orphanBytes, c.sweptBytes} {
 		ch <- d
 	}
 }
@@ -114,6 +121,10 @@ func (c *catalogCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.wait, float64(stats.Undispatched), "waiting")
 	gauge(c.wait, float64(stats.Dispatched), "dispatched")
 	gauge(c.due, stats.OldestDue)
+	gauge(c.storage, float64(stats.Orphans), "orphan")
+	gauge(c.storage, float64(stats.Missing), "missing")
+	gauge(c.orphanBytes, float64(stats.OrphanBytes))
+	gauge(c.sweptBytes, float64(stats.SweptBytes))
 }
 
 // stats counts anew when the last figures are old: /metrics needs no key, and

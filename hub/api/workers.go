@@ -29,9 +29,21 @@ type Worker struct {
 	SlotsBusy       int          `json:"slots_busy"`
 	DiskFreeBytes   int64        `json:"disk_free_bytes"`
 	DiskTotalBytes  int64        `json:"disk_total_bytes"`
+	Sweep           Sweep        `json:"sweep" doc:"What the last comparison of its storage with the catalog found"`
 	LastSeenAt      Time         `json:"last_seen_at"`
 	CreatedAt       Time         `json:"created_at"`
 	UpdatedAt       Time         `json:"updated_at"`
+}
+
+// Sweep is how a worker's storage differs from the catalog.
+type Sweep struct {
+	At           *Time `json:"at" nullable:"true" doc:"null: never yet"`
+	Snapshots    int64 `json:"snapshots" doc:"On the storage"`
+	Orphans      int64 `json:"orphans" doc:"Of them unknown here; they are removed after a grace time"`
+	OrphanBytes  int64 `json:"orphan_bytes"`
+	Missing      int64 `json:"missing" doc:"Known here and not on the storage; each such snapshot has missing_since"`
+	Removed      int64 `json:"removed" doc:"Orphans removed from this storage, ever"`
+	RemovedBytes int64 `json:"removed_bytes"`
 }
 
 // Capabilities says what a worker can do.
@@ -52,6 +64,9 @@ func workerOf(w catalog.Worker) Worker {
 		StorageBasePath: w.StorageBasePath, StorageID: w.StorageID, StorageState: w.StorageState,
 		AgeRecipient: w.AgeRecipient, PublicURL: w.PublicURL, Incarnation: w.Incarnation,
 		Slots: w.Slots, SlotsBusy: w.SlotsBusy, DiskFreeBytes: w.DiskFreeBytes, DiskTotalBytes: w.DiskTotalBytes,
+		Sweep: Sweep{
+			optionalTime(w.SweptAt), w.Sweep.Snapshots, w.Sweep.Orphans, w.Sweep.OrphanBytes, w.Sweep.Missing, w.Sweep.Removed, w.Sweep.RemovedBytes,
+		},
 		LastSeenAt: Time{w.LastSeenAt}, CreatedAt: Time{w.CreatedAt}, UpdatedAt: Time{w.UpdatedAt},
 	}
 }

@@ -12,7 +12,7 @@ import (
 )
 
 const workerKeys = `id name version status drain_requested capabilities storage_base_path storage_id storage_state age_recipient
-	public_url incarnation slots slots_busy disk_free_bytes disk_total_bytes last_seen_at created_at updated_at`
+	public_url incarnation slots slots_busy disk_free_bytes disk_total_bytes sweep last_seen_at created_at updated_at`
 
 func TestWorkers(t *testing.T) {
 	t.Parallel()

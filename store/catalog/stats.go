@@ -12,6 +12,11 @@ type Stats struct {
 	Undispatched    int64   // queued and not yet handed to Redis
 	Dispatched      int64   // handed to Redis and not yet claimed
 	OldestDue       float64 // seconds since the longest waiting job was due
+
+	// Of all storages, as they were found when they were last compared with the
+	// catalog: artifacts that it does not know, and snapshots that are not there.
+	Orphans, OrphanBytes, Missing int64
+	SweptBytes                    int64 // of orphans that were removed, ever
 }
 
 // Stats counts. It reads the whole index of jobs: callers keep the result for a
@@ -37,5 +42,10 @@ func (db *DB) Stats(ctx context.Context) (Stats, error) {
 		return Stats{}, fmt.Errorf("count queued jobs: %w", err)
 	}
 	s.Undispatched, s.Dispatched, s.OldestDue = queued.Undispatched, queued.Dispatched, max(queued.OldestDueSeconds, 0)
+	sweeps, err := db.q().SumSweeps(ctx)
+	if err != nil {
+		return Stats{}, fmt.Errorf("sum up sweeps: %w", err)
+	}
+	s.Orphans, s.OrphanBytes, s.Missing, s.SweptBytes = sweeps.Orphans, sweeps.OrphanBytes, sweeps.Missing, sweeps.RemovedBytes
 	return s, nil
 }

@@ -43,9 +43,13 @@ type Worker struct {
 	SlotsBusy       int
 	DiskFreeBytes   int64
 	DiskTotalBytes  int64
-	LastSeenAt      time.Time
-	CreatedAt       time.Time
-	UpdatedAt       time.Time
+	// SweptAt is when the worker last compared its storage with the catalog, and
+	// Sweep what it found; nil: never yet.
+	SweptAt    *time.Time
+	Sweep      job.SweepReport
+	LastSeenAt time.Time
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
 }
 
 func workerOf(r query.Worker) (Worker, error) {
@@ -55,6 +59,10 @@ func workerOf(r query.Worker) (Worker, error) {
 		AgeRecipient: r.AgeRecipient, PublicURL: r.PublicUrl, Incarnation: r.Incarnation,
 		Slots: int(r.Slots), SlotsBusy: int(r.SlotsBusy),
 		DiskFreeBytes: r.DiskFreeBytes, DiskTotalBytes: r.DiskTotalBytes,
+		SweptAt: r.SweptAt, Sweep: job.SweepReport{
+			Snapshots: r.SweepSnapshots, Orphans: r.SweepOrphans, OrphanBytes: r.SweepOrphanBytes, Missing: r.SweepMissing,
+			Removed: r.SweepRemoved, RemovedBytes: r.SweepRemovedBytes,
+		},
 		LastSeenAt: r.LastSeenAt, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,
 	}
 	if err := json.Unmarshal(r.Capabilities, &w.Capabilities); err != nil {

@@ -86,3 +86,28 @@ func (q *Queries) CountWorkersByStatus(ctx context.Context) ([]CountWorkersBySta
 	}
 	return items, nil
 }
+
+const sumSweeps = `-- name: SumSweeps :one
+SELECT coalesce(sum(sweep_orphans), 0)::bigint AS orphans, coalesce(sum(sweep_orphan_bytes), 0)::bigint AS orphan_bytes,
+       coalesce(sum(sweep_missing), 0)::bigint AS missing, coalesce(sum(sweep_removed_bytes), 0)::bigint AS removed_bytes
+FROM workers
+`
+
+type SumSweepsRow struct {
+	Orphans      int64
+	OrphanBytes  int64
+	Missing      int64
+	RemovedBytes int64
+}
+
+func (q *Queries) SumSweeps(ctx context.Context) (SumSweepsRow, error) {
+	row := q.db.QueryRow(ctx, sumSweeps)
+	var i SumSweepsRow
+	err := row.Scan(
+		&i.Orphans,
+		&i.OrphanBytes,
+		&i.Missing,
+		&i.RemovedBytes,
+	)
+	return i, err
+}
