@@ -34,6 +34,8 @@ func TestEveryNounFromBeginningToEnd(t *testing.T) {
 		{"source disable acme", "disabled"},
 		{"source enable acme", "active"},
 		{"source update acme --path /a --path /b", "/a, /b"},
+		{"source update acme --bandwidth 20MB/s,08:00-18:00=5MB/s", "20MB/s, 08:00-18:00=5MB/s"},
+		{"source update acme --bandwidth none", "none"},
 		{"job ls", "ID"},
 		{"snapshot ls", "ID"},
 		{"worker ls", "ID"},

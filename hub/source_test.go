@@ -94,3 +94,51 @@ func TestSourceLife(t *testing.T) {
 	l.must(204, key, "DELETE", path, nil, nil)
 	l.must(404, key, "PATCH", path, object{"name": "x"}, nil)
 }
+
+func TestSourceBandwidth(t *testing.T) {
+	t.Parallel()
+	l := start(t)
+	tenant, key := l.tenant("one")
+	body := sourceBody(tenant, l.credential(key, tenant, "pw"))
+	office := object{"from": "08:00", "to": "18:00", "days": []string{"mon", "fri"}, "limit_bps": 5_000_000}
+	body["bandwidth"] = object{"limit_bps": 20_000_000, "windows": []object{office}, "timezone": "Europe/Berlin"}
+	var s object
+	l.must(201, key, "POST", "/api/v1/sources", body, &s)
+	path := "/api/v1/sources/" + fmt.Sprint(s["id"])
+	const stored = "map[limit_bps:2e+07 timezone:Europe/Berlin windows:[map[days:[mon fri] from:08:00 limit_bps:5e+06 to:18:00]]]"
+	has := func(want string) {
+		t.Helper()
+		s = nil
+		l.must(200, key, "GET", path, nil, &s)
+		if got := fmt.Sprint(s["bandwidth"]); got != want {
+			t.Errorf("the limit is %s, want %s", got, want)
+		}
+	}
+	has(stored)
+	l.must(200, key, "PATCH", path, object{"name": "new"}, nil)
+	has(stored)
+	for _, c := range []struct {
+		change object
+		at     string
+	}{
+		{object{"limit_bps": -1}, "body.bandwidth.limit_bps"},
+		{object{"limit_bps": 5000}, "body.bandwidth.limit_bps"},
+		{object{"rate": 5}, "body.bandwidth.rate"},
+		{object{"timezone": "Mars/Base"}, "body.bandwidth.timezone"},
+		{object{"windows": []object{office, {"from": "8", "to": "18:00", "limit_bps": 0}}}, "body.bandwidth.windows[1].from"},
+		{object{"windows": []object{{"from": "08:00", "to": "18:00", "limit_bps": 0, "days": []string{"monday"}}}}, "body.bandwidth.windows[0].days[0]"},
+		{object{"windows": []object{{"from": "08:00", "to": "18:00"}}}, "body.bandwidth.windows[0]"},
+	} {
+		if r := l.do(key, "PATCH", path, object{"bandwidth": c.change}); r.status != 422 || !strings.HasPrefix(r.problem(t).locations(), c.at) {
+			t.Errorf("%v: %d %s, want 422 at %s", c.change, r.status, r.body, c.at)
+		}
+	}
+	has(stored)
+	l.must(200, key, "PATCH", path, object{"bandwidth": object{"limit_bps": 1_000_000}}, nil)
+	has("map[limit_bps:1e+06]")
+	l.must(200, key, "PATCH", path, object{"bandwidth": object{}}, nil)
+	has("<nil>")
+	if r := l.do(key, "PATCH", path, object{"bandwidth": nil}); r.status != 200 && r.status != 422 {
+		t.Errorf("null: %d %s", r.status, r.body)
+	}
+}
