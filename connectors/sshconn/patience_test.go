@@ -8,7 +8,7 @@ import (
 func TestPatienceDoesNotCountWhatWasHeldBack(t *testing.T) {
 	t.Parallel()
 	var p Patience
-	for i, step := range []struct{ silent, held, want time.Duration }{
+	for i, step := range []struct{ silent, held, want int }{
 		{0, 0, 0},
 		{10, 100, 10}, // what was held before counts for nothing
 		{20, 109, 11}, // nearly all of the time since was held
@@ -18,9 +18,10 @@ func TestPatienceDoesNotCountWhatWasHeldBack(t *testing.T) {
 		{0, 170, 0},
 		{10, 180, 10},
 	} {
-		const s = time.Second
-		if got := p.Lasted(step.silent*s, step.held*s); got != step.want*s {
+		if got := p.Lasted(seconds(step.silent), seconds(step.held)); got != seconds(step.want) {
 			t.Errorf("step %d: %v", i, got)
 		}
 	}
 }
+
+func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
