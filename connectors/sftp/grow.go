@@ -101,8 +101,8 @@ func (s *session) measure(d time.Duration) (sample, bool) {
 }
 
 // grow opens more lanes for as long as that pays.
-func (s *session) grow(log *slog.Logger) {
-	if !s.moreChannels(log) {
+func (s *session) grow(o Options, log *slog.Logger) {
+	if !s.moreChannels(o, log) {
 		return
 	}
 	trip := s.conn.RoundTrip()
@@ -112,7 +112,7 @@ func (s *session) grow(log *slog.Logger) {
 		switch {
 		case !ok:
 			return
-		case !m.starving(0.5) || m.inTrip(trip) < laneWindow/2:
+		case !m.starving(0.5) || m.inTrip(trip) < o.WidenAt:
 			continue // as wide as it need be, for now
 		case m.inTrip(trip) < before+before/8:
 			return // the last one did not help
@@ -138,7 +138,7 @@ func (s *session) near() bool {
 
 // moreChannels waits until one channel is too few and opens more; false where
 // that never comes.
-func (s *session) moreChannels(log *slog.Logger) bool {
+func (s *session) moreChannels(o Options, log *slog.Logger) bool {
 	var last []sample // of about a round trip
 	for {
 		m, ok := s.measure(10 * time.Millisecond)
@@ -149,7 +149,7 @@ func (s *session) moreChannels(log *slog.Logger) bool {
 		last = append(last, m)
 		sum := sumOf(last)
 		// What comes in one burst counts as what comes in a round trip.
-		if trip > 0 && sum.starving(0.3) && sum.bytes >= laneWindow*2/5 {
+		if trip > 0 && sum.starving(0.3) && sum.bytes >= o.WidenAt {
 			break
 		}
 		if sum.took > trip {

@@ -24,11 +24,15 @@ func source(t *testing.T, config map[string]any, env connectors.Env) (connectors
 
 func sourceWith(t testing.TB, o sftp.Options, config map[string]any, env connectors.Env) (connectors.Source, error) {
 	t.Helper()
+	return sourceOf(t, sftp.New(o), config, env)
+}
+
+func sourceOf(t testing.TB, kind connectors.Type, config map[string]any, env connectors.Env) (connectors.Source, error) {
+	t.Helper()
 	raw, err := json.Marshal(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	kind := sftp.New(o)
 	canonical, faults := kind.Validate(raw)
 	if len(faults) > 0 {
 		t.Fatalf("%s is refused: %v", raw, faults)

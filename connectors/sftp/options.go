@@ -26,6 +26,9 @@ type Options struct {
 	// Stretch is how many bytes all sources of a type together may have on their
 	// way on top of that, where long round trips ask for more. Default 32 MiB.
 	Stretch int64
+	// WidenAt is how many bytes must come in one round trip before more channels
+	// are opened. Default 800 KiB, which is near what one channel brings.
+	WidenAt int64
 	// Handles is how many files are open at once, where the server allows as
 	// many. Default 1000.
 	Handles int
@@ -50,6 +53,7 @@ func (o Options) withDefaults() Options {
 	orInt(&o.Ahead, 16<<20)
 	orInt(&o.Window, 4<<20)
 	orInt(&o.Stretch, 32<<20)
+	orInt(&o.WidenAt, 800<<10)
 	orInt(&o.ListingMemory, 192<<20)
 	orInt(&o.ListAhead, 12<<20)
 	orInt(&o.FindMemory, 24<<20)

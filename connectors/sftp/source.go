@@ -126,7 +126,7 @@ func (s *source) Read(ctx context.Context, visit func(connectors.Item) error) er
 	if err := missing(roots); err != nil {
 		return err
 	}
-	sess.grown.Do(func() { sess.growing.Go(func() { sess.grow(s.env.Log) }) })
+	sess.grown.Do(func() { sess.growing.Go(func() { sess.grow(s.options, s.env.Log) }) })
 	r := newReader(s, sess)
 	if h != nil && h.ready(s.env.Log, roots) {
 		defer h.help(ctx, r)()
