@@ -28,6 +28,7 @@ type got struct {
 	ended   error // of the body, in place of io.EOF
 	err     *job.Error
 	content []byte // of files up to keepContent
+	inode   uint64 // of a look at the disk
 }
 
 const keepContent = 8 << 20
@@ -101,6 +102,7 @@ func look(t *testing.T, path string, info fs.FileInfo) got {
 	g := got{Header: entry.Header{
 		Path: path[1:], Kind: kind(info.Mode()), Mode: stat.Mode & 0o7777, UID: int(stat.Uid), GID: int(stat.Gid), ModTime: time.Unix(stat.Mtim.Sec, 0),
 	}}
+	g.inode = stat.Ino
 	switch g.Kind {
 	case entry.File:
 		b, err := os.ReadFile(path)
@@ -116,6 +118,23 @@ func look(t *testing.T, path string, info fs.FileInfo) got {
 		g.LinkTarget = target
 	}
 	return g
+}
+
+// linkNames turns later names of a file into links to the first.
+func linkNames(all []got) []got {
+	first := map[uint64]string{}
+	for i := range all {
+		g := &all[i]
+		if g.Kind != entry.File {
+			continue
+		}
+		if path, ok := first[g.inode]; ok {
+			g.Kind, g.LinkTarget, g.Size, g.sum = entry.Hardlink, path, 0, [sha256.Size]byte{}
+			continue
+		}
+		first[g.inode] = g.Path
+	}
+	return all
 }
 
 func kind(m fs.FileMode) entry.Kind {

@@ -16,10 +16,10 @@ import (
 	"xvault/internal/testenv"
 )
 
-// OverSSH starts an OpenSSH server for a connector that reads through one.
-func OverSSH(t *testing.T, o Options, kind connectors.Type, patience time.Duration) *Server {
+// OverSSH starts an OpenSSH server, with options beyond those of the test, for a
+// connector that reads through one.
+func OverSSH(t *testing.T, opts testenv.SSHOptions, o Options, kind connectors.Type, patience time.Duration) *Server {
 	t.Helper()
-	opts := testenv.SSHOptions{}
 	// Whoever runs the tests as another user than root is unprivileged anyway.
 	if o.Unprivileged && os.Getuid() == 0 {
 		opts.User = "nobody"

@@ -36,6 +36,9 @@ type Server struct {
 	Stop func()
 	// Unprivileged: the server's user cannot read what belongs to root alone.
 	Unprivileged bool
+	// HardLinks: the connector tells which names are of one file, if nothing of it
+	// is excluded.
+	HardLinks bool
 	// HostKeys is set where the server has one that can be pinned.
 	HostKeys *HostKeys
 }

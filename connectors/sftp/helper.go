@@ -171,13 +171,16 @@ func (h *helper) wait() {
 func (h *helper) guard(ctx context.Context, s *session) {
 	ticker := time.NewTicker(min(h.o.KeepAlive, h.o.StallAfter) / 4)
 	defer ticker.Stop()
+	var patience sshconn.Patience
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-s.conn.Done():
+			return
 		case <-ticker.C:
 		}
-		if h.watch.Stalled() > h.o.StallAfter {
+		if patience.Lasted(h.watch.Stalled(), s.conn.Held()) > h.o.StallAfter {
 			s.fail(job.Errorf(job.Timeout, "the server is alive but its tar has sent nothing for %v; look for a disk or a network file system there that hangs",
 				h.o.StallAfter.Round(time.Millisecond)))
 			return

@@ -20,7 +20,7 @@ func TestSuite(t *testing.T) {
 	t.Parallel()
 	connectortest.Run(t, func(t *testing.T, o connectortest.Options) *connectortest.Server {
 		t.Helper()
-		return connectortest.OverSSH(t, o, sftp.New(quick), 10*time.Second)
+		return connectortest.OverSSH(t, testenv.SSHOptions{}, o, sftp.New(quick), 10*time.Second)
 	})
 }
 
