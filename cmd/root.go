@@ -89,7 +89,8 @@ func serverCommands() []*cobra.Command {
 // clientCommands talk to a hub. They share the flags that say which.
 func clientCommands() []*cobra.Command {
 	return []*cobra.Command{
-		newTenantCommand(), newCredentialCommand(), newSourceCommand(), newScheduleCommand(), newJobCommand(), newSnapshotCommand(newSnapshotOpenCommand()), newRetentionCommand(),
+		newTenantCommand(), newCredentialCommand(), newSourceCommand(), newScheduleCommand(), newJobCommand(), newSnapshotCommand(newSnapshotFilesCommand(), newSnapshotOpenCommand()),
+		newRestoreCommand(), newRetentionCommand(),
 		newWorkerCommand(newWorkerRunCommand(), newWorkerHealthCommand()), newKeyCommand(), newAuditCommand(),
 	}
 }
