@@ -45,17 +45,18 @@ test-long: deps ## Run the tests that take long as well
 
 # What `make bench` measures: names or their beginnings, with commas between;
 # `.cache/bench/peers -list` lists them. RUNS is how many pairs at most, QUICK=1
-# takes an eighth of the data.
+# takes an eighth of the data. DOCS=docs/benchmarks.md puts the table there.
 BENCH ?=
 RUNS  ?= 7
 QUICK ?=
+DOCS  ?=
 
 .PHONY: bench
 bench: ## Hold xVault against the stock tools, in one table; e.g. make bench BENCH=ssh,restore/go RUNS=3
 	@packaging/deps.sh bench
 	@mkdir -p .cache/bench
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o .cache/bench/peers ./e2e/bench/peers
-	@.cache/bench/peers -only '$(BENCH)' -runs $(RUNS) $(if $(QUICK),-quick)
+	@.cache/bench/peers -only '$(BENCH)' -runs $(RUNS) -docs '$(DOCS)' $(if $(QUICK),-quick)
 	@if [ -z '$(BENCH)' ]; then $(MAKE) --no-print-directory microbench PKG='./archive/...'; fi
 
 .PHONY: microbench

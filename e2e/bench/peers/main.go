@@ -33,6 +33,7 @@ type options struct {
 	quick bool
 	cache string
 	json  string
+	docs  string
 	list  bool
 }
 
@@ -58,6 +59,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	f.BoolVar(&o.quick, "quick", false, "an eighth of the data, for a look in between; its ratios are not the real ones")
 	f.StringVar(&o.cache, "cache", filepath.Join(".cache", "bench"), "folder of the data, on the disk that is measured")
 	f.StringVar(&o.json, "json", "", "where the figures go as JSON; default: result.json in the cache")
+	f.StringVar(&o.docs, "docs", "", "a document to put the table into, between its marks")
 	f.BoolVar(&o.list, "list", false, "list what can be measured")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -108,7 +110,11 @@ func measureAll(ctx context.Context, o options, chosen []benchCase, stdout, stde
 	if path == "" {
 		path = filepath.Join(o.cache, "result.json")
 	}
-	return errors.Join(append(failed, r.print(stdout), r.write(path))...)
+	failed = append(failed, r.print(stdout), r.write(path))
+	if o.docs != "" {
+		failed = append(failed, r.fill(o.docs))
+	}
+	return errors.Join(failed...)
 }
 
 // choose picks the cases whose name is, or is below, one of those asked for.

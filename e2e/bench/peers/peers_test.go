@@ -146,6 +146,36 @@ func TestMeanNeedsEveryColumn(t *testing.T) {
 	}
 }
 
+func TestTableGoesIntoADocument(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "doc.md")
+	write := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := report{Date: time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC), Machine: map[string]string{"cores": "2"}}
+	r.add("ssh/go", []row{row{What: "time", Peer: "age | tar", Unit: unitSeconds, Ours: 1.5, Peers: 2, Ratio: 0.75}.atMost(0.7)})
+	write("before\n" + tableBegin + "old\n" + tableEnd + "after\n")
+	for range 2 {
+		if err := r.fill(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := "| ssh/go | time | 1.50 s | 2.00 s | age \\| tar | 0.750 | 0.70 | **missed** |\n"
+	if text := string(got); !strings.HasPrefix(text, "before\n"+tableBegin+"2026-01-02") || !strings.HasSuffix(text, line+tableEnd+"after\n") {
+		t.Errorf("%s", text)
+	}
+	write("nothing")
+	if err := r.fill(path); err == nil {
+		t.Error("a document without marks was written to")
+	}
+}
+
 // What fills a server compresses to about a quarter, and is the same each time.
 func TestTextIsLikeLogsAndSource(t *testing.T) {
 	t.Parallel()
