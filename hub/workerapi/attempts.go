@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/google/uuid"
 	"golang.org/x/crypto/ssh"
 
 	"xvault/hub/problem"
@@ -22,7 +23,11 @@ func (c *call) fence(attempt int) (catalog.Fence, error) {
 	if attempt < 1 {
 		return catalog.Fence{}, problem.Field("body.attempt", "it must be the number that the claim was answered with")
 	}
-	return catalog.Fence{JobID: id, WorkerID: c.worker.ID, Incarnation: c.worker.Incarnation, Attempt: attempt}, nil
+	return c.fenceOf(id, attempt), nil
+}
+
+func (c *call) fenceOf(jobID uuid.UUID, attempt int) catalog.Fence {
+	return catalog.Fence{JobID: jobID, WorkerID: c.worker.ID, Incarnation: c.worker.Incarnation, Attempt: attempt, Token: &c.token}
 }
 
 func (a *api) renew(ctx context.Context, c *call, req job.RenewRequest) (job.RenewResponse, error) {

@@ -17,14 +17,22 @@ const maxToken = 512
 // call is one authenticated request of a worker.
 type call struct {
 	worker catalog.Worker
+	token  catalog.TokenHash
 	r      *http.Request
 }
 
 func (c *call) ref() catalog.WorkerRef {
-	return catalog.WorkerRef{ID: c.worker.ID, Incarnation: c.worker.Incarnation}
+	return catalog.WorkerRef{ID: c.worker.ID, Incarnation: c.worker.Incarnation, Token: &c.token}
 }
 
-type workerKey struct{}
+type callerKey struct{}
+
+// caller is who calls, by a token that was looked up or is remembered.
+type caller struct {
+	worker     catalog.Worker
+	bearer     secret.Text
+	remembered bool
+}
 
 // authenticate lets through the current incarnation of a worker and nobody
 // else, before anything of the body is read.
@@ -40,8 +48,48 @@ func (a *api) authenticate(next http.Handler) http.Handler {
 			a.refuse(w, r, err)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), workerKey{}, worker)))
+		a.callers.remember(token, worker)
+		next.ServeHTTP(w, withCaller(r, caller{worker: worker, bearer: token}))
 	})
+}
+
+// recall is authenticate for calls whose every statement holds the token
+// against the catalog by itself: a token seen before is not looked up, unless
+// the call fails. Then refuse does, so that a token that has ended is told so.
+func (a *api) recall(next http.Handler) http.Handler {
+	lookUp := a.authenticate(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if token, ok := bearer(r); ok {
+			if worker, ok := a.callers.recall(token); ok {
+				next.ServeHTTP(w, withCaller(r, caller{worker, token, true}))
+				return
+			}
+		}
+		lookUp.ServeHTTP(w, r)
+	})
+}
+
+// lookedUp puts the refusal of a token before any other where the caller was
+// only remembered.
+func (a *api) lookedUp(r *http.Request, err error) error {
+	c, ok := callerOf(r)
+	if !ok || !c.remembered {
+		return err
+	}
+	if _, bad := a.db.WorkerByToken(r.Context(), c.bearer); bad != nil {
+		a.callers.forget(c.bearer)
+		return bad
+	}
+	return err
+}
+
+func withCaller(r *http.Request, c caller) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), callerKey{}, c))
+}
+
+func callerOf(r *http.Request) (caller, bool) {
+	c, ok := r.Context().Value(callerKey{}).(caller)
+	return c, ok
 }
 
 func bearer(r *http.Request) (secret.Text, bool) {

@@ -30,9 +30,7 @@ func (a *api) claim(ctx context.Context, c *call, req job.ClaimRequest) (job.Cla
 	if err := failpoint.Hit("claim.after_commit"); err != nil {
 		return job.Claim{}, err
 	}
-	fence := catalog.Fence{
-		JobID: claimed.JobID, WorkerID: c.worker.ID, Incarnation: c.worker.Incarnation, Attempt: claimed.Attempt,
-	}
+	fence := c.fenceOf(claimed.JobID, claimed.Attempt)
 	answer := claimOf(claimed)
 	if claimed.Credential != nil && job.UsesSource(claimed.Kind, claimed.Payload) {
 		answer.SealedCredential, err = a.sealTo(c.worker, *claimed.Credential)

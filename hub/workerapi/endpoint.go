@@ -42,8 +42,8 @@ func noBody[Res any](a *api, do func(context.Context, *call) (Res, error)) http.
 type done struct{}
 
 func callOf(r *http.Request) *call {
-	worker, _ := r.Context().Value(workerKey{}).(catalog.Worker)
-	return &call{worker: worker, r: r}
+	c, _ := callerOf(r)
+	return &call{worker: c.worker, token: catalog.HashToken(c.bearer), r: r}
 }
 
 // pathID reads {id}. What is no id names nothing.
@@ -100,8 +100,8 @@ func decode(w http.ResponseWriter, r *http.Request, limit int64, into any) error
 // callAttrs names request, worker and job for the log.
 func callAttrs(r *http.Request) []slog.Attr {
 	attrs := []slog.Attr{slog.String("request_id", requestID(r)), slog.String("path", r.URL.Path)}
-	if worker, ok := r.Context().Value(workerKey{}).(catalog.Worker); ok {
-		attrs = append(attrs, slog.String("worker_id", worker.ID))
+	if c, ok := callerOf(r); ok {
+		attrs = append(attrs, slog.String("worker_id", c.worker.ID))
 	}
 	return attrs
 }

@@ -33,6 +33,7 @@ func problemOf(err error) *problem.Problem {
 
 // refuse answers with the error's problem and logs what an operator should see.
 func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	err = a.lookedUp(r, err)
 	p := problemOf(err)
 	level := slog.LevelDebug
 	switch {

@@ -45,6 +45,7 @@ type api struct {
 	keyring *seal.Keyring
 	join    secret.Text
 	log     *slog.Logger
+	callers callers
 }
 
 // Handler serves the internal API. Its paths are relative: mount it at
@@ -68,15 +69,18 @@ func Handler(cfg Config) (http.Handler, error) {
 		r.Post("/workers/heartbeat", body(a, smallBody, a.heartbeat))
 		r.Post("/workers/reconcile", body(a, reconcileBody, a.reconcile))
 		r.Post("/workers/sweep", body(a, smallBody, a.sweep))
-		r.Post("/jobs/claim", body(a, smallBody, a.claim))
-		r.Post("/jobs/{id}/renew", body(a, smallBody, a.renew))
 		r.Post("/jobs/{id}/host-key", body(a, smallBody, a.hostKey))
-		r.Post("/jobs/{id}/finalize", body(a, smallBody, a.finalize))
-		r.Post("/jobs/{id}/release", body(a, smallBody, a.release))
-		r.Post("/jobs/{id}/complete", body(a, completeBody, a.complete))
 		r.Post("/tickets/redeem", body(a, smallBody, a.redeemTicket))
 		r.Get("/credentials/{id}", noBody(a, a.credential))
 		r.Get("/tenants/{id}/public-key", noBody(a, a.publicKey))
+	})
+	r.Group(func(r chi.Router) {
+		r.Use(a.recall)
+		r.Post("/jobs/claim", body(a, smallBody, a.claim))
+		r.Post("/jobs/{id}/renew", body(a, smallBody, a.renew))
+		r.Post("/jobs/{id}/finalize", body(a, smallBody, a.finalize))
+		r.Post("/jobs/{id}/release", body(a, smallBody, a.release))
+		r.Post("/jobs/{id}/complete", body(a, completeBody, a.complete))
 	})
 	return r, nil
 }

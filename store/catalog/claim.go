@@ -26,6 +26,8 @@ var (
 type WorkerRef struct {
 	ID          string
 	Incarnation int64
+	// Token, where it is given, must be the worker's still when it claims.
+	Token *TokenHash
 }
 
 // Claimed is an attempt and what it needs.
@@ -87,7 +89,7 @@ type SealedCredential struct {
 func (db *DB) ClaimJob(ctx context.Context, w WorkerRef, req job.ClaimRequest) (Claimed, error) {
 	params := query.ClaimJobParams{
 		WorkerID: w.ID, Incarnation: w.Incarnation, ClaimID: req.ClaimID, JobID: req.JobID,
-		SnapshotID: NewID(), LeaseSeconds: job.Lease.Seconds(),
+		SnapshotID: NewID(), LeaseSeconds: job.Lease.Seconds(), TokenHash: w.Token.bytes(),
 	}
 	row, err := db.q().ClaimJob(ctx, params)
 	if errors.Is(err, pgx.ErrNoRows) {

@@ -24,6 +24,8 @@ type Fence struct {
 	WorkerID    string
 	Incarnation int64
 	Attempt     int
+	// Token, where it is given, must be the worker's still.
+	Token *TokenHash
 }
 
 // RenewLease extends the attempt's lease, also one that ran out, as long as
@@ -35,7 +37,7 @@ func (db *DB) RenewLease(ctx context.Context, f Fence, p job.Progress) (job.Rene
 	}
 	cancel, err := db.q().RenewLease(ctx, query.RenewLeaseParams{
 		JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation,
-		LeaseSeconds: job.Lease.Seconds(), Progress: progress,
+		TokenHash: f.Token.bytes(), LeaseSeconds: job.Lease.Seconds(), Progress: progress,
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return job.RenewResponse{}, ErrFenced
@@ -52,7 +54,7 @@ func (db *DB) RenewLease(ctx context.Context, f Fence, p job.Progress) (job.Rene
 func (db *DB) FinalizeJob(ctx context.Context, f Fence) error {
 	status, err := db.q().FinalizeJob(ctx, query.FinalizeJobParams{
 		JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation,
-		LeaseSeconds: job.Lease.Seconds(), CanceledMessage: canceledWhileRunning,
+		TokenHash: f.Token.bytes(), LeaseSeconds: job.Lease.Seconds(), CanceledMessage: canceledWhileRunning,
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return db.saidBefore(ctx, f, job.Completed)
@@ -73,7 +75,7 @@ func (db *DB) FinalizeJob(ctx context.Context, f Fence) error {
 func (db *DB) ReleaseJob(ctx context.Context, f Fence) error {
 	_, err := db.q().ReleaseJob(ctx, query.ReleaseJobParams{
 		JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation,
-		CanceledMessage: canceledWhileRunning,
+		TokenHash: f.Token.bytes(), CanceledMessage: canceledWhileRunning,
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return db.saidBefore(ctx, f, outcomeReleased)
@@ -110,9 +112,11 @@ func (db *DB) saidBefore(ctx context.Context, f Fence, outcome job.Status) error
 // ended reports whether the fence's attempt is the last one and has ended.
 func (f Fence) ended(s query.AttemptStateRow) bool { return f.names(s) && s.AttemptOutcome != nil }
 
-// names reports whether the fence's attempt is the current or last one.
+// names reports whether the fence's attempt is the current or last one, and its
+// worker's start has not ended.
 func (f Fence) names(s query.AttemptStateRow) bool {
-	return int(s.Attempt) == f.Attempt && is(s.WorkerID, f.WorkerID) && is(s.WorkerIncarnation, f.Incarnation)
+	return int(s.Attempt) == f.Attempt && is(s.WorkerID, f.WorkerID) && is(s.WorkerIncarnation, f.Incarnation) &&
+		is(s.CurrentIncarnation, f.Incarnation) && (f.Token == nil || f.Token.matches(s.CurrentToken))
 }
 
 // attempt is the token as the table has it. One that does not fit names none.

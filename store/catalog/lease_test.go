@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"xvault/internal/job"
+	"xvault/internal/secret"
 	"xvault/store/catalog"
 )
 
@@ -43,14 +44,16 @@ func TestFence(t *testing.T) { //nolint:tparallel // the steps share one catalog
 	t.Parallel()
 	l := newLine(t)
 	c, f := l.running()
+	other := catalog.HashToken(secret.New("of another worker"))
 	stale := map[string]catalog.Fence{
-		"later attempt":     {f.JobID, f.WorkerID, f.Incarnation, f.Attempt + 1},
-		"earlier attempt":   {f.JobID, f.WorkerID, f.Incarnation, 0},
-		"huge attempt":      {f.JobID, f.WorkerID, f.Incarnation, 1<<32 + f.Attempt},
-		"other worker":      {f.JobID, "w2", f.Incarnation, f.Attempt},
-		"other incarnation": {f.JobID, f.WorkerID, f.Incarnation + 1, f.Attempt},
-		"other job":         {l.post().ID, f.WorkerID, f.Incarnation, f.Attempt},
-		"no job":            {catalog.NewID(), f.WorkerID, f.Incarnation, f.Attempt},
+		"later attempt":     {f.JobID, f.WorkerID, f.Incarnation, f.Attempt + 1, nil},
+		"earlier attempt":   {f.JobID, f.WorkerID, f.Incarnation, 0, nil},
+		"huge attempt":      {f.JobID, f.WorkerID, f.Incarnation, 1<<32 + f.Attempt, nil},
+		"other worker":      {f.JobID, "w2", f.Incarnation, f.Attempt, nil},
+		"other incarnation": {f.JobID, f.WorkerID, f.Incarnation + 1, f.Attempt, nil},
+		"other job":         {l.post().ID, f.WorkerID, f.Incarnation, f.Attempt, nil},
+		"other token":       {f.JobID, f.WorkerID, f.Incarnation, f.Attempt, &other},
+		"no job":            {catalog.NewID(), f.WorkerID, f.Incarnation, f.Attempt, nil},
 	}
 	for name, f := range stale {
 		t.Run(name, func(t *testing.T) {

@@ -36,6 +36,14 @@ func (h TokenHash) Equal(other TokenHash) bool { return h.matches(other[:]) }
 // matches compares in constant time.
 func (h TokenHash) matches(stored []byte) bool { return subtle.ConstantTimeCompare(h[:], stored) == 1 }
 
+// bytes is nil for no hash.
+func (h *TokenHash) bytes() []byte {
+	if h == nil {
+		return nil
+	}
+	return h[:]
+}
+
 func newWorkerToken() (secret.Text, error) {
 	b := make([]byte, 32)
 	if _, err := rand.Read(b); err != nil {

@@ -1,40 +1,52 @@
+-- The statements by which a worker speaks of its attempt hold against the catalog
+-- who speaks: the worker's current start and, where it is given, the token that
+-- it called with. They look the job up by its id alone: a lease stands for
+-- running and finalizing, which a CHECK makes sure of, and the words of a
+-- partial index would tempt the planner to look through it instead.
+
 -- name: RenewLease :one
 -- A lease that ran out is renewed as long as nobody reaped it.
-UPDATE jobs
+UPDATE jobs j
 SET lease_expires_at = xvault_now() + make_interval(secs => sqlc.arg(lease_seconds)::float8),
     progress = sqlc.arg(progress), updated_at = xvault_now()
-WHERE id = sqlc.arg(job_id) AND attempt = sqlc.arg(attempt) AND worker_id = sqlc.arg(worker_id)
-  AND worker_incarnation = sqlc.arg(incarnation) AND status IN ('running', 'finalizing')
-RETURNING cancel_requested;
+WHERE j.id = sqlc.arg(job_id) AND j.attempt = sqlc.arg(attempt) AND j.worker_id = sqlc.arg(worker_id)
+  AND j.worker_incarnation = sqlc.arg(incarnation) AND j.lease_expires_at IS NOT NULL
+  AND EXISTS (SELECT 1 FROM workers w WHERE w.id = sqlc.arg(worker_id) AND w.incarnation = sqlc.arg(incarnation)
+              AND w.token_hash = coalesce(sqlc.narg(token_hash)::bytea, w.token_hash))
+RETURNING j.cancel_requested;
 
 -- name: FinalizeJob :one
 -- Of cancel and finalize the first wins: an attempt that was asked to cancel
 -- ends here.
-UPDATE jobs
-SET status = CASE WHEN cancel_requested THEN 'canceled' ELSE 'finalizing' END,
-    lease_expires_at = CASE WHEN NOT cancel_requested THEN xvault_now() + make_interval(secs => sqlc.arg(lease_seconds)::float8) END,
-    attempt_outcome = CASE WHEN cancel_requested THEN 'canceled' END,
-    error_code = CASE WHEN cancel_requested THEN 'canceled' END,
-    error_message = CASE WHEN cancel_requested THEN sqlc.arg(canceled_message)::text END,
-    finished_at = CASE WHEN cancel_requested THEN xvault_now() END,
+UPDATE jobs j
+SET status = CASE WHEN j.cancel_requested THEN 'canceled' ELSE 'finalizing' END,
+    lease_expires_at = CASE WHEN NOT j.cancel_requested THEN xvault_now() + make_interval(secs => sqlc.arg(lease_seconds)::float8) END,
+    attempt_outcome = CASE WHEN j.cancel_requested THEN 'canceled' END,
+    error_code = CASE WHEN j.cancel_requested THEN 'canceled' END,
+    error_message = CASE WHEN j.cancel_requested THEN sqlc.arg(canceled_message)::text END,
+    finished_at = CASE WHEN j.cancel_requested THEN xvault_now() END,
     updated_at = xvault_now()
-WHERE id = sqlc.arg(job_id) AND attempt = sqlc.arg(attempt) AND worker_id = sqlc.arg(worker_id)
-  AND worker_incarnation = sqlc.arg(incarnation) AND status IN ('running', 'finalizing')
-RETURNING status;
+WHERE j.id = sqlc.arg(job_id) AND j.attempt = sqlc.arg(attempt) AND j.worker_id = sqlc.arg(worker_id)
+  AND j.worker_incarnation = sqlc.arg(incarnation) AND j.lease_expires_at IS NOT NULL
+  AND EXISTS (SELECT 1 FROM workers w WHERE w.id = sqlc.arg(worker_id) AND w.incarnation = sqlc.arg(incarnation)
+              AND w.token_hash = coalesce(sqlc.narg(token_hash)::bytea, w.token_hash))
+RETURNING j.status;
 
 -- name: ReleaseJob :one
 -- Handed back: due at once, and no failure.
-UPDATE jobs
-SET status = CASE WHEN cancel_requested THEN 'canceled' ELSE 'queued' END,
+UPDATE jobs j
+SET status = CASE WHEN j.cancel_requested THEN 'canceled' ELSE 'queued' END,
     lease_expires_at = NULL, dispatched_at = NULL, run_after = xvault_now(), progress = NULL,
     attempt_outcome = 'released',
-    error_code = CASE WHEN cancel_requested THEN 'canceled' END,
-    error_message = CASE WHEN cancel_requested THEN sqlc.arg(canceled_message)::text END,
-    finished_at = CASE WHEN cancel_requested THEN xvault_now() END,
+    error_code = CASE WHEN j.cancel_requested THEN 'canceled' END,
+    error_message = CASE WHEN j.cancel_requested THEN sqlc.arg(canceled_message)::text END,
+    finished_at = CASE WHEN j.cancel_requested THEN xvault_now() END,
     updated_at = xvault_now()
-WHERE id = sqlc.arg(job_id) AND attempt = sqlc.arg(attempt) AND worker_id = sqlc.arg(worker_id)
-  AND worker_incarnation = sqlc.arg(incarnation) AND status = 'running'
-RETURNING status;
+WHERE j.id = sqlc.arg(job_id) AND j.attempt = sqlc.arg(attempt) AND j.worker_id = sqlc.arg(worker_id)
+  AND j.worker_incarnation = sqlc.arg(incarnation) AND j.status = 'running'
+  AND EXISTS (SELECT 1 FROM workers w WHERE w.id = sqlc.arg(worker_id) AND w.incarnation = sqlc.arg(incarnation)
+              AND w.token_hash = coalesce(sqlc.narg(token_hash)::bytea, w.token_hash))
+RETURNING j.status;
 
 -- name: CompleteJob :one
 -- The end of an attempt that succeeded and makes no snapshot. It happened, so
@@ -45,7 +57,9 @@ WITH done AS (
     SET status = 'completed', attempt_outcome = 'completed', lease_expires_at = NULL, result = sqlc.narg(result),
         error_code = NULL, error_message = NULL, finished_at = xvault_now(), updated_at = xvault_now()
     WHERE j.id = sqlc.arg(job_id) AND j.attempt = sqlc.arg(attempt) AND j.worker_id = sqlc.arg(worker_id)
-      AND j.worker_incarnation = sqlc.arg(incarnation) AND j.status IN ('running', 'finalizing') AND j.type <> 'backup'
+      AND j.worker_incarnation = sqlc.arg(incarnation) AND j.lease_expires_at IS NOT NULL AND j.type <> 'backup'
+      AND EXISTS (SELECT 1 FROM workers w WHERE w.id = sqlc.arg(worker_id) AND w.incarnation = sqlc.arg(incarnation)
+                  AND w.token_hash = coalesce(sqlc.narg(token_hash)::bytea, w.token_hash))
     RETURNING j.id, j.tenant_id, j.type, j.snapshot_id, j.worker_id
 ), gone AS (
     UPDATE snapshots s SET status = 'deleted', deleted_at = xvault_now(), updated_at = xvault_now()
@@ -73,10 +87,11 @@ WITH ended AS (
         finished_at = xvault_now(), updated_at = xvault_now()
     FROM workers w, tenant_keys k
     WHERE j.id = sqlc.arg(job_id) AND j.attempt = sqlc.arg(attempt) AND j.worker_id = sqlc.arg(worker_id)
-      AND j.worker_incarnation = sqlc.arg(incarnation) AND j.status IN ('running', 'finalizing') AND j.type = 'backup'
+      AND j.worker_incarnation = sqlc.arg(incarnation) AND j.lease_expires_at IS NOT NULL AND j.type = 'backup'
       AND NOT j.cancel_requested AND j.attempt_snapshot_id = sqlc.arg(snapshot_id)
       AND k.id = sqlc.arg(key_id) AND k.tenant_id = j.tenant_id AND k.public_key = sqlc.arg(recipient)
-      AND w.id = j.worker_id AND w.storage_base_path <> ''
+      AND w.id = j.worker_id AND w.incarnation = j.worker_incarnation
+      AND w.token_hash = coalesce(sqlc.narg(token_hash)::bytea, w.token_hash) AND w.storage_base_path <> ''
       AND sqlc.arg(local_path)::text = rtrim(w.storage_base_path, '/') || '/tenants/' || j.tenant_id || '/sources/' || j.source_id
                                        || '/snapshots/' || j.attempt_snapshot_id
     RETURNING j.id, j.tenant_id, j.source_id, j.started_at, j.finished_at, j.worker_id, w.storage_id, k.algorithm
@@ -93,15 +108,18 @@ RETURNING id;
 -- name: AttemptState :one
 -- What stands where a worker's word was not taken.
 SELECT j.status, j.type, j.attempt, j.worker_id, j.worker_incarnation, j.attempt_outcome, j.cancel_requested,
-       j.attempt_snapshot_id, j.snapshot_id, j.tenant_id, j.source_id, coalesce(w.storage_base_path, '')::text AS storage_base_path
+       j.attempt_snapshot_id, j.snapshot_id, j.tenant_id, j.source_id, coalesce(w.storage_base_path, '')::text AS storage_base_path,
+       w.incarnation AS current_incarnation, w.token_hash AS current_token
 FROM jobs j LEFT JOIN workers w ON w.id = j.worker_id
 WHERE j.id = $1;
 
 -- name: LockAttempt :one
-SELECT id, cancel_requested FROM jobs
-WHERE id = sqlc.arg(job_id) AND attempt = sqlc.arg(attempt) AND worker_id = sqlc.arg(worker_id)
-  AND worker_incarnation = sqlc.arg(incarnation) AND status IN ('running', 'finalizing')
-FOR UPDATE;
+SELECT j.id, j.cancel_requested FROM jobs j
+WHERE j.id = sqlc.arg(job_id) AND j.attempt = sqlc.arg(attempt) AND j.worker_id = sqlc.arg(worker_id)
+  AND j.worker_incarnation = sqlc.arg(incarnation) AND j.lease_expires_at IS NOT NULL
+  AND EXISTS (SELECT 1 FROM workers w WHERE w.id = sqlc.arg(worker_id) AND w.incarnation = sqlc.arg(incarnation)
+              AND w.token_hash = coalesce(sqlc.narg(token_hash)::bytea, w.token_hash))
+FOR UPDATE OF j;
 
 -- name: LockExpired :many
 -- jobs_leases serves it. Rows that others hold are being renewed, ended or reaped.

@@ -3,8 +3,9 @@
 -- what the job needs. A claim that already succeeded (same claim, same worker)
 -- gives the same answer. Without its storage a worker can only probe.
 WITH claimer AS (
-    SELECT w.id, w.storage_state = 'ok' AS has_storage FROM workers w
-    WHERE w.id = sqlc.arg(worker_id) AND w.incarnation = sqlc.arg(incarnation) AND NOT w.drain_requested
+    SELECT w.id, w.storage_state = 'ok' AS has_storage, w.drain_requested FROM workers w
+    WHERE w.id = sqlc.arg(worker_id) AND w.incarnation = sqlc.arg(incarnation)
+      AND w.token_hash = coalesce(sqlc.narg(token_hash)::bytea, w.token_hash)
 ), taken AS (
     UPDATE jobs j
     SET status = 'running', attempt = j.attempt + 1, claim_id = sqlc.arg(claim_id)::uuid,
@@ -14,7 +15,7 @@ WITH claimer AS (
         attempt_outcome = NULL, progress = NULL, error_code = NULL, error_message = NULL,
         started_at = xvault_now(), updated_at = xvault_now()
     FROM claimer
-    WHERE j.id = sqlc.arg(job_id) AND j.status = 'queued' AND j.run_after <= xvault_now()
+    WHERE j.id = sqlc.arg(job_id) AND j.status = 'queued' AND j.run_after <= xvault_now() AND NOT claimer.drain_requested
       AND (j.target_worker_id IS NULL OR j.target_worker_id = claimer.id)
       AND (claimer.has_storage OR j.type = 'probe')
       -- Of deletions: the snapshot is still to be deleted, nothing reads it, and
@@ -32,8 +33,8 @@ WITH claimer AS (
     SELECT * FROM taken
     UNION ALL
     SELECT j.* FROM jobs j
-    WHERE j.id = sqlc.arg(job_id) AND j.claim_id = sqlc.arg(claim_id)::uuid AND j.status IN ('running', 'finalizing')
-      AND j.worker_id = sqlc.arg(worker_id) AND j.worker_incarnation = sqlc.arg(incarnation)
+    WHERE j.id = sqlc.arg(job_id) AND j.claim_id = sqlc.arg(claim_id)::uuid AND j.lease_expires_at IS NOT NULL
+      AND j.worker_id = (SELECT claimer.id FROM claimer) AND j.worker_incarnation = sqlc.arg(incarnation)
 )
 SELECT a.id, a.tenant_id, a.type, a.attempt, a.payload, a.created_at, a.started_at, a.attempt_snapshot_id, a.snapshot_id,
        (greatest(0, extract(epoch FROM a.lease_expires_at - xvault_now())) * 1000)::bigint AS lease_ms,

@@ -14,24 +14,27 @@ import (
 
 const attemptState = `-- name: AttemptState :one
 SELECT j.status, j.type, j.attempt, j.worker_id, j.worker_incarnation, j.attempt_outcome, j.cancel_requested,
-       j.attempt_snapshot_id, j.snapshot_id, j.tenant_id, j.source_id, coalesce(w.storage_base_path, '')::text AS storage_base_path
+       j.attempt_snapshot_id, j.snapshot_id, j.tenant_id, j.source_id, coalesce(w.storage_base_path, '')::text AS storage_base_path,
+       w.incarnation AS current_incarnation, w.token_hash AS current_token
 FROM jobs j LEFT JOIN workers w ON w.id = j.worker_id
 WHERE j.id = $1
 `
 
 type AttemptStateRow struct {
-	Status            string
-	Type              string
-	Attempt           int32
-	WorkerID          *string
-	WorkerIncarnation *int64
-	AttemptOutcome    *string
-	CancelRequested   bool
-	AttemptSnapshotID *uuid.UUID
-	SnapshotID        *uuid.UUID
-	TenantID          uuid.UUID
-	SourceID          uuid.UUID
-	StorageBasePath   string
+	Status             string
+	Type               string
+	Attempt            int32
+	WorkerID           *string
+	WorkerIncarnation  *int64
+	AttemptOutcome     *string
+	CancelRequested    bool
+	AttemptSnapshotID  *uuid.UUID
+	SnapshotID         *uuid.UUID
+	TenantID           uuid.UUID
+	SourceID           uuid.UUID
+	StorageBasePath    string
+	CurrentIncarnation *int64
+	CurrentToken       []byte
 }
 
 // What stands where a worker's word was not taken.
@@ -51,6 +54,8 @@ func (q *Queries) AttemptState(ctx context.Context, id uuid.UUID) (AttemptStateR
 		&i.TenantID,
 		&i.SourceID,
 		&i.StorageBasePath,
+		&i.CurrentIncarnation,
+		&i.CurrentToken,
 	)
 	return i, err
 }
@@ -61,7 +66,9 @@ WITH done AS (
     SET status = 'completed', attempt_outcome = 'completed', lease_expires_at = NULL, result = $1,
         error_code = NULL, error_message = NULL, finished_at = xvault_now(), updated_at = xvault_now()
     WHERE j.id = $2 AND j.attempt = $3 AND j.worker_id = $4
-      AND j.worker_incarnation = $5 AND j.status IN ('running', 'finalizing') AND j.type <> 'backup'
+      AND j.worker_incarnation = $5 AND j.lease_expires_at IS NOT NULL AND j.type <> 'backup'
+      AND EXISTS (SELECT 1 FROM workers w WHERE w.id = $4 AND w.incarnation = $5
+                  AND w.token_hash = coalesce($6::bytea, w.token_hash))
     RETURNING j.id, j.tenant_id, j.type, j.snapshot_id, j.worker_id
 ), gone AS (
     UPDATE snapshots s SET status = 'deleted', deleted_at = xvault_now(), updated_at = xvault_now()
@@ -70,7 +77,7 @@ WITH done AS (
     RETURNING s.id, s.tenant_id, s.source_id, d.worker_id
 ), told AS (
     INSERT INTO audit_events (id, tenant_id, actor_type, actor_id, action, object_type, object_id, detail)
-    SELECT $6, g.tenant_id, 'worker', g.worker_id, 'snapshot.deleted', 'snapshot', g.id::text,
+    SELECT $7, g.tenant_id, 'worker', g.worker_id, 'snapshot.deleted', 'snapshot', g.id::text,
            jsonb_build_object('source_id', g.source_id)
     FROM gone g
 )
@@ -83,6 +90,7 @@ type CompleteJobParams struct {
 	Attempt     int32
 	WorkerID    *string
 	Incarnation *int64
+	TokenHash   []byte
 	EventID     uuid.UUID
 }
 
@@ -96,6 +104,7 @@ func (q *Queries) CompleteJob(ctx context.Context, arg CompleteJobParams) (uuid.
 		arg.Attempt,
 		arg.WorkerID,
 		arg.Incarnation,
+		arg.TokenHash,
 		arg.EventID,
 	)
 	var id uuid.UUID
@@ -113,10 +122,11 @@ WITH ended AS (
         finished_at = xvault_now(), updated_at = xvault_now()
     FROM workers w, tenant_keys k
     WHERE j.id = $16 AND j.attempt = $17 AND j.worker_id = $18
-      AND j.worker_incarnation = $19 AND j.status IN ('running', 'finalizing') AND j.type = 'backup'
+      AND j.worker_incarnation = $19 AND j.lease_expires_at IS NOT NULL AND j.type = 'backup'
       AND NOT j.cancel_requested AND j.attempt_snapshot_id = $1
       AND k.id = $7 AND k.tenant_id = j.tenant_id AND k.public_key = $8
-      AND w.id = j.worker_id AND w.storage_base_path <> ''
+      AND w.id = j.worker_id AND w.incarnation = j.worker_incarnation
+      AND w.token_hash = coalesce($20::bytea, w.token_hash) AND w.storage_base_path <> ''
       AND $9::text = rtrim(w.storage_base_path, '/') || '/tenants/' || j.tenant_id || '/sources/' || j.source_id
                                        || '/snapshots/' || j.attempt_snapshot_id
     RETURNING j.id, j.tenant_id, j.source_id, j.started_at, j.finished_at, j.worker_id, w.storage_id, k.algorithm
@@ -151,6 +161,7 @@ type CompleteWithSnapshotParams struct {
 	Attempt        int32
 	WorkerID       *string
 	Incarnation    *int64
+	TokenHash      []byte
 }
 
 // The commit point of a backup: the job ends and its snapshot is there, in one
@@ -177,6 +188,7 @@ func (q *Queries) CompleteWithSnapshot(ctx context.Context, arg CompleteWithSnap
 		arg.Attempt,
 		arg.WorkerID,
 		arg.Incarnation,
+		arg.TokenHash,
 	)
 	var id uuid.UUID
 	err := row.Scan(&id)
@@ -350,17 +362,19 @@ func (q *Queries) FailQueuedOfWorker(ctx context.Context, arg FailQueuedOfWorker
 }
 
 const finalizeJob = `-- name: FinalizeJob :one
-UPDATE jobs
-SET status = CASE WHEN cancel_requested THEN 'canceled' ELSE 'finalizing' END,
-    lease_expires_at = CASE WHEN NOT cancel_requested THEN xvault_now() + make_interval(secs => $1::float8) END,
-    attempt_outcome = CASE WHEN cancel_requested THEN 'canceled' END,
-    error_code = CASE WHEN cancel_requested THEN 'canceled' END,
-    error_message = CASE WHEN cancel_requested THEN $2::text END,
-    finished_at = CASE WHEN cancel_requested THEN xvault_now() END,
+UPDATE jobs j
+SET status = CASE WHEN j.cancel_requested THEN 'canceled' ELSE 'finalizing' END,
+    lease_expires_at = CASE WHEN NOT j.cancel_requested THEN xvault_now() + make_interval(secs => $1::float8) END,
+    attempt_outcome = CASE WHEN j.cancel_requested THEN 'canceled' END,
+    error_code = CASE WHEN j.cancel_requested THEN 'canceled' END,
+    error_message = CASE WHEN j.cancel_requested THEN $2::text END,
+    finished_at = CASE WHEN j.cancel_requested THEN xvault_now() END,
     updated_at = xvault_now()
-WHERE id = $3 AND attempt = $4 AND worker_id = $5
-  AND worker_incarnation = $6 AND status IN ('running', 'finalizing')
-RETURNING status
+WHERE j.id = $3 AND j.attempt = $4 AND j.worker_id = $5
+  AND j.worker_incarnation = $6 AND j.lease_expires_at IS NOT NULL
+  AND EXISTS (SELECT 1 FROM workers w WHERE w.id = $5 AND w.incarnation = $6
+              AND w.token_hash = coalesce($7::bytea, w.token_hash))
+RETURNING j.status
 `
 
 type FinalizeJobParams struct {
@@ -370,6 +384,7 @@ type FinalizeJobParams struct {
 	Attempt         int32
 	WorkerID        *string
 	Incarnation     *int64
+	TokenHash       []byte
 }
 
 // Of cancel and finalize the first wins: an attempt that was asked to cancel
@@ -382,6 +397,7 @@ func (q *Queries) FinalizeJob(ctx context.Context, arg FinalizeJobParams) (strin
 		arg.Attempt,
 		arg.WorkerID,
 		arg.Incarnation,
+		arg.TokenHash,
 	)
 	var status string
 	err := row.Scan(&status)
@@ -389,10 +405,12 @@ func (q *Queries) FinalizeJob(ctx context.Context, arg FinalizeJobParams) (strin
 }
 
 const lockAttempt = `-- name: LockAttempt :one
-SELECT id, cancel_requested FROM jobs
-WHERE id = $1 AND attempt = $2 AND worker_id = $3
-  AND worker_incarnation = $4 AND status IN ('running', 'finalizing')
-FOR UPDATE
+SELECT j.id, j.cancel_requested FROM jobs j
+WHERE j.id = $1 AND j.attempt = $2 AND j.worker_id = $3
+  AND j.worker_incarnation = $4 AND j.lease_expires_at IS NOT NULL
+  AND EXISTS (SELECT 1 FROM workers w WHERE w.id = $3 AND w.incarnation = $4
+              AND w.token_hash = coalesce($5::bytea, w.token_hash))
+FOR UPDATE OF j
 `
 
 type LockAttemptParams struct {
@@ -400,6 +418,7 @@ type LockAttemptParams struct {
 	Attempt     int32
 	WorkerID    *string
 	Incarnation *int64
+	TokenHash   []byte
 }
 
 type LockAttemptRow struct {
@@ -413,6 +432,7 @@ func (q *Queries) LockAttempt(ctx context.Context, arg LockAttemptParams) (LockA
 		arg.Attempt,
 		arg.WorkerID,
 		arg.Incarnation,
+		arg.TokenHash,
 	)
 	var i LockAttemptRow
 	err := row.Scan(&i.ID, &i.CancelRequested)
@@ -515,17 +535,19 @@ func (q *Queries) LockOrphaned(ctx context.Context, maxRows int32) ([]LockOrphan
 }
 
 const releaseJob = `-- name: ReleaseJob :one
-UPDATE jobs
-SET status = CASE WHEN cancel_requested THEN 'canceled' ELSE 'queued' END,
+UPDATE jobs j
+SET status = CASE WHEN j.cancel_requested THEN 'canceled' ELSE 'queued' END,
     lease_expires_at = NULL, dispatched_at = NULL, run_after = xvault_now(), progress = NULL,
     attempt_outcome = 'released',
-    error_code = CASE WHEN cancel_requested THEN 'canceled' END,
-    error_message = CASE WHEN cancel_requested THEN $1::text END,
-    finished_at = CASE WHEN cancel_requested THEN xvault_now() END,
+    error_code = CASE WHEN j.cancel_requested THEN 'canceled' END,
+    error_message = CASE WHEN j.cancel_requested THEN $1::text END,
+    finished_at = CASE WHEN j.cancel_requested THEN xvault_now() END,
     updated_at = xvault_now()
-WHERE id = $2 AND attempt = $3 AND worker_id = $4
-  AND worker_incarnation = $5 AND status = 'running'
-RETURNING status
+WHERE j.id = $2 AND j.attempt = $3 AND j.worker_id = $4
+  AND j.worker_incarnation = $5 AND j.status = 'running'
+  AND EXISTS (SELECT 1 FROM workers w WHERE w.id = $4 AND w.incarnation = $5
+              AND w.token_hash = coalesce($6::bytea, w.token_hash))
+RETURNING j.status
 `
 
 type ReleaseJobParams struct {
@@ -534,6 +556,7 @@ type ReleaseJobParams struct {
 	Attempt         int32
 	WorkerID        *string
 	Incarnation     *int64
+	TokenHash       []byte
 }
 
 // Handed back: due at once, and no failure.
@@ -544,6 +567,7 @@ func (q *Queries) ReleaseJob(ctx context.Context, arg ReleaseJobParams) (string,
 		arg.Attempt,
 		arg.WorkerID,
 		arg.Incarnation,
+		arg.TokenHash,
 	)
 	var status string
 	err := row.Scan(&status)
@@ -551,12 +575,15 @@ func (q *Queries) ReleaseJob(ctx context.Context, arg ReleaseJobParams) (string,
 }
 
 const renewLease = `-- name: RenewLease :one
-UPDATE jobs
+
+UPDATE jobs j
 SET lease_expires_at = xvault_now() + make_interval(secs => $1::float8),
     progress = $2, updated_at = xvault_now()
-WHERE id = $3 AND attempt = $4 AND worker_id = $5
-  AND worker_incarnation = $6 AND status IN ('running', 'finalizing')
-RETURNING cancel_requested
+WHERE j.id = $3 AND j.attempt = $4 AND j.worker_id = $5
+  AND j.worker_incarnation = $6 AND j.lease_expires_at IS NOT NULL
+  AND EXISTS (SELECT 1 FROM workers w WHERE w.id = $5 AND w.incarnation = $6
+              AND w.token_hash = coalesce($7::bytea, w.token_hash))
+RETURNING j.cancel_requested
 `
 
 type RenewLeaseParams struct {
@@ -566,8 +593,14 @@ type RenewLeaseParams struct {
 	Attempt      int32
 	WorkerID     *string
 	Incarnation  *int64
+	TokenHash    []byte
 }
 
+// The statements by which a worker speaks of its attempt hold against the catalog
+// who speaks: the worker's current start and, where it is given, the token that
+// it called with. They look the job up by its id alone: a lease stands for
+// running and finalizing, which a CHECK makes sure of, and the words of a
+// partial index would tempt the planner to look through it instead.
 // A lease that ran out is renewed as long as nobody reaped it.
 func (q *Queries) RenewLease(ctx context.Context, arg RenewLeaseParams) (bool, error) {
 	row := q.db.QueryRow(ctx, renewLease,
@@ -577,6 +610,7 @@ func (q *Queries) RenewLease(ctx context.Context, arg RenewLeaseParams) (bool, e
 		arg.Attempt,
 		arg.WorkerID,
 		arg.Incarnation,
+		arg.TokenHash,
 	)
 	var cancel_requested bool
 	err := row.Scan(&cancel_requested)
