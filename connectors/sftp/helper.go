@@ -18,10 +18,12 @@ import (
 // the source allows that and the server has them. It is started as soon as there is
 // a connection, so that what it needs at first costs no round trip of its own.
 type helper struct {
-	conn  *sshconn.Conn
-	o     Options
-	watch shell.Watch
-	stop  context.CancelFunc
+	conn    *sshconn.Conn
+	o       Options
+	watch   shell.Watch
+	ctx     context.Context //nolint:containedctx // of all that it runs
+	devices devices
+	stop    context.CancelFunc
 
 	starting sync.WaitGroup
 	tars     [maxTars]*shell.Tar
@@ -42,7 +44,7 @@ const (
 // startHelper asks the server for its programs. Nothing waits for the answers.
 func (s *source) startHelper(conn *sshconn.Conn) *helper {
 	ctx, cancel := context.WithCancel(context.Background()) // ends with the connection
-	h := &helper{conn: conn, o: s.options, stop: cancel}
+	h := &helper{conn: conn, o: s.options, ctx: ctx, stop: cancel}
 	errs := make([]error, maxTars)
 	var tars sync.WaitGroup
 	for i := range h.tars {
@@ -58,63 +60,62 @@ func (s *source) startHelper(conn *sshconn.Conn) *helper {
 		tars.Wait()
 		h.tarErr = errors.Join(errs...)
 	})
-	h.starting.Go(func() { h.find(ctx, s.startPaths()) })
+	h.starting.Go(func() { h.find(s.startPaths()) })
 	return h
 }
 
 var errSlowShell = errors.New("the shell does not answer in time")
 
-// startPaths are the configured paths that lie in no other; nil where listing
-// everything would list what is excluded as well.
-func (s *source) startPaths() []string {
-	if len(s.config.Exclude) > 0 || s.isRoot("/") {
-		return nil
-	}
-	var starts []string
-	for _, path := range s.config.Paths {
-		if outermost(&root{path: path}, s.plainRoots()) == nil {
-			starts = append(starts, path)
-		}
-	}
-	return starts
-}
-
-func (s *source) plainRoots() []*root {
+// startPaths are the configured paths that lie in no other, and whether to list
+// everything below them at once: not where that would list what is excluded.
+func (s *source) startPaths() (starts []string, all bool) {
 	roots := make([]*root, len(s.config.Paths))
 	for i, path := range s.config.Paths {
 		roots[i] = &root{path: path}
 	}
-	return roots
+	for _, r := range roots {
+		if outermost(r, roots) == nil {
+			starts = append(starts, r.path)
+		}
+	}
+	return starts, len(s.config.Exclude) == 0 && !s.isRoot("/")
 }
 
-// find lists everything, if it is not too much.
-func (h *helper) find(ctx context.Context, starts []string) {
-	if len(starts) == 0 {
-		h.findErr = errors.New("something is excluded")
-		return
+// find lists everything, if it is not too much, or else the starts alone.
+func (h *helper) find(starts []string, all bool) {
+	h.findErr = errTooMuch
+	if all {
+		h.findErr = h.findOnce(starts, true)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, findPatience, errTooMuch)
+	if errors.Is(h.findErr, errTooMuch) {
+		h.findErr = h.findOnce(starts, false)
+	}
+}
+
+func (h *helper) findOnce(starts []string, all bool) error {
+	ctx, cancel := context.WithTimeoutCause(h.ctx, findPatience, errTooMuch)
 	defer cancel()
-	t := newTree(starts, h.o.FindMemory)
-	list, err := shell.Find(ctx, h.conn, starts, true, t.add, &h.watch)
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	if err != nil {
-		h.findErr = err
-		return
+	t := newTree(starts, h.o.FindMemory, &h.devices)
+	t.here = !all
+	list, err := shell.Find(ctx, h.conn, starts, all, t.add, &h.watch)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return err
 	}
 	t.leaveAll()
 	t.forget(list.Doubtful)
 	h.tree, h.tool = t, list.Tool
+	return nil
 }
 
 // ready waits until it is known what the server has, and reports whether any of it
 // is of use.
-func (h *helper) ready(log *slog.Logger, roots []*root) bool {
+func (h *helper) ready(log *slog.Logger, s *session, roots []*root) bool {
 	h.starting.Wait()
 	if h.tarErr == nil && h.tree != nil {
-		h.tarErr = h.tree.sameRoots(roots)
+		h.tarErr = h.tree.sameRoots(s, roots)
 	}
 	if h.tarErr != nil {
 		h.end()
@@ -134,6 +135,7 @@ func (h *helper) help(ctx context.Context, r *reader) (stop func()) {
 	r.tars = &tarFetch{r: r, tars: h.tars[:], again: semaphore.NewWeighted(maxAgain)}
 	if h.tree != nil {
 		r.lister.have(h.tree)
+		r.lister.finder = &finder{h: h, ctx: h.ctx}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	r.s.running.Go(func() { h.guard(ctx, r.s) })
@@ -187,21 +189,3 @@ func (h *helper) guard(ctx context.Context, s *session) {
 		}
 	}
 }
-
-// sameRoots finds out whether the shell sees the files that SFTP sees, which may be
-// locked into a folder. The tree's precise times go to the roots.
-func (t *tree) sameRoots(roots []*root) error {
-	for _, r := range roots {
-		s, ok := t.starts[r.path]
-		switch {
-		case !ok:
-			continue // it lies in another
-		case s.attrs != r.attrs:
-			return errOtherRoot
-		}
-		r.fine = s.fine
-	}
-	return nil
-}
-
-var errOtherRoot = errors.New("its shell shows other files than SFTP does, or they change all the time")

@@ -371,7 +371,7 @@ func TestOtherHandlesThatAreOfNoUse(t *testing.T) {
 		"another file of the same size": {nodes: file(otherMiddle)},
 		"a longer file":                 {nodes: file(append(bytes.Clone(random), 1))},
 		"no file":                       {nodes: dirs()},
-		"short reads":                   {nodes: file(random), maxRead: 10_000},
+		"short reads":                   {nodes: file(random), maxRead: 16 << 10},
 		"reads that fail": {nodes: file(random), answer: func(typ byte, id uint32, body []byte) []byte {
 			// The samples are small: what fails is the reading of 32 KiB.
 			if typ != 5 || body[len(body)-2] != 0x80 {

@@ -24,15 +24,19 @@ type lister struct {
 	batches   chan struct{} // bounds the batches of names on their way
 	running   sync.WaitGroup
 
-	mu     sync.Mutex
-	found  map[string]*listing // by find, all at once
-	tasks  map[string]*dirTask
-	next   cursors
-	active int    // tasks that are being listed
-	used   int64  // bytes of all listings
-	ahead  int64  // bytes of those that nobody has taken yet
-	taken  string // the last path that was taken; what comes before is history
-	closed bool
+	mu    sync.Mutex
+	found map[string]*listing // by find, before anything was walked
+	// doubtful are folders that find has complained of; it is not asked again.
+	doubtful map[string]bool
+	finder   *finder // nil where folders are listed over SFTP alone
+	tasks    map[string]*dirTask
+	next     cursors
+	active   int    // tasks that are being listed
+	used     int64  // bytes of all listings
+	ahead    int64  // bytes of those that nobody has taken yet
+	taken    string // the last path that was taken; what comes before is history
+	closed   bool
+	all      bool // found has every folder, if not what it could not look at
 }
 
 const (
@@ -67,6 +71,10 @@ func (l *lister) take(ctx context.Context, d dirToList) (*listing, error) {
 	if list := l.found[d.path]; list != nil {
 		delete(l.found, d.path)
 		l.ahead -= list.size
+		if !l.all {
+			l.offer(&subdirs{l: l, list: list, dir: d})
+			l.pump()
+		}
 		l.mu.Unlock()
 		l.owners.learn(list)
 		return list, nil
@@ -106,7 +114,7 @@ func (l *lister) take(ctx context.Context, d dirToList) (*listing, error) {
 func (l *lister) have(t *tree) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.found = t.lists
+	l.found, l.all, l.doubtful = t.lists, !t.here, t.doubtful
 	for _, list := range t.lists {
 		l.used += list.size
 		l.ahead += list.size
@@ -206,6 +214,7 @@ type dirToList struct {
 	root   string // the configured path that it belongs to
 	comps  []string
 	follow bool
+	file   inode // where find told it
 }
 
 // dirSource yields directories in order.
@@ -259,7 +268,7 @@ func (s *subdirs) next() (dirToList, bool) {
 		if len(path) > maxPath {
 			continue
 		}
-		return dirToList{path: path, root: s.dir.root, comps: append(slices.Clip(s.dir.comps), name)}, true
+		return dirToList{path: path, root: s.dir.root, comps: append(slices.Clip(s.dir.comps), name), file: r.file()}, true
 	}
 	return dirToList{}, false
 }

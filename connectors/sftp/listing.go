@@ -15,7 +15,6 @@ import (
 type listing struct {
 	self    wire.Attrs // of the directory itself, after it was opened
 	fine    precise    // the same, where find told it
-	device  uint64     // that it is on, where find told it
 	flat    []record   // in place of records, in the order of names
 	records [][]record
 	arena   [][]byte
@@ -28,8 +27,8 @@ type listing struct {
 // collector need not look at a million of them.
 type record struct {
 	size   int64
-	mtime  int64  // seconds
-	inode  uint64 // on the device of the listing
+	mtime  int64 // seconds
+	inode  uint64
 	nsec   uint32
 	uid    uint32
 	gid    uint32
@@ -38,6 +37,7 @@ type record struct {
 	offset uint32
 	length uint16
 	target uint16 // length of a link's target, which follows the name
+	device uint16 // of the inode; 0 where it is not known
 	has    uint8  // which of the above the server told
 	longID byte   // first letter of the long name, as of ls -l
 }
@@ -48,7 +48,6 @@ const (
 	hasMode
 	hasTimes
 	hasFine   // the time is precise, of a link the target is known
-	hasInode  // the inode is known
 	hasOthers // the file has other names
 )
 
@@ -94,7 +93,12 @@ func (l *listing) add(name, long []byte, a wire.Attrs) {
 	if len(long) > 0 {
 		r.longID = long[0]
 	}
-	l.keep(&r, name)
+	l.keep(&r, name, nil)
+	l.append(r)
+}
+
+// append takes a record whose name is kept.
+func (l *listing) append(r record) {
 	last := len(l.records) - 1
 	if last < 0 || len(l.records[last]) == cap(l.records[last]) {
 		length := blockLength
@@ -109,20 +113,22 @@ func (l *listing) add(name, long []byte, a wire.Attrs) {
 	l.count++
 }
 
-// keep copies a name into the arena.
-func (l *listing) keep(r *record, name []byte) {
+// keep copies a name, and the target of a link, into the arena.
+func (l *listing) keep(r *record, name, target []byte) {
 	last := len(l.arena) - 1
-	if last < 0 || cap(l.arena[last])-len(l.arena[last]) < len(name) {
-		length := arenaBlock
+	need := len(name) + len(target)
+	if last < 0 || cap(l.arena[last])-len(l.arena[last]) < need {
+		length := max(arenaBlock, need)
 		if last < 1 {
-			length = max(firstArena<<(4*(last+1)), len(name))
+			length = max(firstArena<<(4*(last+1)), need)
 		}
 		l.arena = append(l.arena, make([]byte, 0, length))
 		l.size += int64(length)
 		last++
 	}
 	r.block, r.offset, r.length = uint32(last), uint32(len(l.arena[last])), uint16(len(name))
-	l.arena[last] = append(l.arena[last], name...)
+	r.target = uint16(len(target))
+	l.arena[last] = append(append(l.arena[last], name...), target...)
 }
 
 // name gives a record's name, valid as long as the listing.

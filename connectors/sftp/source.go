@@ -128,7 +128,7 @@ func (s *source) Read(ctx context.Context, visit func(connectors.Item) error) er
 	}
 	sess.grown.Do(func() { sess.growing.Go(func() { sess.grow(s.options, s.env.Log) }) })
 	r := newReader(s, sess)
-	if h != nil && h.ready(s.env.Log, roots) {
+	if h != nil && h.ready(s.env.Log, sess, roots) {
 		defer h.help(ctx, r)()
 	}
 	return r.run(ctx, roots, visit)

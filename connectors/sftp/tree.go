@@ -17,9 +17,12 @@ type tree struct {
 	lists  map[string]*listing
 	size   int64 // of all lists
 	limit  int64
+	here   bool // only what is in the configured folders themselves
 
-	stack []*openFolder // the folders that find is in
-	spare []*openFolder
+	devices  *devices
+	doubtful map[string]bool // folders that are not complete
+	stack    []*openFolder   // the folders that find is in
+	spare    []*openFolder
 }
 
 // treeStart is what find showed of a path that it started from.
@@ -31,8 +34,9 @@ type treeStart struct {
 // openFolder is a folder that find has not left yet.
 type openFolder struct {
 	listing
-	path  string
-	order []uint32
+	path    string
+	order   []uint32
+	skipped bool // there is too much in it
 }
 
 // maxDepth is more than a path of maxPath bytes has.
@@ -41,8 +45,8 @@ const maxDepth = 2048
 // errTooMuch ends a listing of everything that does not fit.
 var errTooMuch = errors.New("there is too much to list it at once")
 
-func newTree(starts []string, limit int64) *tree {
-	t := &tree{starts: map[string]treeStart{}, lists: map[string]*listing{}, limit: limit}
+func newTree(starts []string, limit int64, d *devices) *tree {
+	t := &tree{starts: map[string]treeStart{}, lists: map[string]*listing{}, limit: limit, devices: d, doubtful: map[string]bool{}}
 	for _, s := range starts {
 		t.starts[s] = treeStart{}
 	}
@@ -71,14 +75,28 @@ func (t *tree) add(r *shell.Record) error {
 	if err := checkName(folder.path, r.Name); err != nil {
 		return err
 	}
-	t.size += folder.addFound(r, attrs)
-	if r.Type == 'd' {
+	rec := t.devices.recordOf(r, attrs)
+	t.size += folder.addFound(rec, r)
+	if r.Type == 'd' && !t.here {
 		t.size += t.enter(join(folder.path, string(r.Name)), r, attrs)
 	}
-	if t.size > t.limit {
+	switch {
+	case t.size <= t.limit:
+		return nil
+	case t.here:
+		t.skip(folder)
+		return nil
+	default:
 		return errTooMuch
 	}
-	return nil
+}
+
+// skip gives up a folder alone.
+func (t *tree) skip(f *openFolder) {
+	for i := range f.flat {
+		t.size -= recordSize + int64(f.flat[i].length) + int64(f.flat[i].target)
+	}
+	f.flat, f.arena[0], f.skipped = nil, nil, true
 }
 
 // start takes a path that find starts from.
@@ -88,9 +106,7 @@ func (t *tree) start(r *shell.Record, attrs wire.Attrs) error {
 	if known, ok := t.starts[path]; !ok || known.attrs.HasMode {
 		return fmt.Errorf("find shows %.300q, which was not asked for: %w", path, shell.ErrIncomplete)
 	}
-	s := treeStart{attrs: attrs}
-	s.fine.modTime = timeOf(r)
-	t.starts[path] = s
+	t.starts[path] = treeStart{attrs, t.devices.preciseOf(r)}
 	if r.Type == 'd' {
 		t.size += t.enter(path, r, attrs)
 	}
@@ -108,8 +124,7 @@ func (t *tree) enter(path string, r *shell.Record, attrs wire.Attrs) int64 {
 	} else {
 		f = &openFolder{listing: listing{arena: [][]byte{nil}}}
 	}
-	f.path, f.self, f.device = path, attrs, r.Device
-	f.fine = precise{modTime: timeOf(r)}
+	f.path, f.self, f.fine, f.skipped = path, attrs, t.devices.preciseOf(r), false
 	t.stack = append(t.stack, f)
 	return folderSize + int64(len(path))
 }
@@ -125,7 +140,9 @@ func (t *tree) leave() {
 	n := len(t.stack)
 	f := t.stack[n-1]
 	t.stack = t.stack[:n-1]
-	t.lists[f.path] = f.settle()
+	if !f.skipped {
+		t.lists[f.path] = f.settle()
+	}
 	f.flat, f.arena[0] = f.flat[:0], f.arena[0][:0]
 	if cap(f.flat) <= blockLength {
 		t.spare = append(t.spare, f)
@@ -136,10 +153,8 @@ func (t *tree) leave() {
 func (t *tree) forget(doubtful []string) {
 	for _, path := range doubtful {
 		for _, p := range [2]string{path, parent(path)} {
-			if list := t.lists[p]; list != nil {
-				t.size -= list.size
-				delete(t.lists, p)
-			}
+			delete(t.lists, p)
+			t.doubtful[p] = true
 		}
 	}
 }
@@ -153,17 +168,8 @@ func parent(path string) string {
 }
 
 // addFound takes one record into a listing and tells what it takes.
-func (l *listing) addFound(r *shell.Record, attrs wire.Attrs) int64 {
-	rec := record{
-		size: r.Size, mtime: r.Sec, nsec: r.Nsec, inode: r.Inode, uid: r.UID, gid: r.GID, mode: attrs.Mode,
-		offset: uint32(len(l.arena[0])), length: uint16(len(r.Name)), has: has(attrs) | hasFine,
-	}
-	if r.Device == l.device {
-		rec.has |= hasInode
-	}
-	if r.Links > 1 && r.Type == 'f' {
-		rec.has |= hasOthers
-	}
+func (l *listing) addFound(rec record, r *shell.Record) int64 {
+	rec.offset, rec.length = uint32(len(l.arena[0])), uint16(len(r.Name))
 	l.arena[0] = append(l.arena[0], r.Name...)
 	if r.Type == 'l' {
 		rec.target = uint16(len(r.Target))
@@ -183,7 +189,7 @@ func (f *openFolder) settle() *listing {
 	name := func(i uint32) []byte { r := &f.flat[i]; return names[r.offset:][:r.length] }
 	slices.SortFunc(f.order, func(a, b uint32) int { return bytes.Compare(name(a), name(b)) })
 	f.order = slices.CompactFunc(f.order, func(a, b uint32) bool { return bytes.Equal(name(a), name(b)) })
-	l := &listing{self: f.self, fine: f.fine, device: f.device, count: len(f.order)}
+	l := &listing{self: f.self, fine: f.fine, count: len(f.order)}
 	l.flat = make([]record, len(f.order))
 	arena := make([]byte, 0, len(names))
 	for i, at := range f.order {
@@ -196,31 +202,4 @@ func (f *openFolder) settle() *listing {
 	l.arena = [][]byte{arena}
 	l.size = folderSize + int64(len(f.path)+len(arena)+len(l.flat)*recordSize)
 	return l
-}
-
-// attrsOf gives what SFTP would tell of the same file.
-func attrsOf(r *shell.Record) (wire.Attrs, error) {
-	var kind uint32
-	switch r.Type {
-	case 'f':
-		kind = wire.ModeRegular
-	case 'd':
-		kind = wire.ModeDir
-	case 'l':
-		kind = wire.ModeSymlink
-	case 'p':
-		kind = wire.ModeFIFO
-	case 's':
-		kind = wire.ModeSocket
-	case 'b':
-		kind = wire.ModeBlock
-	case 'c':
-		kind = wire.ModeChar
-	default:
-		return wire.Attrs{}, fmt.Errorf("find shows a file of the type %q: %w", r.Type, shell.ErrIncomplete)
-	}
-	return wire.Attrs{
-		HasSize: true, HasOwner: true, HasMode: true, HasTimes: true,
-		Size: uint64(r.Size), UID: r.UID, GID: r.GID, Mode: kind | r.Mode, ModTime: uint32(r.Sec),
-	}, nil
 }

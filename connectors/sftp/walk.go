@@ -38,7 +38,7 @@ func (n *node) outermostDirs() []dirToList {
 		if kind, _ := kindOf(n.root.attrs, 0); kind != entry.Dir {
 			return nil
 		}
-		return []dirToList{{path: n.root.path, root: n.root.path, comps: components(n.root.path), follow: n.root.link != ""}}
+		return []dirToList{{path: n.root.path, root: n.root.path, comps: components(n.root.path), follow: n.root.link != "", file: n.root.fine.file}}
 	}
 	var dirs []dirToList
 	for _, c := range n.children {
@@ -78,7 +78,7 @@ func (r *reader) walkEntry(p place, kind entry.Kind, a wire.Attrs, fine precise)
 	}
 	switch kind {
 	case entry.Dir:
-		return r.walkDir(p, a)
+		return r.walkDir(p, a, fine.file)
 	case entry.File:
 		return r.putName(newSlot(p, kind, a, fine))
 	case entry.Symlink:
@@ -110,9 +110,9 @@ func (r *reader) put(sl *slot) error {
 }
 
 // walkDir lists a directory and walks what is in it.
-func (r *reader) walkDir(p place, a wire.Attrs) error {
+func (r *reader) walkDir(p place, a wire.Attrs, file inode) error {
 	isRoot := p.path == p.root
-	list, err := r.lister.take(r.ctx, dirToList{path: p.path, root: p.root, comps: p.comps, follow: isRoot && r.followed(p)})
+	list, err := r.lister.take(r.ctx, dirToList{path: p.path, root: p.root, comps: p.comps, follow: isRoot && r.followed(p), file: file})
 	if err != nil {
 		return r.unlisted(p, a, err)
 	}
