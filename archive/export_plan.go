@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sort"
-	"strings"
 
 	"xvault/internal/entry"
 )
@@ -187,25 +186,11 @@ func (p *exportPlan) rewrite(e *Entry) error {
 
 // headerOf is what a tar header and its index entry say of a member.
 func headerOf(e *Entry, hdr *tar.Header) entry.Header {
-	h := entry.Header{
+	return entry.Header{
 		Path: e.Path, Kind: e.Kind, Size: e.Size, Mode: e.Mode, UID: hdr.Uid, GID: hdr.Gid, User: hdr.Uname, Group: hdr.Gname,
-		ModTime: e.ModTime, LinkTarget: e.LinkTarget,
+		ModTime: e.ModTime, LinkTarget: e.LinkTarget, Xattrs: xattrsOf(hdr),
 	}
-	for key, value := range hdr.PAXRecords {
-		name, found := strings.CutPrefix(key, "SCHILY.xattr.")
-		if !found {
-			continue
-		}
-		if h.Xattrs == nil {
-			h.Xattrs = make(map[string]string)
-		}
-		h.Xattrs[xattrName.Replace(name)] = value
-	}
-	return h
 }
-
-// xattrName undoes xattrKeyword.
-var xattrName = strings.NewReplacer("%25", "%", "%3D", "=")
 
 // add puts a segment at the end of the output. Ranges that touch become one.
 func (p *exportPlan) add(s segment) error {

@@ -26,7 +26,8 @@ type ExtractOptions struct {
 	// MaxBytes ends the extraction with ErrTooLarge when there is more content.
 	// Default: no limit.
 	MaxBytes int64
-	// Progress is called now and then with the bytes of content written.
+	// Progress is called now and then, from one goroutine, with the bytes of
+	// content that were read and are written or about to be.
 	Progress func(bytes int64)
 }
 
@@ -36,13 +37,18 @@ type ExtractReport struct {
 	// Problems are entries selected that are not as they were on the source:
 	// the first twenty of Content.Errors.
 	Problems []Problem
+	// LostXattrs counts the entries whose extended attributes could not be
+	// restored, all or some; LostXattrsReason is why not of the first.
+	LostXattrs       int64
+	LostXattrsReason error
 }
 
 // Extract restores the entries of the paths given, and all that is below them,
 // under dst; without paths, everything. It never writes over what is there
 // (directories are merged), never follows a symbolic link, and makes nothing
-// outside of dst. Of a file whose hash is wrong nothing remains. The first
-// error ends it. Entries that were skipped or unreadable at backup are no
+// outside of dst. Of a file whose hash is wrong nothing remains. Extended
+// attributes are restored as far as they are the users' own ("user.") and the
+// file system takes them. The first error ends it. Entries that were skipped or unreadable at backup are no
 // error; the report counts and names them.
 func (r *Reader) Extract(ctx context.Context, dst *os.Root, paths []string, opts ExtractOptions) (ExtractReport, error) {
 	roots, err := r.selection(paths)
@@ -53,13 +59,25 @@ func (r *Reader) Extract(ctx context.Context, dst *os.Root, paths []string, opts
 		r: r, ctx: ctx, opts: opts, roots: roots,
 		target: newTarget(dst, opts), buf: make([]byte, readSize),
 	}
-	defer x.close()
-	for _, root := range roots {
-		if err := r.Walk(ctx, root, x.entry); err != nil {
-			return x.report(), err
+	x.crew = newCrew(x.target)
+	err = x.run()
+	if failed := x.close(); failed != nil && !errors.Is(err, failed) {
+		err = failed // it came first, or was not seen any more
+	}
+	return x.report(), err
+}
+
+func (x *extractor) run() error {
+	for _, root := range x.roots {
+		if err := x.r.Walk(x.ctx, root, x.entry); err != nil {
+			return err
 		}
 	}
-	return x.report(), x.target.finish("")
+	x.crew.settle()
+	if err := x.crew.failure(); err != nil {
+		return err
+	}
+	return x.target.finish("")
 }
 
 // selection sorts the paths, drops those inside of others, and makes sure that
@@ -98,6 +116,7 @@ type extractor struct {
 	opts   ExtractOptions
 	roots  []string
 	target *target
+	crew   *crew
 	span   *tarSpan
 	buf    []byte
 
@@ -112,17 +131,28 @@ type extractor struct {
 const maxFollowed = 100_000
 
 func (x *extractor) report() ExtractReport {
-	return ExtractReport{Content: x.summary.Content, Problems: x.summary.Problems}
+	report := ExtractReport{Content: x.summary.Content, Problems: x.summary.Problems}
+	report.LostXattrs, report.LostXattrsReason = x.target.attrs.entries, x.target.attrs.reason
+	report.Content.Files += x.crew.content.Files
+	report.Content.Bytes += x.crew.content.Bytes
+	report.Content.ChangedWhileRead += x.crew.content.ChangedWhileRead
+	return report
 }
 
-func (x *extractor) close() {
+// close stops everything and gives the crew's first failure.
+func (x *extractor) close() error {
 	if x.span != nil {
 		x.span.close()
 	}
+	x.crew.stop()
 	x.target.close()
+	return x.crew.failure()
 }
 
 func (x *extractor) entry(e *Entry) error {
+	if err := x.crew.failure(); err != nil {
+		return err
+	}
 	if e.hasCode() {
 		x.summary.problem(e.Path, e.Code)
 	}
@@ -157,8 +187,41 @@ func (x *extractor) restore(e *Entry) error {
 		x.summary.Content.Links++
 		return x.target.symlink(e.Path, e.LinkTarget, m.attributes())
 	default:
-		return x.file(e.Path, m)
 	}
+	if e.Size <= maxSmallFile {
+		return x.smallFile(e.Path, m)
+	}
+	return x.file(e.Path, m)
+}
+
+// smallFile reads a file and leaves checking and writing it to the crew.
+func (x *extractor) smallFile(path string, m *member) error {
+	if err := x.count(int(m.e.Size)); err != nil {
+		return err
+	}
+	f := x.crew.get()
+	if err := f.read(m); err != nil {
+		x.crew.put(f)
+		return err
+	}
+	f.path, f.attr, f.entry = path, m.attributes(), *m.e
+	if err := x.crew.write(f); err != nil {
+		x.crew.put(f)
+		return err
+	}
+	return nil
+}
+
+// count takes n bytes of content into account.
+func (x *extractor) count(n int) error {
+	x.written += int64(n)
+	if x.opts.MaxBytes > 0 && x.written > x.opts.MaxBytes {
+		return ErrTooLarge
+	}
+	if x.opts.Progress != nil {
+		x.opts.Progress(x.written)
+	}
+	return nil
 }
 
 // member opens the tar stream at e. What lies a little ahead is reached by
@@ -210,15 +273,11 @@ func (x *extractor) copy(f *os.File, m *member) error {
 	for {
 		n, err := m.Read(x.buf)
 		if n > 0 {
-			x.written += int64(n)
-			if x.opts.MaxBytes > 0 && x.written > x.opts.MaxBytes {
-				return ErrTooLarge
+			if err := x.count(n); err != nil {
+				return err
 			}
 			if _, err := f.Write(x.buf[:n]); err != nil {
 				return err
-			}
-			if x.opts.Progress != nil {
-				x.opts.Progress(x.written)
 			}
 		}
 		if errors.Is(err, io.EOF) {
@@ -243,6 +302,7 @@ func (x *extractor) hardlink(e *Entry) error {
 	}
 	if place != "" {
 		x.summary.Content.Links++
+		x.crew.settle() // it may be among what is being written
 		return x.target.link(place, e.Path)
 	}
 	f, err := x.r.openEntry(x.ctx, target)

@@ -104,7 +104,9 @@ func (m *member) Read(p []byte) (int, error) {
 		}
 		n, err := m.tar.Read(p)
 		if n > 0 {
-			m.sum.Write(p[:n])
+			if m.sum != nil {
+				m.sum.Write(p[:n])
+			}
 			m.left -= int64(n)
 			return n, nil
 		}
@@ -125,9 +127,13 @@ func (m *member) Read(p []byte) (int, error) {
 // end tells whether the content was what the index promised.
 func (m *member) end() error {
 	if m.sum != nil && [sha256.Size]byte(m.sum.Sum(nil)) != m.e.SHA256 {
-		return fmt.Errorf("%w: %s: the content does not have its hash", ErrCorrupt, Escape(m.e.Path))
+		return m.e.wrongHash()
 	}
 	return io.EOF
+}
+
+func (e *Entry) wrongHash() error {
+	return fmt.Errorf("%w: %s: the content does not have its hash", ErrCorrupt, Escape(e.Path))
 }
 
 // streamError tells a tar stream that is broken from one that cannot be read.
