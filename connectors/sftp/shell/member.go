@@ -59,7 +59,7 @@ func (m *members) next() error {
 		}
 	}
 	if long != nil {
-		m.name = long
+		m.name = append(m.name[:0], long...)
 	}
 	if size >= 0 {
 		m.size = size

@@ -78,10 +78,9 @@ func StartTar(ctx context.Context, conn Opener, watch *Watch) (*Tar, error) {
 	t.running.Go(func() {
 		defer close(stop)
 		err := t.receive()
-		if err != nil {
-			p.stop()
+		if err == nil {
+			<-listened // its last words may prove files good
 		}
-		<-listened // its last words may prove files good
 		t.end(err)
 	})
 	t.running.Go(func() {
@@ -246,7 +245,7 @@ func (t *Tar) receive() error {
 	for {
 		if err := m.next(); err != nil {
 			if errors.Is(err, io.EOF) {
-				return nil
+				return t.ended()
 			}
 			return err
 		}
@@ -261,6 +260,16 @@ func (t *Tar) receive() error {
 			return err
 		}
 	}
+}
+
+// ended is the proper end of the archive, or one that comes too early.
+func (t *Tar) ended() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.closing {
+		return fmt.Errorf("%w: it ends before it was told to", errStream)
+	}
+	return nil
 }
 
 // maxGrown is how much more than expected a file may have that is passed over;
@@ -306,14 +315,14 @@ func (t *Tar) expect(name []byte) (item, []*Batch, error) {
 		it := t.queue.pop()
 		switch {
 		case it.want == nil:
-			return it, done, fmt.Errorf("%w: a member that was not asked for", errStream)
+			return it, done, fmt.Errorf("%w: a member before it is due: %.200q", errStream, name)
 		case it.want.Path == string(name):
 			return it, done, nil
 		}
 		it.batch.absent++
 		done = t.count(it.batch, done)
 	}
-	return item{}, done, fmt.Errorf("%w: a member that was not asked for", errStream)
+	return item{}, done, fmt.Errorf("%w: a member that was not asked for: %.200q", errStream, name)
 }
 
 // filled takes a member that fills a record.

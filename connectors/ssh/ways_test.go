@@ -1,0 +1,135 @@
+package ssh_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"xvault/connectors/sftp"
+	"xvault/connectors/ssh"
+	"xvault/internal/testenv"
+)
+
+// Both ways give the same tar, byte for byte, but for what SFTP cannot see.
+func TestBothWaysGiveTheSameTar(t *testing.T) {
+	t.Parallel()
+	s := testenv.SSHD(t, testenv.SSHOptions{})
+	plant(t, s.Root)
+	folders := quick
+	folders.FindMemory = 1 // lists folder by folder
+	over, _ := open(t, sftp.New(quick), s, s.Config(s.Root))
+	want := pack(t, over, nil)
+	for name, o := range map[string]sftp.Options{"all at once": quick, "folder by folder": folders} {
+		src, log := open(t, ssh.New(o), s, s.Config(s.Root))
+		got := pack(t, src, nil)
+		if !strings.Contains(log.String(), "read through its shell") || !strings.Contains(log.String(), "GNU tar") || !strings.Contains(log.String(), "GNU findutils") {
+			t.Errorf("%s: the log says %s", name, log)
+		}
+		if strings.Contains(log.String(), "ended early") {
+			t.Errorf("%s: the log says %s", name, log)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s: %d bytes of tar, over SFTP %d; the first difference is at %d", name, len(got), len(want), differ(got, want))
+		}
+	}
+}
+
+func differ(a, b []byte) int {
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return min(len(a), len(b))
+}
+
+// fake is a folder of programs that come before those of the system.
+type fake map[string]string
+
+func (f fake) options(t *testing.T) testenv.SSHOptions {
+	t.Helper()
+	dir := testenv.Dir(t)
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // programs for the server's user
+		t.Fatal(err)
+	}
+	env := "SetEnv PATH=" + dir + ":/usr/bin:/bin"
+	for name, script := range f {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte("#!/bin/bash\n"+script+"\n"), 0o755); err != nil { //nolint:gosec // the same
+			t.Fatal(err)
+		}
+		if name == ".bashrc" {
+			env += " HOME=" + dir
+		}
+	}
+	return testenv.SSHOptions{Extra: []string{env}}
+}
+
+const realTar = `[ "$1" = --version ] && exec /usr/bin/tar --version
+`
+
+// Whatever is odd about a server's shell and programs, everything is read.
+func TestOddServers(t *testing.T) {
+	t.Parallel()
+	const shell, alone = "read through its shell", "over SFTP alone"
+	const early = "ended early"
+	for name, c := range map[string]struct {
+		opts testenv.SSHOptions
+		fake fake
+		log  []string
+	}{
+		"nothing but SFTP":    {opts: onlySFTP, log: []string{alone}},
+		"no login":            {opts: testenv.SSHOptions{User: "nobody"}, log: []string{alone}},
+		"start files end":     {fake: fake{".bashrc": "exit 1"}, log: []string{alone}},
+		"one session":         {opts: testenv.SSHOptions{Extra: []string{"MaxSessions 1"}}, log: []string{alone}},
+		"two sessions":        {opts: testenv.SSHOptions{Extra: []string{"MaxSessions 2"}}, log: []string{alone}},
+		"start files talk":    {fake: fake{".bashrc": "echo hello; echo tar: oops >&2; printf 'no line end'"}, log: []string{shell}},
+		"start files babble":  {fake: fake{".bashrc": "head -c 200000 /dev/urandom"}, log: []string{alone, "prints other things"}},
+		"start files read":    {fake: fake{".bashrc": "read -r -t 1 x"}, log: []string{alone}},
+		"other tar":           {fake: fake{"tar": "echo 'bsdtar 3.6.2 - libarchive 3.6.2'"}, log: []string{alone, "no GNU tar"}},
+		"old tar":             {fake: fake{"tar": "echo 'tar (GNU tar) 1.26'"}, log: []string{alone, "older than 1.29"}},
+		"no tar":              {fake: fake{"tar": "exit 127"}, log: []string{alone, "no GNU tar"}},
+		"other find":          {fake: fake{"find": "echo 'BusyBox v1.36'"}, log: []string{shell, "no GNU findutils"}},
+		"find fails":          {fake: fake{"find": `[ "$1" = --version ] && exec /usr/bin/find --version; /usr/bin/find "$@"; exit 1`}, log: []string{shell, "without a word"}},
+		"find is killed":      {fake: fake{"find": `[ "$1" = --version ] && exec /usr/bin/find --version; /usr/bin/find "$@" | head -c 20000; kill -9 $$`}, log: []string{shell}},
+		"find says odd words": {fake: fake{"find": `/usr/bin/find "$@"; echo "find: odd" >&2`}, log: []string{shell, "find: odd"}},
+		"find leaves out":     {fake: fake{"find": `[ "$1" = --version ] && exec /usr/bin/find --version; /usr/bin/find "$@" | head -c 20000`}, log: []string{shell}},
+		"another root":        {fake: fake{"find": `[ "$1" = --version ] && exec /usr/bin/find --version; /usr/bin/find "$@" | sed -z 's/^d0 [0-7]*/d0 711/'`}, log: []string{alone, "shows other files"}},
+		"tar is killed":       {fake: fake{"tar": realTar + `/usr/bin/tar "$@" | head -c 500000; kill -9 $$`}, log: []string{shell, early}},
+		"tar is cut":          {fake: fake{"tar": realTar + `/usr/bin/tar "$@" | head -c 500001`}, log: []string{shell, early}},
+		"tar says nothing":    {fake: fake{"tar": realTar + `exec /usr/bin/tar "$@" 2>/dev/null`}, log: []string{shell}},
+		"tar complains":       {fake: fake{"tar": realTar + `/usr/bin/tar "$@" 2> >(sed 's/^/tar: x: odd\n/' >&2)`}, log: []string{shell}},
+		"tar garbles":         {fake: fake{"tar": realTar + `/usr/bin/tar "$@" | tr 7 8`}, log: []string{shell, early}},
+		"tar sends others":    {fake: fake{"tar": realTar + `cat >/dev/null & exec /usr/bin/tar -cPf - --format=posix --pax-option=delete=atime,delete=ctime,delete=mtime /etc`}, log: []string{shell, "not asked for"}},
+		"tar climbs":          {fake: fake{"tar": realTar + `exec /usr/bin/tar "$@" --transform 's,^/,/../,'`}, log: []string{shell, "not asked for"}},
+		"tar has options":     {opts: testenv.SSHOptions{Extra: []string{"SetEnv TAR_OPTIONS=--exclude=* POSIXLY_CORRECT=1"}}, log: []string{shell}},
+		"tar never ends":      {fake: fake{"tar": realTar + `exec cat /dev/zero`}, log: []string{shell, early}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			opts := c.opts
+			if c.fake != nil {
+				opts = c.fake.options(t)
+			}
+			s := testenv.SSHD(t, opts)
+			plant(t, s.Root)
+			src, log := open(t, ssh.New(quick), s, s.Config(s.Root))
+			got := pack(t, src, nil)
+			plain, _ := open(t, sftp.New(quick), s, s.Config(s.Root))
+			if want := pack(t, plain, nil); !bytes.Equal(got, want) {
+				t.Errorf("%d bytes of tar, over SFTP %d; the first difference is at %d", len(got), len(want), differ(got, want))
+			}
+			if !slices.Contains(c.log, early) && !slices.Contains(c.log, "not asked for") && strings.Contains(log.String(), early) {
+				t.Errorf("the log says %s", log)
+			}
+			for _, part := range c.log {
+				if !strings.Contains(log.String(), part) {
+					t.Errorf("the log does not say %q: %s", part, log)
+				}
+			}
+		})
+	}
+}
