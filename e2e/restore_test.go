@@ -1,7 +1,15 @@
 package e2e
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,10 +27,227 @@ func TestRestoreDownloads(t *testing.T) {
 			body["format"] = format
 		}
 		d := s.MustRestore(done.SnapshotID, body)
-		resp, stream := system.MustFetch(t, d.URL, 200)
+		resp, stream := system.MustFetch(t, d.URL, http.StatusOK)
 		if resp.ContentLength != int64(len(stream)) || d.SizeBytes != resp.ContentLength {
 			t.Errorf("%s: %d bytes, Content-Length %d, announced %d", format, len(stream), resp.ContentLength, d.SizeBytes)
 		}
 		s.Want.MustEqual(t, system.Scan(t, filepath.Join(system.Untar(t, stream, decode), s.Path)))
+	}
+}
+
+// A download that is cut half-way goes on where it was cut, with the worker
+// started anew in between, and has the hash that it would have had.
+func TestDownloadIsResumed(t *testing.T) {
+	t.Parallel()
+	s := system.Start(t, system.Options{}).NewScene(t, system.SceneOptions{Seed: 12})
+	done := s.Acknowledged(s.Backup().ID, time.Minute)
+	w := s.Workers[0]
+	for _, format := range []string{"tar", "tar.zst"} {
+		d := s.MustRestore(done.SnapshotID, map[string]any{"format": format})
+		_, whole := system.MustFetch(t, d.URL, http.StatusOK)
+		first, etag := readSome(t, d.URL, len(whole)/2)
+		w.Kill()
+		w.Start()
+		w.WaitOnline()
+		resp, rest := system.MustFetch(t, d.URL, http.StatusPartialContent, "Range", fmt.Sprintf("bytes=%d-", len(first)), "If-Range", etag)
+		if got := sha256.Sum256(slices.Concat(first, rest)); got != sha256.Sum256(whole) {
+			t.Errorf("%s: %d and %d bytes are not the whole %d (%s)", format, len(first), len(rest), len(whole), resp.Header.Get("Content-Range"))
+		}
+	}
+}
+
+// readSome reads the beginning of a download and hangs up.
+func readSome(t *testing.T, url string, n int) ([]byte, string) {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	b := make([]byte, n)
+	if _, err := io.ReadFull(resp.Body, b); err != nil {
+		t.Fatal(err)
+	}
+	return b, resp.Header.Get("ETag")
+}
+
+// Tickets that are altered, another worker's, another job's, revoked or expired
+// are refused, in one shape, and give away nothing.
+func TestTicketsAreRefused(t *testing.T) {
+	t.Parallel()
+	lab := system.Start(t, system.Options{Workers: 2})
+	a, b := lab.NewScene(t, system.SceneOptions{Seed: 13, Files: 5}), lab.NewScene(t, system.SceneOptions{Seed: 14, Files: 5})
+	one, two := a.Acknowledged(a.Backup().ID, time.Minute), b.Acknowledged(b.Backup().ID, time.Minute)
+	first, second := a.MustRestore(one.SnapshotID, nil), b.MustRestore(two.SnapshotID, nil)
+	system.MustFetch(t, first.URL, http.StatusOK)
+	system.MustFetch(t, second.URL, http.StatusOK)
+
+	const forbidden = http.StatusForbidden
+	base, text, _ := strings.Cut(first.URL, "?ticket=")
+	system.Refused(t, "no ticket", base, forbidden)
+	for i := range 20 {
+		at := i * (len(text) - 1) / 19
+		altered := []byte(text)
+		altered[at] = map[bool]byte{true: 'B', false: 'A'}[altered[at] == 'A']
+		system.Refused(t, fmt.Sprintf("character %d of %d altered", at, len(text)), base+"?ticket="+string(altered), forbidden)
+	}
+	system.Refused(t, "another job's path", strings.Replace(first.URL, first.JobID, second.JobID, 1), forbidden)
+	system.Refused(t, "another path", strings.Replace(first.URL, "/download/", "/files/", 1), forbidden)
+	for _, w := range lab.Workers {
+		if at := "http://" + w.ListenAddr(); !strings.HasPrefix(first.URL, at) {
+			system.Refused(t, "another worker", at+strings.TrimPrefix(first.URL, first.URL[:strings.Index(first.URL, "/download/")]), forbidden)
+		}
+	}
+
+	// Another tenant's key neither sees nor makes nor revokes it.
+	key := system.NewClient(lab.Hubs[0].URL, lab.API.CreateKey(t, b.Tenant.ID, "b"))
+	for _, call := range [][2]string{{"GET", "/api/v1/jobs/" + first.JobID}, {"POST", "/api/v1/jobs/" + first.JobID + "/cancel"},
+		{"POST", "/api/v1/snapshots/" + one.SnapshotID + "/restore"}, {"GET", "/api/v1/snapshots/" + one.SnapshotID + "/files"}} {
+		key.Do(t, call[0], call[1], nil, http.StatusNotFound)
+	}
+	system.MustFetch(t, first.URL, http.StatusOK)
+
+	lab.API.Do(t, "POST", "/api/v1/jobs/"+first.JobID+"/cancel", nil, http.StatusOK)
+	if code := system.Refused(t, "revoked", first.URL, http.StatusGone); code != "ticket_revoked" {
+		t.Errorf("revoked: %s", code)
+	}
+	if j := lab.API.Job(t, first.JobID); j.Status != "completed" || bytes.Contains(j.Result, []byte("download_url")) {
+		t.Errorf("after it was revoked: %s %s", j, j.Result)
+	}
+	if n := lab.One(t, `SELECT count(*)::text FROM audit_events WHERE action = 'ticket.redeem' AND tenant_id = $1`, a.Tenant.ID); n != "3" {
+		t.Errorf("%s uses of the ticket are recorded, want 3", n)
+	}
+	lab.MoveClock(t, 25*time.Hour)
+	if code := system.Refused(t, "expired", second.URL, http.StatusGone); code != "ticket_expired" {
+		t.Errorf("expired: %s", code)
+	}
+}
+
+// F15: every flipped or cut byte, and a swap of two tenants' artifacts, is found:
+// before there is an address, or by a transfer that does not end well.
+func TestDamagedArtifactsAreFound(t *testing.T) {
+	t.Parallel()
+	trials := system.NewTrials(t, "F15, flip or cut a byte, swap artifacts")
+	lab := system.Start(t, system.Options{})
+	a, b := lab.NewScene(t, system.SceneOptions{Seed: 15}), lab.NewScene(t, system.SceneOptions{Seed: 15})
+	one, two := a.MustComplete(a.Backup().ID, time.Minute), b.MustComplete(b.Backup().ID, time.Minute)
+	file := filepath.Join(lab.API.Snapshot(t, one.SnapshotID).LocalPath, system.Artifact)
+	foreign := filepath.Join(lab.API.Snapshot(t, two.SnapshotID).LocalPath, system.Artifact)
+	good := a.MustRestore(one.SnapshotID, nil)
+	sound := mustRead(t, file)
+
+	damaged := map[string][]byte{"swapped with another tenant's": mustRead(t, foreign)}
+	for what, at := range map[string]int{"header": 40, "first chunk": 300, "middle": len(sound) / 2, "last chunk": len(sound) - 2} {
+		flipped := bytes.Clone(sound)
+		flipped[at] ^= 0x10
+		damaged["flipped in "+what] = flipped
+		damaged["cut in "+what] = slices.Delete(bytes.Clone(sound), at, at+1)
+	}
+	for what, content := range damaged {
+		began := time.Now()
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		resp, body, err := system.Fetch(t, good.URL)
+		if err == nil && resp.StatusCode == http.StatusOK {
+			t.Errorf("%s: %d bytes were sent as if nothing were wrong", what, len(body))
+		}
+		j := lab.API.StartRestore(t, one.SnapshotID, nil)
+		ended := lab.WaitJob(j.ID, time.Minute)
+		switch {
+		case ended.Status == "failed" && ended.Error.Code == "artifact_corrupt":
+		case ended.Status == "completed" && strings.HasPrefix(what, "flipped in ") && !strings.Contains(what, "header") && !strings.Contains(what, "last"):
+		default:
+			t.Errorf("%s: %s", what, ended)
+		}
+		trials.Add(time.Since(began), 0)
+	}
+	if err := os.WriteFile(file, sound, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, stream := system.MustFetch(t, good.URL, http.StatusOK)
+	a.Want.MustEqual(t, system.Scan(t, filepath.Join(system.Untar(t, stream, "cat"), a.Path)))
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if code := system.Refused(t, "missing", good.URL, http.StatusNotFound); code != "artifact_missing" {
+		t.Errorf("missing: %s", code)
+	}
+}
+
+func mustRead(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// restoreSteps are the named steps of a restore, in order, at each of which a
+// worker is killed.
+var restoreSteps = []string{"restore.check", "restore.check.after", "restore.complete", "restore.complete.after"}
+
+// A restore whose worker is killed at any step completes all the same, once, and
+// what it promises can be fetched.
+func TestWorkerKilledAtEveryStepOfARestore(t *testing.T) {
+	t.Parallel()
+	trials := system.NewTrials(t, "F1 for restores, kill -9 the worker at each step")
+	s := system.Start(t, system.Options{}).NewScene(t, system.SceneOptions{Seed: 16, Files: 10})
+	done := s.Acknowledged(s.Backup().ID, time.Minute)
+	w := s.Workers[0]
+	w.Terminate(t, 30*time.Second)
+	for _, step := range restoreSteps {
+		w.Start(step + "=kill")
+		w.WaitOnline()
+		job := s.API.StartRestore(t, done.SnapshotID, nil)
+		select {
+		case <-w.Done():
+		case <-time.After(time.Minute):
+			t.Fatalf("the worker was not killed at %s; steps reached: %v; %s", step, w.Hits(), s.API.Job(t, job.ID))
+		}
+		fault := time.Now()
+		if hits := w.Hits(); !slices.Contains(hits, step) {
+			t.Fatalf("%s was not reached, only %v: this kill proves nothing", step, hits)
+		}
+		w.Start()
+		ended := s.MustComplete(job.ID, 2*time.Minute)
+		w.WaitOnline()
+		_, stream := system.MustFetch(t, s.API.DownloadOf(t, job.ID).URL, http.StatusOK)
+		s.Want.MustEqual(t, system.Scan(t, filepath.Join(system.Untar(t, stream, "cat"), s.Path)))
+		trials.Add(time.Since(fault), 0)
+		t.Logf("killed at %s: completed in attempt %d", step, ended.Attempt)
+		w.Terminate(t, 30*time.Second)
+	}
+	s.Sweep(w)
+	s.Check()
+}
+
+// F14: a snapshot that is removed while it is being read is read to its end.
+func TestDownloadOutlivesTheSnapshot(t *testing.T) {
+	t.Parallel()
+	s := system.Start(t, system.Options{}).NewScene(t, system.SceneOptions{Seed: 17})
+	big := filepath.Join(s.Path, "big.bin")
+	if err := os.WriteFile(big, bytes.Repeat([]byte("sixteen bytes..."), 2<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	done := s.MustComplete(s.Backup().ID, time.Minute)
+	d := s.MustRestore(done.SnapshotID, nil)
+	_, whole := system.MustFetch(t, d.URL, http.StatusOK)
+	resp, err := http.Get(d.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	got := make([]byte, 1000)
+	if _, err := io.ReadFull(resp.Body, got); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(s.API.Snapshot(t, done.SnapshotID).LocalPath); err != nil {
+		t.Fatal(err)
+	}
+	rest, err := io.ReadAll(resp.Body)
+	if err != nil || !bytes.Equal(slices.Concat(got, rest), whole) {
+		t.Errorf("%d of %d bytes, %v", len(got)+len(rest), len(whole), err)
 	}
 }

@@ -22,6 +22,7 @@ import (
 //	start NAME PROGRAM ARGS...  a program that runs until it is stopped, or the script ends
 //	stop NAME, kill NAME        with SIGTERM and a clean end, or with SIGKILL
 //	ready URL                   waits until URL answers with 200
+//	get STATUS URL              prints what URL answers, which must be with STATUS
 //	field VAR NAME...           VAR is that field of the JSON that the last command printed
 //	sql QUERY                   prints rows from the catalog
 //	until PATTERN QUERY         waits until the rows are PATTERN
@@ -39,7 +40,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"start": cmdStart, "stop": cmdStop, "kill": cmdKill, "ready": cmdReady, "field": cmdField, "sql": cmdSQL, "until": cmdUntil,
+			"start": cmdStart, "stop": cmdStop, "kill": cmdKill, "ready": cmdReady, "get": cmdGet, "field": cmdField, "sql": cmdSQL, "until": cmdUntil,
 			"redis": cmdRedis, "nowhere": cmdNowhere, "plant": cmdPlant, "same": cmdSame,
 		},
 	})
@@ -142,6 +143,17 @@ func cmdReady(ts *testscript.TestScript, neg bool, args []string) {
 		r, err := c.Try("GET", args[0], nil)
 		return err == nil && r.Status == 200
 	}, "%s does not answer with 200", args[0])
+}
+
+func cmdGet(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 2, "get STATUS URL")
+	r, err := system.NewClient("", "").Try("GET", args[1], nil)
+	ts.Check(err)
+	if fmt.Sprint(r.Status) != args[0] {
+		ts.Fatalf("%s", r)
+	}
+	_, err = ts.Stdout().Write(r.Body)
+	ts.Check(err)
 }
 
 func cmdField(ts *testscript.TestScript, neg bool, args []string) {

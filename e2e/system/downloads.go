@@ -51,6 +51,9 @@ func (s *Scene) MustRestore(snapshotID string, body map[string]any) Download {
 	return d
 }
 
+// ListenAddr is where a worker serves downloads.
+func (w *Worker) ListenAddr() string { return fmt.Sprintf("127.0.0.1:%d", w.port) }
+
 // Fetch gets an address, with headers in pairs.
 func Fetch(t testing.TB, url string, header ...string) (*http.Response, []byte, error) {
 	t.Helper()
