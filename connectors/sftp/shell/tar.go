@@ -245,7 +245,7 @@ func (t *Tar) receive() error {
 	for {
 		if err := m.next(); err != nil {
 			if errors.Is(err, io.EOF) {
-				return t.ended()
+				return t.ended(t.in)
 			}
 			return err
 		}
@@ -262,13 +262,25 @@ func (t *Tar) receive() error {
 	}
 }
 
-// ended is the proper end of the archive, or one that comes too early.
-func (t *Tar) ended() error {
+// ended is the end of the archive: files that did not come by then do not come.
+func (t *Tar) ended(in io.Reader) error {
+	if n, err := io.CopyN(io.Discard, in, record+1); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: %d bytes and more behind its end", errStream, n)
+	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	if !t.closing {
+		t.mu.Unlock()
 		return fmt.Errorf("%w: it ends before it was told to", errStream)
 	}
+	var done []*Batch
+	for t.queue.len() > 0 {
+		if it := t.queue.pop(); it.want != nil {
+			it.batch.absent++
+			done = t.count(it.batch, done)
+		}
+	}
+	t.mu.Unlock()
+	t.settle(done)
 	return nil
 }
 
