@@ -34,7 +34,9 @@ type options struct {
 	cache string
 	json  string
 	docs  string
-	list  bool
+	// profile is a folder for profiles of the worker.
+	profile string
+	list    bool
 }
 
 func main() {
@@ -60,6 +62,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	f.StringVar(&o.cache, "cache", filepath.Join(".cache", "bench"), "folder of the data, on the disk that is measured")
 	f.StringVar(&o.json, "json", "", "where the figures go as JSON; default: result.json in the cache")
 	f.StringVar(&o.docs, "docs", "", "a document to put the table into, between its marks")
+	f.StringVar(&o.profile, "profile", "", "a folder for a CPU profile of each run of the worker, for go tool pprof")
 	f.BoolVar(&o.list, "list", false, "list what can be measured")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -69,6 +72,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	chosen, err := choose(cases(), o.only)
 	if err != nil {
+		return err
+	}
+	if o.profile, err = absolute(o.profile); err != nil {
 		return err
 	}
 	if o.list {
@@ -115,6 +121,14 @@ func measureAll(ctx context.Context, o options, chosen []benchCase, stdout, stde
 		failed = append(failed, r.fill(o.docs))
 	}
 	return errors.Join(failed...)
+}
+
+// absolute leaves an empty path alone; the worker runs in another folder.
+func absolute(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	return filepath.Abs(path)
 }
 
 // choose picks the cases whose name is, or is below, one of those asked for.

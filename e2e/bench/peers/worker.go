@@ -8,6 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"runtime/pprof"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,6 +36,8 @@ type order struct {
 	Key       string `json:"key"` // PEM
 	Recipient string `json:"recipient"`
 	Storage   string `json:"storage"`
+	// Profile is where a CPU profile goes; empty: none is made.
+	Profile string `json:"profile,omitempty"`
 }
 
 // done is what the worker says in the end.
@@ -55,8 +59,12 @@ func work(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error 
 		return fmt.Errorf("read order: %w", err)
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	d, err := o.backup(ctx, log)
+	stop, err := profile(o.Profile)
 	if err != nil {
+		return err
+	}
+	d, err := o.backup(ctx, log)
+	if err = errors.Join(err, stop()); err != nil {
 		return err
 	}
 	if d.Peak, err = counter("/proc/self/status", "VmHWM"); err != nil {
@@ -67,6 +75,24 @@ func work(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error 
 		log.Debug("bytes written cannot be told", "error", err)
 	}
 	return json.NewEncoder(stdout).Encode(d)
+}
+
+// profile writes where the time on processors goes, until stop is called.
+func profile(path string) (stop func() error, err error) {
+	if path == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
 }
 
 func (o *order) backup(ctx context.Context, log *slog.Logger) (_ done, err error) {
@@ -184,6 +210,9 @@ func (o *order) describe(key blob.Key, s archive.Summary) (blob.Files, error) {
 
 // backup lets the worker make one backup, as a contender does.
 func (l *lab) backup(ctx context.Context, o order) (usage, done, error) {
+	if l.opts.profile != "" {
+		o.Profile = filepath.Join(l.opts.profile, fmt.Sprintf("%s-%s-%d.pprof", o.Type, filepath.Base(o.Path), time.Now().UnixMilli()))
+	}
 	raw, err := json.Marshal(o)
 	if err != nil {
 		return usage{}, done{}, err
