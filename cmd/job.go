@@ -174,6 +174,14 @@ func waitsFor(reason string) string {
 		return "a worker: none is online"
 	case "retry_backoff":
 		return "its next try"
+	case "scheduled":
+		return "its time"
+	case "source_busy":
+		return "another backup of its source"
+	case "host_busy":
+		return "other backups of its server"
+	case "tenant_busy":
+		return "other backups of its tenant"
 	case "":
 		return ""
 	default:

@@ -1,3 +1,4 @@
+DROP FUNCTION xvault_waiting_sources(uuid, integer);
 DROP INDEX jobs_undispatched_by_source;
 DROP INDEX jobs_undispatched;
 CREATE INDEX jobs_undispatched ON jobs (queue, tenant_id, priority DESC, run_after, id)

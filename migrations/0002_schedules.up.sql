@@ -52,3 +52,35 @@ CREATE INDEX jobs_undispatched ON jobs (queue, tenant_id, priority DESC, run_aft
 -- The next backup of each source, past the many of another one.
 CREATE INDEX jobs_undispatched_by_source ON jobs (tenant_id, source_id, priority DESC, run_after, id)
     WHERE status = 'queued' AND dispatched_at IS NULL AND type = 'backup' AND target_worker_id IS NULL;
+-- The next backup, of those that are due, of up to so many of a tenant's sources, from
+-- anywhere among them on: one step in the index for each, however many wait. The
+-- place to begin is drawn from the first halves of the ids, where their times and
+-- some of their randomness are.
+CREATE FUNCTION xvault_waiting_sources(tenant uuid, most integer)
+    RETURNS SETOF uuid LANGUAGE sql VOLATILE AS $$
+    WITH RECURSIVE ends AS MATERIALIZED (
+        SELECT ('x' || left(replace(min(e.source_id)::text, '-', ''), 16))::bit(64)::bigint::numeric AS lo,
+               ('x' || left(replace(max(e.source_id)::text, '-', ''), 16))::bit(64)::bigint::numeric AS hi
+        FROM ((SELECT l.source_id::text COLLATE "C" FROM jobs l WHERE l.tenant_id = tenant AND l.status = 'queued' AND l.dispatched_at IS NULL
+                AND l.type = 'backup' AND l.target_worker_id IS NULL ORDER BY l.source_id LIMIT 1)
+              UNION ALL
+              (SELECT u.source_id::text COLLATE "C" FROM jobs u WHERE u.tenant_id = tenant AND u.status = 'queued' AND u.dispatched_at IS NULL
+                AND u.type = 'backup' AND u.target_worker_id IS NULL ORDER BY u.source_id DESC LIMIT 1)) e
+    ), start AS MATERIALIZED (
+        SELECT (lpad(to_hex((lo + floor(random()::numeric * (hi - lo + 1)))::bigint), 16, '0') || '0000000000000000')::uuid AS at FROM ends
+    ), step AS (
+        (SELECT j.id, j.source_id, 1 AS n FROM jobs j
+         WHERE j.tenant_id = tenant AND j.status = 'queued' AND j.dispatched_at IS NULL AND j.type = 'backup'
+           AND j.target_worker_id IS NULL AND j.run_after <= xvault_now() AND j.source_id >= (SELECT start.at FROM start)
+         ORDER BY j.source_id, j.priority DESC, j.run_after, j.id LIMIT 1)
+        UNION ALL
+        SELECT f.id, f.source_id, step.n + 1
+        FROM step CROSS JOIN LATERAL (
+            SELECT j.id, j.source_id FROM jobs j
+            WHERE j.tenant_id = tenant AND j.status = 'queued' AND j.dispatched_at IS NULL AND j.type = 'backup'
+              AND j.target_worker_id IS NULL AND j.run_after <= xvault_now() AND j.source_id > step.source_id
+            ORDER BY j.source_id, j.priority DESC, j.run_after, j.id LIMIT 1) f
+        WHERE step.n < most
+    )
+    SELECT step.id FROM step
+$$;

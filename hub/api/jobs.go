@@ -21,7 +21,7 @@ type Job struct {
 	SourceID       uuid.UUID       `json:"source_id" format:"uuid"`
 	Type           string          `json:"type" enum:"backup,restore,delete_snapshot,verify,probe"`
 	Status         string          `json:"status" enum:"queued,running,finalizing,completed,failed,canceled"`
-	WaitingReason  *string         `json:"waiting_reason" doc:"Why a queued job does not run: worker_offline, no_worker, retry_backoff"`
+	WaitingReason  *string         `json:"waiting_reason" doc:"Why a queued job does not run: worker_offline, no_worker, retry_backoff, scheduled, source_busy, host_busy, tenant_busy"`
 	Priority       int             `json:"priority" doc:"0-9; 9 goes first"`
 	TargetWorkerID *string         `json:"target_worker_id" doc:"The one worker that can do it"`
 	WorkerID       *string         `json:"worker_id" doc:"Who has, or had, the last attempt"`

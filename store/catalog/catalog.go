@@ -32,6 +32,16 @@ type Config struct {
 	MaxConns int32
 	// AcquireTimeout bounds the wait for the first connection; 0 means 10 s.
 	ConnectTimeout time.Duration
+	// Limits bound the backups at once.
+	Limits Limits
+}
+
+// Limits bound how many backups are made at once; 0 is no bound. All hubs of a
+// catalog should have the same.
+type Limits struct {
+	PerSource int
+	PerHost   int // of one name or address, whatever the port
+	PerTenant int
 }
 
 // DB is a pool of connections to one catalog, safe for concurrent use.
@@ -39,6 +49,7 @@ type DB struct {
 	pool *pgxpool.Pool
 	// changed holds at most one signal for the dispatcher of this process.
 	changed chan struct{}
+	limits  Limits
 	// stored holds the jobs of backups that completed, for retention.
 	stored chan uuid.UUID
 }
@@ -70,7 +81,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		pool.Close()
 		return nil, fmt.Errorf("reach catalog: %w", err)
 	}
-	return &DB{pool: pool, changed: make(chan struct{}, 1), stored: make(chan uuid.UUID, maxStored)}, nil
+	return &DB{pool: pool, changed: make(chan struct{}, 1), stored: make(chan uuid.UUID, maxStored), limits: cfg.Limits}, nil
 }
 
 // Close waits for connections in use and closes all.

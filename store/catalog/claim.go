@@ -89,7 +89,8 @@ type SealedCredential struct {
 func (db *DB) ClaimJob(ctx context.Context, w WorkerRef, req job.ClaimRequest) (Claimed, error) {
 	params := query.ClaimJobParams{
 		WorkerID: w.ID, Incarnation: w.Incarnation, ClaimID: req.ClaimID, JobID: req.JobID,
-		SnapshotID: NewID(), LeaseSeconds: job.Lease.Seconds(), TokenHash: w.Token.bytes(),
+		SnapshotID: NewID(), LeaseSeconds: job.Lease.Seconds(),
+		OnePerSource: db.limits.PerSource == 1, TokenHash: w.Token.bytes(),
 	}
 	row, err := db.q().ClaimJob(ctx, params)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -101,6 +102,11 @@ func (db *DB) ClaimJob(ctx context.Context, w WorkerRef, req job.ClaimRequest) (
 		if errors.Is(err, pgx.ErrNoRows) {
 			return Claimed{}, ErrNotClaimable
 		}
+	}
+	if isViolation(err, "jobs_one_per_source") {
+		// Two hubs dispatched backups of one source in the same moment; the
+		// reconciler finds the one that comes second.
+		return Claimed{}, ErrNotClaimable
 	}
 	if err != nil {
 		return Claimed{}, fmt.Errorf("claim job: %w", err)

@@ -11,8 +11,13 @@ import (
 	"xvault/store/catalog/query"
 )
 
-// spareRows is how many rows a dispatch may look at beyond twice its room.
-const spareRows = 1024
+const (
+	// spareRows is how many rows a dispatch may look at beyond twice its room.
+	spareRows = 128
+	// otherSources is how many sources of a tenant a dispatch looks at whose
+	// first jobs are all held up.
+	otherSources = 32
+)
 
 // Queue is a queue with undispatched jobs and room for deliveries.
 type Queue struct {
@@ -54,20 +59,27 @@ type Handout struct {
 }
 
 // Dispatch takes up to room due jobs of these tenants, in turn over them, and
-// commits a new sequence for each. Of tenants that had as many turns the earlier
-// in the list comes first. The jobs come in the order in which
-// they are to be enqueued. Where tenants are many, one gives at most a fair share
-// twice over and calling again gives the rest, so that the rows looked at do not
-// grow with the product. Several dispatchers never take the same job.
+// commits a new sequence for each. What a tenant has in Redis or at work counts
+// as turns that it had; within a turn the higher priority goes first, then the
+// earlier in the list; within a tenant priority, then age. The jobs come in the
+// order in which they are to be enqueued. Where tenants are many, one gives at
+// most a fair share twice over and calling again gives the rest, so that the rows
+// looked at do not grow with the product.
+//
+// Several dispatchers never take the same job. Of a source, host or tenant there
+// are never more backups in Redis and at work than the Limits allow, but where
+// two hubs dispatch in the same moment; of a source ClaimJob sees to it then.
 func (db *DB) Dispatch(ctx context.Context, queue Queue, tenants []uuid.UUID) ([]Handout, error) {
 	if len(tenants) == 0 || queue.Room <= 0 {
 		return nil, nil
 	}
 	room := min(queue.Room, 1<<20)
 	depth := min(room, (2*room+spareRows)/len(tenants)+1)
-	rows, err := db.q().Dispatch(ctx, query.DispatchParams{
-		Queue: queue.Name, Tenants: tenants, Room: int32(room), Depth: int32(depth),
-	})
+	ids, err := db.pickJobs(ctx, queue.Name, tenants, room, depth)
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	rows, err := db.q().SendJobs(ctx, ids)
 	if err != nil {
 		return nil, fmt.Errorf("dispatch jobs: %w", err)
 	}
@@ -76,6 +88,36 @@ func (db *DB) Dispatch(ctx context.Context, queue Queue, tenants []uuid.UUID) ([
 		taken[i] = Handout{Delivery: job.Delivery{JobID: row.ID, Seq: row.DispatchSeq}, TenantID: row.TenantID}
 	}
 	return taken, nil
+}
+
+// pickJobs chooses what to dispatch.
+func (db *DB) pickJobs(ctx context.Context, queue string, tenants []uuid.UUID, room, depth int) ([]uuid.UUID, error) {
+	busy, err := db.q().BusyJobs(ctx, queue)
+	if err != nil {
+		return nil, fmt.Errorf("look for jobs at work: %w", err)
+	}
+	front, err := db.q().WaitingJobs(ctx, query.WaitingJobsParams{Tenants: tenants, Queue: queue, Depth: int32(depth)})
+	if err != nil {
+		return nil, fmt.Errorf("look for waiting jobs: %w", err)
+	}
+	p := newPicker(db.limits, tenants, busy)
+	for _, row := range front {
+		p.add(waitingJob(row))
+	}
+	p.pick(room)
+	stuck := p.stuck(depth)
+	if len(p.picked) >= room || len(stuck) == 0 {
+		return p.picked, nil
+	}
+	others, err := db.q().OtherWaitingBackups(ctx, query.OtherWaitingBackupsParams{Tenants: stuck, Sources: otherSources})
+	if err != nil {
+		return nil, fmt.Errorf("look for other waiting jobs: %w", err)
+	}
+	for _, row := range others {
+		p.add(waitingJob(row))
+	}
+	p.pick(room)
+	return p.picked, nil
 }
 
 // Undispatch makes jobs dispatchable again whose deliveries did not reach

@@ -229,6 +229,7 @@ func TestPlansUseTheirIndexes(t *testing.T) {
 	t.Parallel()
 	db, plans := explainedCatalog(t)
 	crowd(t, db, explainedJobs)
+	db.limits = Limits{PerSource: 1, PerHost: 16, PerTenant: 64}
 	plans.take()
 	var doc strings.Builder
 	fmt.Fprintf(&doc, "Plans on %d jobs, with Postgres 15. Written by the test of the same name: go test -tags long -run Plans ./store/catalog -update\n",

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,6 +21,10 @@ const (
 	WaitingWorkerOffline = "worker_offline" // the one worker that can do it is away
 	WaitingNoWorker      = "no_worker"      // no worker at all is up
 	WaitingRetryBackoff  = "retry_backoff"  // an attempt failed; RunAfter says when the next is due
+	WaitingScheduled     = "scheduled"      // its time, RunAfter, has not come yet
+	WaitingSourceBusy    = "source_busy"    // another backup of its source is made, see Limits
+	WaitingHostBusy      = "host_busy"      // as many backups of its source's host are made as may be at once
+	WaitingTenantBusy    = "tenant_busy"    // as many backups of its tenant are made as may be at once
 )
 
 // Job is one unit of work.
@@ -212,17 +218,39 @@ func (s Scope) Jobs(ctx context.Context, f JobFilter, page Page) ([]Job, error) 
 	return s.listJobs(ctx, &where, page)
 }
 
+// busyBackups are those that the limits count.
+const busyBackups = `WITH busy AS MATERIALIZED (
+	SELECT b.tenant_id, b.source_id, (SELECT s.host FROM sources s WHERE s.id = b.source_id) AS host FROM jobs b
+	WHERE b.status IN ('running', 'finalizing') AND b.type = 'backup'
+	UNION ALL
+	SELECT d.tenant_id, d.source_id, (SELECT s.host FROM sources s WHERE s.id = d.source_id) FROM jobs d
+	WHERE d.status = 'queued' AND d.dispatched_at IS NOT NULL AND d.type = 'backup')
+`
+
 // selectJobs is every column of a job and why it waits. A worker without its
-// storage is away for all but probes.
-const selectJobs = `SELECT j.*, CASE
+// storage is away for all but probes. The limits stand for {source}, {host} and
+// {tenant}.
+const selectJobs = busyBackups + `SELECT j.*, CASE
 	WHEN j.status <> 'queued' THEN ''
 	WHEN j.target_worker_id IS NOT NULL AND NOT EXISTS (
 		SELECT 1 FROM workers w WHERE w.id = j.target_worker_id AND w.status = 'online'
 			AND (w.storage_state = 'ok' OR j.type = 'probe')) THEN '` + WaitingWorkerOffline + `'
+	WHEN j.run_after > xvault_now() AND j.attempt = 0 THEN '` + WaitingScheduled + `'
 	WHEN j.run_after > xvault_now() THEN '` + WaitingRetryBackoff + `'
 	WHEN j.target_worker_id IS NULL AND NOT EXISTS (
 		SELECT 1 FROM workers w WHERE w.status = 'online' AND (w.storage_state = 'ok' OR j.type = 'probe')) THEN '` + WaitingNoWorker + `'
+	WHEN j.type <> 'backup' OR j.dispatched_at IS NOT NULL THEN ''
+	WHEN {source} > 0 AND (SELECT count(*) FROM busy WHERE busy.source_id = j.source_id) >= {source} THEN '` + WaitingSourceBusy + `'
+	WHEN {host} > 0 AND (SELECT count(*) FROM busy WHERE busy.host = (SELECT s.host FROM sources s WHERE s.id = j.source_id)) >= {host} THEN '` + WaitingHostBusy + `'
+	WHEN {tenant} > 0 AND (SELECT count(*) FROM busy WHERE busy.tenant_id = j.tenant_id) >= {tenant} THEN '` + WaitingTenantBusy + `'
 	ELSE '' END AS waiting_reason FROM jobs j`
+
+// selectJobs fills the limits in.
+func (l Limits) selectJobs() string {
+	return strings.NewReplacer(
+		"{source}", strconv.Itoa(l.PerSource), "{host}", strconv.Itoa(l.PerHost), "{tenant}", strconv.Itoa(l.PerTenant),
+	).Replace(selectJobs)
+}
 
 type jobRow struct {
 	query.Job
@@ -230,7 +258,7 @@ type jobRow struct {
 }
 
 func (s Scope) listJobs(ctx context.Context, where *filter, page Page) ([]Job, error) {
-	statement, args := where.newestFirst(selectJobs, "j.id", page)
+	statement, args := where.newestFirst(s.db.limits.selectJobs(), "j.id", page)
 	rows, err := s.db.pool.Query(ctx, statement, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list jobs: %w", err)

@@ -13,6 +13,7 @@ WITH claimer AS (
         lease_expires_at = xvault_now() + make_interval(secs => sqlc.arg(lease_seconds)::float8),
         attempt_snapshot_id = CASE WHEN j.type = 'backup' THEN sqlc.arg(snapshot_id)::uuid END,
         attempt_outcome = NULL, progress = NULL, error_code = NULL, error_message = NULL,
+        one_per_source = j.type = 'backup' AND sqlc.arg(one_per_source)::boolean,
         started_at = xvault_now(), updated_at = xvault_now()
     FROM claimer
     WHERE j.id = sqlc.arg(job_id) AND j.status = 'queued' AND j.run_after <= xvault_now() AND NOT claimer.drain_requested

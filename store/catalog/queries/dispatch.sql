@@ -37,32 +37,43 @@ WITH RECURSIVE turn AS (
 )
 SELECT turn.tenant_id::uuid AS tenant_id FROM turn ORDER BY turn.place;
 
--- name: Dispatch :many
--- Takes up to room jobs of these tenants: in turn over the tenants, where what
--- a tenant already has in Redis or at work counts as turns taken; within a turn
--- by priority, then in the order of the list; within a tenant by priority, then
--- by age. The new sequence is committed with the statement, before anything is
--- enqueued.
-WITH busy AS (
-    SELECT b.tenant_id, count(*) AS n FROM (
-        SELECT d.tenant_id FROM jobs d WHERE d.status = 'queued' AND d.dispatched_at IS NOT NULL AND d.queue = sqlc.arg(queue)
-        UNION ALL
-        SELECT r.tenant_id FROM jobs r WHERE r.status IN ('running', 'finalizing') AND r.queue = sqlc.arg(queue)
-    ) b GROUP BY b.tenant_id
-), waiting AS (
-    SELECT c.id, c.priority, t.place,
-           coalesce(busy.n, 0) + row_number() OVER (PARTITION BY t.tenant_id ORDER BY c.priority DESC, c.run_after, c.id) AS turn
-    FROM unnest(sqlc.arg(tenants)::uuid[]) WITH ORDINALITY AS t(tenant_id, place)
-    CROSS JOIN LATERAL (
-        SELECT j.id, j.priority, j.run_after FROM jobs j
-        WHERE j.queue = sqlc.arg(queue) AND j.tenant_id = t.tenant_id AND j.status = 'queued' AND j.dispatched_at IS NULL
-          AND j.run_after <= xvault_now()
-        ORDER BY j.priority DESC, j.run_after, j.id
-        LIMIT sqlc.arg(depth)::integer) c
-    LEFT JOIN busy ON busy.tenant_id = t.tenant_id
-), chosen AS (
-    SELECT w.id, row_number() OVER (ORDER BY w.turn, w.priority DESC, w.place) AS place FROM waiting w
-    ORDER BY w.turn, w.priority DESC, w.place LIMIT sqlc.arg(room)::integer
+-- name: BusyJobs :many
+-- What of the queue is in Redis or at work.
+SELECT b.tenant_id, b.source_id, b.type,
+       -- By a subselect here and below, so that no table is ever read as a whole.
+       coalesce((SELECT s.host FROM sources s WHERE s.id = b.source_id), '')::text AS host
+FROM (
+    SELECT d.tenant_id, d.source_id, d.type FROM jobs d
+    WHERE d.status = 'queued' AND d.dispatched_at IS NOT NULL AND d.queue = sqlc.arg(queue)
+    UNION ALL
+    SELECT r.tenant_id, r.source_id, r.type FROM jobs r WHERE r.status IN ('running', 'finalizing') AND r.queue = sqlc.arg(queue)
+) b;
+
+-- name: WaitingJobs :many
+-- The first jobs of each tenant that are due.
+SELECT t.tenant_id::uuid AS tenant_id, j.id, j.source_id, j.type, j.priority, j.run_after,
+       coalesce((SELECT s.host FROM sources s WHERE s.id = j.source_id), '')::text AS host
+FROM unnest(sqlc.arg(tenants)::uuid[]) AS t(tenant_id)
+CROSS JOIN LATERAL (
+    SELECT j.id, j.source_id, j.type, j.priority, j.run_after FROM jobs j
+    WHERE j.queue = sqlc.arg(queue) AND j.tenant_id = t.tenant_id AND j.status = 'queued' AND j.dispatched_at IS NULL
+      AND j.run_after <= xvault_now()
+    ORDER BY j.priority DESC, j.run_after, j.id
+    LIMIT sqlc.arg(depth)::integer) j;
+
+-- name: OtherWaitingBackups :many
+-- The next backup of some of the tenants' sources, from anywhere among them on.
+SELECT t.tenant_id::uuid AS tenant_id, j.id, j.source_id, j.type, j.priority, j.run_after,
+       coalesce((SELECT s.host FROM sources s WHERE s.id = j.source_id), '')::text AS host
+FROM (SELECT u.tenant_id, xvault_waiting_sources(u.tenant_id, sqlc.arg(sources)::integer) AS id
+      FROM unnest(sqlc.arg(tenants)::uuid[]) AS u(tenant_id)) t
+CROSS JOIN LATERAL (SELECT w.id, w.source_id, w.type, w.priority, w.run_after FROM jobs w WHERE w.id = t.id LIMIT 1) j;
+
+-- name: SendJobs :many
+-- Commits a new sequence for each of these jobs that still waits, before
+-- anything is enqueued.
+WITH chosen AS (
+    SELECT c.id, c.place FROM unnest(sqlc.arg(ids)::uuid[]) WITH ORDINALITY AS c(id, place)
 ), locked AS (
     -- By id alone, and looked at when it is locked: a condition that fits
     -- jobs_undispatched would tempt the planner to read all of that index for

@@ -25,9 +25,10 @@ WITH claimer AS (
         lease_expires_at = xvault_now() + make_interval(secs => $5::float8),
         attempt_snapshot_id = CASE WHEN j.type = 'backup' THEN $6::uuid END,
         attempt_outcome = NULL, progress = NULL, error_code = NULL, error_message = NULL,
+        one_per_source = j.type = 'backup' AND $7::boolean,
         started_at = xvault_now(), updated_at = xvault_now()
     FROM claimer
-    WHERE j.id = $7 AND j.status = 'queued' AND j.run_after <= xvault_now() AND NOT claimer.drain_requested
+    WHERE j.id = $8 AND j.status = 'queued' AND j.run_after <= xvault_now() AND NOT claimer.drain_requested
       AND (j.target_worker_id IS NULL OR j.target_worker_id = claimer.id)
       AND (claimer.has_storage OR j.type = 'probe')
       -- Of deletions: the snapshot is still to be deleted, nothing reads it, and
@@ -45,7 +46,7 @@ WITH claimer AS (
     SELECT id, tenant_id, source_id, type, status, priority, payload, target_worker_id, queue, dispatch_seq, dispatched_at, run_after, attempt, failures, max_attempts, claim_id, worker_id, worker_incarnation, lease_expires_at, cancel_requested, attempt_snapshot_id, attempt_outcome, progress, snapshot_id, result, error_code, error_message, created_at, started_at, finished_at, updated_at, one_per_source FROM taken
     UNION ALL
     SELECT j.id, j.tenant_id, j.source_id, j.type, j.status, j.priority, j.payload, j.target_worker_id, j.queue, j.dispatch_seq, j.dispatched_at, j.run_after, j.attempt, j.failures, j.max_attempts, j.claim_id, j.worker_id, j.worker_incarnation, j.lease_expires_at, j.cancel_requested, j.attempt_snapshot_id, j.attempt_outcome, j.progress, j.snapshot_id, j.result, j.error_code, j.error_message, j.created_at, j.started_at, j.finished_at, j.updated_at, j.one_per_source FROM jobs j
-    WHERE j.id = $7 AND j.claim_id = $4::uuid AND j.lease_expires_at IS NOT NULL
+    WHERE j.id = $8 AND j.claim_id = $4::uuid AND j.lease_expires_at IS NOT NULL
       AND j.worker_id = (SELECT claimer.id FROM claimer) AND j.worker_incarnation = $2
 )
 SELECT a.id, a.tenant_id, a.type, a.attempt, a.payload, a.created_at, a.started_at, a.attempt_snapshot_id, a.snapshot_id,
@@ -70,6 +71,7 @@ type ClaimJobParams struct {
 	ClaimID      uuid.UUID
 	LeaseSeconds float64
 	SnapshotID   uuid.UUID
+	OnePerSource bool
 	JobID        uuid.UUID
 }
 
@@ -115,6 +117,7 @@ func (q *Queries) ClaimJob(ctx context.Context, arg ClaimJobParams) (ClaimJobRow
 		arg.ClaimID,
 		arg.LeaseSeconds,
 		arg.SnapshotID,
+		arg.OnePerSource,
 		arg.JobID,
 	)
 	var i ClaimJobRow

@@ -7,79 +7,46 @@ package query
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 )
 
-const dispatch = `-- name: Dispatch :many
-WITH busy AS (
-    SELECT b.tenant_id, count(*) AS n FROM (
-        SELECT d.tenant_id FROM jobs d WHERE d.status = 'queued' AND d.dispatched_at IS NOT NULL AND d.queue = $1
-        UNION ALL
-        SELECT r.tenant_id FROM jobs r WHERE r.status IN ('running', 'finalizing') AND r.queue = $1
-    ) b GROUP BY b.tenant_id
-), waiting AS (
-    SELECT c.id, c.priority, t.place,
-           coalesce(busy.n, 0) + row_number() OVER (PARTITION BY t.tenant_id ORDER BY c.priority DESC, c.run_after, c.id) AS turn
-    FROM unnest($2::uuid[]) WITH ORDINALITY AS t(tenant_id, place)
-    CROSS JOIN LATERAL (
-        SELECT j.id, j.priority, j.run_after FROM jobs j
-        WHERE j.queue = $1 AND j.tenant_id = t.tenant_id AND j.status = 'queued' AND j.dispatched_at IS NULL
-          AND j.run_after <= xvault_now()
-        ORDER BY j.priority DESC, j.run_after, j.id
-        LIMIT $3::integer) c
-    LEFT JOIN busy ON busy.tenant_id = t.tenant_id
-), chosen AS (
-    SELECT w.id, row_number() OVER (ORDER BY w.turn, w.priority DESC, w.place) AS place FROM waiting w
-    ORDER BY w.turn, w.priority DESC, w.place LIMIT $4::integer
-), locked AS (
-    -- By id alone, and looked at when it is locked: a condition that fits
-    -- jobs_undispatched would tempt the planner to read all of that index for
-    -- each job, for it looks empty whenever a backlog is younger than the
-    -- statistics.
-    SELECT c.place, l.id, l.status, l.dispatched_at FROM chosen c CROSS JOIN LATERAL (
-        SELECT j.id, j.status, j.dispatched_at FROM jobs j WHERE j.id = c.id FOR UPDATE SKIP LOCKED) l
-), sent AS (
-    UPDATE jobs j SET dispatch_seq = j.dispatch_seq + 1, dispatched_at = xvault_now()
-    FROM locked WHERE j.id = locked.id AND locked.status = 'queued' AND locked.dispatched_at IS NULL
-    RETURNING j.id, j.dispatch_seq, j.tenant_id, locked.place
-)
-SELECT sent.id, sent.dispatch_seq, sent.tenant_id FROM sent ORDER BY sent.place
+const busyJobs = `-- name: BusyJobs :many
+SELECT b.tenant_id, b.source_id, b.type,
+       -- By a subselect here and below, so that no table is ever read as a whole.
+       coalesce((SELECT s.host FROM sources s WHERE s.id = b.source_id), '')::text AS host
+FROM (
+    SELECT d.tenant_id, d.source_id, d.type FROM jobs d
+    WHERE d.status = 'queued' AND d.dispatched_at IS NOT NULL AND d.queue = $1
+    UNION ALL
+    SELECT r.tenant_id, r.source_id, r.type FROM jobs r WHERE r.status IN ('running', 'finalizing') AND r.queue = $1
+) b
 `
 
-type DispatchParams struct {
-	Queue   string
-	Tenants []uuid.UUID
-	Depth   int32
-	Room    int32
+type BusyJobsRow struct {
+	TenantID uuid.UUID
+	SourceID uuid.UUID
+	Type     string
+	Host     string
 }
 
-type DispatchRow struct {
-	ID          uuid.UUID
-	DispatchSeq int64
-	TenantID    uuid.UUID
-}
-
-// Takes up to room jobs of these tenants: in turn over the tenants, where what
-// a tenant already has in Redis or at work counts as turns taken; within a turn
-// by priority, then in the order of the list; within a tenant by priority, then
-// by age. The new sequence is committed with the statement, before anything is
-// enqueued.
-func (q *Queries) Dispatch(ctx context.Context, arg DispatchParams) ([]DispatchRow, error) {
-	rows, err := q.db.Query(ctx, dispatch,
-		arg.Queue,
-		arg.Tenants,
-		arg.Depth,
-		arg.Room,
-	)
+// What of the queue is in Redis or at work.
+func (q *Queries) BusyJobs(ctx context.Context, queue string) ([]BusyJobsRow, error) {
+	rows, err := q.db.Query(ctx, busyJobs, queue)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	items := []DispatchRow{}
+	items := []BusyJobsRow{}
 	for rows.Next() {
-		var i DispatchRow
-		if err := rows.Scan(&i.ID, &i.DispatchSeq, &i.TenantID); err != nil {
+		var i BusyJobsRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.SourceID,
+			&i.Type,
+			&i.Host,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -184,6 +151,104 @@ func (q *Queries) Dispatched(ctx context.Context, arg DispatchedParams) ([]Dispa
 	return items, nil
 }
 
+const otherWaitingBackups = `-- name: OtherWaitingBackups :many
+SELECT t.tenant_id::uuid AS tenant_id, j.id, j.source_id, j.type, j.priority, j.run_after,
+       coalesce((SELECT s.host FROM sources s WHERE s.id = j.source_id), '')::text AS host
+FROM (SELECT u.tenant_id, xvault_waiting_sources(u.tenant_id, $1::integer) AS id
+      FROM unnest($2::uuid[]) AS u(tenant_id)) t
+CROSS JOIN LATERAL (SELECT w.id, w.source_id, w.type, w.priority, w.run_after FROM jobs w WHERE w.id = t.id LIMIT 1) j
+`
+
+type OtherWaitingBackupsParams struct {
+	Sources int32
+	Tenants []uuid.UUID
+}
+
+type OtherWaitingBackupsRow struct {
+	TenantID uuid.UUID
+	ID       uuid.UUID
+	SourceID uuid.UUID
+	Type     string
+	Priority int16
+	RunAfter time.Time
+	Host     string
+}
+
+// The next backup of some of the tenants' sources, from anywhere among them on.
+func (q *Queries) OtherWaitingBackups(ctx context.Context, arg OtherWaitingBackupsParams) ([]OtherWaitingBackupsRow, error) {
+	rows, err := q.db.Query(ctx, otherWaitingBackups, arg.Sources, arg.Tenants)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []OtherWaitingBackupsRow{}
+	for rows.Next() {
+		var i OtherWaitingBackupsRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.ID,
+			&i.SourceID,
+			&i.Type,
+			&i.Priority,
+			&i.RunAfter,
+			&i.Host,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const sendJobs = `-- name: SendJobs :many
+WITH chosen AS (
+    SELECT c.id, c.place FROM unnest($1::uuid[]) WITH ORDINALITY AS c(id, place)
+), locked AS (
+    -- By id alone, and looked at when it is locked: a condition that fits
+    -- jobs_undispatched would tempt the planner to read all of that index for
+    -- each job, for it looks empty whenever a backlog is younger than the
+    -- statistics.
+    SELECT c.place, l.id, l.status, l.dispatched_at FROM chosen c CROSS JOIN LATERAL (
+        SELECT j.id, j.status, j.dispatched_at FROM jobs j WHERE j.id = c.id FOR UPDATE SKIP LOCKED) l
+), sent AS (
+    UPDATE jobs j SET dispatch_seq = j.dispatch_seq + 1, dispatched_at = xvault_now()
+    FROM locked WHERE j.id = locked.id AND locked.status = 'queued' AND locked.dispatched_at IS NULL
+    RETURNING j.id, j.dispatch_seq, j.tenant_id, locked.place
+)
+SELECT sent.id, sent.dispatch_seq, sent.tenant_id FROM sent ORDER BY sent.place
+`
+
+type SendJobsRow struct {
+	ID          uuid.UUID
+	DispatchSeq int64
+	TenantID    uuid.UUID
+}
+
+// Commits a new sequence for each of these jobs that still waits, before
+// anything is enqueued.
+func (q *Queries) SendJobs(ctx context.Context, ids []uuid.UUID) ([]SendJobsRow, error) {
+	rows, err := q.db.Query(ctx, sendJobs, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []SendJobsRow{}
+	for rows.Next() {
+		var i SendJobsRow
+		if err := rows.Scan(&i.ID, &i.DispatchSeq, &i.TenantID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const tenantsInTurn = `-- name: TenantsInTurn :many
 WITH RECURSIVE turn AS (
     (SELECT j.tenant_id, 1 AS place FROM jobs j
@@ -256,6 +321,63 @@ func (q *Queries) Undispatch(ctx context.Context, arg UndispatchParams) ([]uuid.
 			return nil, err
 		}
 		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const waitingJobs = `-- name: WaitingJobs :many
+SELECT t.tenant_id::uuid AS tenant_id, j.id, j.source_id, j.type, j.priority, j.run_after,
+       coalesce((SELECT s.host FROM sources s WHERE s.id = j.source_id), '')::text AS host
+FROM unnest($1::uuid[]) AS t(tenant_id)
+CROSS JOIN LATERAL (
+    SELECT j.id, j.source_id, j.type, j.priority, j.run_after FROM jobs j
+    WHERE j.queue = $2 AND j.tenant_id = t.tenant_id AND j.status = 'queued' AND j.dispatched_at IS NULL
+      AND j.run_after <= xvault_now()
+    ORDER BY j.priority DESC, j.run_after, j.id
+    LIMIT $3::integer) j
+`
+
+type WaitingJobsParams struct {
+	Tenants []uuid.UUID
+	Queue   string
+	Depth   int32
+}
+
+type WaitingJobsRow struct {
+	TenantID uuid.UUID
+	ID       uuid.UUID
+	SourceID uuid.UUID
+	Type     string
+	Priority int16
+	RunAfter time.Time
+	Host     string
+}
+
+// The first jobs of each tenant that are due.
+func (q *Queries) WaitingJobs(ctx context.Context, arg WaitingJobsParams) ([]WaitingJobsRow, error) {
+	rows, err := q.db.Query(ctx, waitingJobs, arg.Tenants, arg.Queue, arg.Depth)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []WaitingJobsRow{}
+	for rows.Next() {
+		var i WaitingJobsRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.ID,
+			&i.SourceID,
+			&i.Type,
+			&i.Priority,
+			&i.RunAfter,
+			&i.Host,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
