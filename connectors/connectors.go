@@ -66,11 +66,13 @@ type Source interface {
 
 // ProbeResult is what a probe job answers with.
 type ProbeResult struct {
-	HostKey            string      `json:"host_key,omitempty"` // public key line
-	HostKeyFingerprint string      `json:"host_key_fingerprint,omitempty"`
-	ServerVersion      string      `json:"server_version,omitempty"`
-	Paths              []ProbePath `json:"paths"`
-	Warnings           []string    `json:"warnings,omitempty"` // what to fix, in words
+	HostKey            string `json:"host_key,omitempty"` // public key line
+	HostKeyFingerprint string `json:"host_key_fingerprint,omitempty"`
+	ServerVersion      string `json:"server_version,omitempty"`
+	// Transport says how it would be read, and why so, where there are several ways.
+	Transport string      `json:"transport,omitempty"`
+	Paths     []ProbePath `json:"paths"`
+	Warnings  []string    `json:"warnings,omitempty"` // what to fix, in words
 }
 
 // ProbePath tells of one configured path.

@@ -20,8 +20,8 @@ const (
 	// limited as well, often to some 3 MiB.
 	lanesPerMore = 4
 	maxConns     = 4
-	// laneMemory is what is read ahead for each lane, so that its server never
-	// waits for a request.
+	// laneMemory is what is read ahead for each channel of the first connection,
+	// so that no server waits for a request. Further connections share that.
 	laneMemory = laneWindow + laneWindow/4
 )
 
@@ -118,8 +118,7 @@ func (s *session) grow(o Options, log *slog.Logger) {
 			return // the last one did not help
 		}
 		before = m.inTrip(trip)
-		n := s.stretch.take(lanesPerMore, laneMemory)
-		if n == 0 || !s.moreConns(log, n) {
+		if !s.moreConns(log, lanesPerMore) {
 			return
 		}
 		conns++
@@ -156,7 +155,11 @@ func (s *session) moreChannels(o Options, log *slog.Logger) bool {
 			last = last[1:]
 		}
 	}
-	n := s.stretch.take(lanesPerConn-1, laneMemory)
+	n := sessions - 1
+	if o.Shell {
+		n -= besides
+	}
+	n = s.stretch.take(n, laneMemory)
 	if n == 0 {
 		return false
 	}

@@ -42,7 +42,7 @@ const (
 )
 
 // startHelper asks the server for its programs. Nothing waits for the answers.
-func (s *source) startHelper(conn *sshconn.Conn) *helper {
+func (s *source) startHelper(conn *sshconn.Conn, list bool) *helper {
 	ctx, cancel := context.WithCancel(context.Background()) // ends with the connection
 	h := &helper{conn: conn, o: s.options, ctx: ctx, stop: cancel}
 	errs := make([]error, maxTars)
@@ -60,7 +60,9 @@ func (s *source) startHelper(conn *sshconn.Conn) *helper {
 		tars.Wait()
 		h.tarErr = errors.Join(errs...)
 	})
-	h.starting.Go(func() { h.find(s.startPaths()) })
+	if list {
+		h.starting.Go(func() { h.find(s.startPaths()) })
+	}
 	return h
 }
 
@@ -108,6 +110,18 @@ func (h *helper) findOnce(starts []string, all bool) error {
 	t.forget(list.Doubtful)
 	h.tree, h.tool = t, list.Tool
 	return nil
+}
+
+// probeShell tells how a source would be read.
+func (s *source) probeShell(sess *session) string {
+	h := s.startHelper(sess.conn, false)
+	sess.running.Go(h.wait)
+	defer h.end()
+	h.starting.Wait()
+	if h.tarErr != nil {
+		return "SFTP alone, because " + sshconn.Escape(h.tarErr.Error(), 300)
+	}
+	return "shell, with " + h.tars[0].Tool
 }
 
 // ready waits until it is known what the server has, and reports whether any of it

@@ -17,8 +17,10 @@ import (
 // connections, for a TCP connection has a limit of the same kind.
 const (
 	laneWindow = 2 << 20
-	// lanesPerConn leaves two of the ten sessions that OpenSSH allows.
-	lanesPerConn = 8
+	// sessions is how many channels OpenSSH allows on a connection, and besides
+	// how many of them are for programs where a shell may be used.
+	sessions = 10
+	besides  = 3
 )
 
 // lane is one SFTP server. A handle means something only to the server that gave

@@ -156,8 +156,8 @@ func TestOneFileThroughManyChannels(t *testing.T) {
 	if sum != sha256.Sum256(content) {
 		t.Error("the content is not the file's")
 	}
-	if n := servers(s); n < 8 {
-		t.Errorf("%d SFTP servers were used, want at least 8", n)
+	if n := servers(s); n < 10 {
+		t.Errorf("%d SFTP servers were used, want at least 10", n)
 	}
 }
 

@@ -24,7 +24,7 @@ type Options struct {
 	// Default 4 MiB.
 	Window int64
 	// Stretch is how many bytes all sources of a type together may have on their
-	// way on top of that, where long round trips ask for more. Default 32 MiB.
+	// way on top of that, where long round trips ask for more. Default 24 MiB.
 	Stretch int64
 	// WidenAt is how many bytes must come in one round trip before more channels
 	// are opened. Default 800 KiB, which is near what one channel brings.
@@ -52,7 +52,7 @@ func (o Options) withDefaults() Options {
 	orInt(&o.SmallFile, 1<<20)
 	orInt(&o.Ahead, 16<<20)
 	orInt(&o.Window, 4<<20)
-	orInt(&o.Stretch, 32<<20)
+	orInt(&o.Stretch, 24<<20)
 	orInt(&o.WidenAt, 800<<10)
 	orInt(&o.ListingMemory, 192<<20)
 	orInt(&o.ListAhead, 12<<20)

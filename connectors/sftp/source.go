@@ -98,25 +98,38 @@ func (s *source) connected(ctx context.Context, start func(*sshconn.Conn)) (*ses
 	return s.sess, err
 }
 
+// helped gives the session and, where the type of the source allows that, what
+// reads beside it.
+func (s *source) helped(ctx context.Context) (*session, *helper, error) {
+	if !s.options.Shell {
+		sess, err := s.connected(ctx, nil)
+		return sess, nil, err
+	}
+	var h *helper
+	sess, err := s.connected(ctx, func(conn *sshconn.Conn) { h = s.startHelper(conn, true) })
+	if err == nil || h == nil {
+		return sess, h, err
+	}
+	h.end()
+	h.wait() // for the connection is closed
+	if _, ok := errors.AsType[*ssh.OpenChannelError](err); !ok {
+		return nil, nil, err
+	}
+	// The helper may have taken the only session that the server allows.
+	s.env.Log.Info("the source is read over SFTP alone", slog.String("why", "the server allows too few sessions on a connection"))
+	sess, err = s.connected(ctx, nil)
+	return sess, nil, err
+}
+
 // Read implements connectors.Source.
 func (s *source) Read(ctx context.Context, visit func(connectors.Item) error) error {
-	var h *helper
-	start := func(conn *sshconn.Conn) { h = s.startHelper(conn) }
-	if !s.options.Shell {
-		start = nil
-	}
-	sess, err := s.connected(ctx, start)
-	if h != nil {
-		defer h.end()
-	}
+	sess, h, err := s.helped(ctx)
 	if err != nil {
-		if h != nil {
-			h.wait() // the connection is closed
-		}
 		return err
 	}
 	if h != nil {
 		sess.running.Go(h.wait)
+		defer h.end()
 	}
 	defer sess.endWith(ctx)()
 	roots, err := s.resolve(sess)
@@ -153,6 +166,9 @@ func (s *source) Probe(ctx context.Context) (connectors.ProbeResult, error) {
 		result.Paths = append(result.Paths, probePath(r))
 	}
 	result.Warnings = s.warnings(sess, roots)
+	if s.options.Shell {
+		result.Transport = s.probeShell(sess)
+	}
 	return result, missing(roots)
 }
 

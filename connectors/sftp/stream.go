@@ -160,7 +160,7 @@ func (st *stream) announce(now wire.Attrs) {
 func (st *stream) fill() {
 	window := st.window
 	if st.turn {
-		window = max(st.r.options.Window, int64(st.widen())*laneMemory)
+		window = st.r.options.Window + min(st.r.s.stretch.taken.Load(), int64(st.widen()-1)*laneMemory)
 	}
 	for st.asked < st.size && st.asked-st.at < window {
 		buf := st.r.buffer(st.size - st.asked)

@@ -1,0 +1,123 @@
+package ssh_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"xvault/connectors"
+	"xvault/connectors/sftp"
+	"xvault/connectors/ssh"
+	"xvault/internal/entry"
+	"xvault/internal/job"
+	"xvault/internal/testenv"
+)
+
+// What is stored of files that change all the time is what was in them at one
+// time, or it says that it is not.
+func TestFilesThatChangeAllTheTime(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []connectors.Type{ssh.New(quick), sftp.New(quick)} {
+		t.Run(kind.Name, func(t *testing.T) {
+			t.Parallel()
+			s := testenv.SSHD(t, testenv.SSHOptions{})
+			const files = 40
+			for i := range files {
+				rewrite(t, filepath.Join(s.Root, fmt.Sprintf("%02d", i)), 'a')
+			}
+			var writing sync.WaitGroup
+			var stop atomic.Bool
+			writing.Go(func() {
+				for n := 0; !stop.Load(); n++ {
+					rewrite(t, filepath.Join(s.Root, fmt.Sprintf("%02d", n*7%files)), byte('a'+n%26))
+				}
+			})
+			defer writing.Wait()
+			defer stop.Store(true)
+			told, torn := 0, 0
+			for range 5 {
+				src, _ := open(t, kind, s, s.Config(s.Root))
+				err := src.Read(t.Context(), func(item connectors.Item) error {
+					if item.Body == nil {
+						return nil
+					}
+					b, err := io.ReadAll(item.Body)
+					switch whole := len(b) > 0 && len(bytes.Trim(b, string(b[:1]))) == 0 && len(b) == changing; {
+					case errors.Is(err, entry.ErrChanged):
+						told++
+					case err != nil:
+						return err
+					case int64(len(b)) != item.Size:
+						t.Errorf("%q: %d bytes of %d", item.Path, len(b), item.Size)
+					case !whole && len(b) > 0 && len(b)%step != 0:
+						t.Errorf("%q: a length of %d that it never had", item.Path, len(b))
+					case !whole && bytes.IndexByte(b, 0) >= 0:
+						t.Errorf("%q: bytes that it never had", item.Path)
+					case !whole:
+						torn++ // half written when it was read, which is what was there
+					}
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			t.Logf("of %d, %d changed while they were read, %d were half written", 5*files, told, torn)
+		})
+	}
+}
+
+const (
+	changing = 600_000
+	step     = 60_000
+)
+
+// rewrite writes a file anew, in steps.
+func rewrite(t *testing.T, path string, letter byte) {
+	f, err := os.Create(path)
+	for range changing / step {
+		if err == nil {
+			_, err = f.Write(bytes.Repeat([]byte{letter}, step))
+		}
+	}
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// A tar that hangs is a disk that hangs.
+func TestTarHangs(t *testing.T) {
+	t.Parallel()
+	o := quick
+	o.StallAfter /= 4
+	s := testenv.SSHD(t, fake{"tar": realTar + "sleep 1000"}.options(t))
+	plant(t, s.Root)
+	src, _ := open(t, ssh.New(o), s, s.Config(s.Root))
+	err := src.Read(t.Context(), func(connectors.Item) error { return nil })
+	if job.CodeOf(err) != job.Timeout {
+		t.Errorf("a tar that hangs: %v", err)
+	}
+}
+
+// A probe tells which way a source would be read.
+func TestProbeTellsTheWay(t *testing.T) {
+	t.Parallel()
+	for want, opts := range map[string]testenv.SSHOptions{"shell, with GNU tar": {}, "SFTP alone, because": onlySFTP} {
+		s := testenv.SSHD(t, opts)
+		src, _ := open(t, ssh.New(quick), s, s.Config(s.Root))
+		result, err := src.Probe(t.Context())
+		if err != nil || !strings.HasPrefix(result.Transport, want) {
+			t.Errorf("the probe tells %q, error %v, want %q", result.Transport, err, want)
+		}
+	}
+}
