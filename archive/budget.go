@@ -13,7 +13,8 @@ import (
 // for.
 var ErrBusy = errors.New("as many archives as the memory budget allows are being written already")
 
-// BudgetConfig says how much memory the writers of one process may take.
+// BudgetConfig says how much memory the writers and readers of one process may
+// take.
 type BudgetConfig struct {
 	// Writers is how many archives may be written at once; one more fails with
 	// ErrBusy. Each has a guaranteed share (two frames and, for members of
@@ -21,21 +22,24 @@ type BudgetConfig struct {
 	// Default 4.
 	Writers int
 	// Extra is the memory in bytes that they share beyond that for frames in
-	// flight; it makes them faster. Default 32 MiB.
+	// flight; it makes them faster. Readers that share the budget lend theirs
+	// from it as well. Default 32 MiB.
 	Extra int64
 	// Workers is how many frames are compressed at once, all archives taken
 	// together. Default: the number of cores. The result does not depend on it.
 	Workers int
 }
 
-// Budget bounds the buffers and the compressors of all writers of a process.
-// It may be used from many goroutines.
+// Budget bounds the buffers and the compressors of all writers of a process, and
+// what readers decompress ahead (Reader.Share). It may be used from many
+// goroutines.
 type Budget struct {
 	workers int
 
 	mu       sync.Mutex
 	seats    int // archives that may still begin
 	writers  int // archives being written
+	readings int // spans being read
 	extra    int // slots that may still be lent
 	free     []*slot
 	encoders map[zstd.EncoderLevel]*zstd.Encoder
@@ -95,9 +99,41 @@ func (b *Budget) leave() {
 	b.seats++
 	b.writers--
 	if b.writers == 0 {
-		b.free = nil
 		clear(b.encoders)
 	}
+	b.trim()
+}
+
+// trim lets go of the buffers when nobody is left to use them.
+func (b *Budget) trim() {
+	if b.writers == 0 && b.readings == 0 {
+		b.free = nil
+	}
+}
+
+// beginReading lends slots to read frames ahead: one always, and of the others
+// wanted as many as are left.
+func (b *Budget) beginReading(wanted int) []*slot {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.readings++
+	lent := min(max(wanted-1, 0), b.extra)
+	b.extra -= lent
+	slots := make([]*slot, 1+lent)
+	for i := range slots {
+		slots[i] = b.takeSlot()
+	}
+	return slots
+}
+
+// endReading takes them back.
+func (b *Budget) endReading(slots []*slot) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.readings--
+	b.extra += len(slots) - 1
+	b.free = append(b.free, slots...)
+	b.trim()
 }
 
 // ownSlot gives a slot of an archive's guaranteed share.

@@ -135,3 +135,40 @@ func TestIncompressible(t *testing.T) {
 		t.Errorf("%d bytes of noise take %d more in the artifact", size, over)
 	}
 }
+
+// TestSharedReading reads an artifact many times at once out of a budget that
+// has next to nothing to spare, while one is written.
+func TestSharedReading(t *testing.T) {
+	t.Parallel()
+	const extra = 3
+	budget := newBudget(t, BudgetConfig{Writers: 1, Extra: extra * slotSize, Workers: 2})
+	k := newKeys(t)
+	s := k.write(t, WriterConfig{Budget: budget}, fileItem("a", textOf(13<<20)), fileItem("b", noiseString(2, 9<<20)), fileItem("c", "c"))
+	r := s.open(t)
+	r.Share(budget)
+	w, err := NewWriter(io.Discard, WriterConfig{Recipients: []string{k.recipient}, Budget: budget})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var g errgroup.Group
+	g.Go(func() error {
+		_, err := w.Add(context.Background(), entry.Header{Path: "w", Kind: entry.File, Size: 30 << 20}, newNoise(1))
+		return err
+	})
+	for range 8 {
+		g.Go(func() error {
+			if _, err := r.ReadFile(context.Background(), "c", 10); err != nil {
+				return err
+			}
+			_, err := r.Check(context.Background(), CheckOptions{})
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Error(err)
+	}
+	w.Abort()
+	if budget.extra != extra || budget.readings != 0 || budget.free != nil {
+		t.Errorf("left behind: %d extra slots, %d readings, %d free buffers", budget.extra, budget.readings, len(budget.free))
+	}
+}

@@ -19,6 +19,9 @@ type frameDecoder struct {
 	// called from one goroutine; its error ends the stream.
 	observe func(frameInfo) error
 
+	budget *Budget     // nil where the memory is the decoder's own
+	all    []*decoding // nil once closed
+
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	free    chan *decoding
@@ -30,6 +33,7 @@ type frameDecoder struct {
 
 // decoding is a data frame on its way.
 type decoding struct {
+	slot   *slot // whose buffers these are, where they are lent
 	info   frameInfo
 	sealed []byte
 	buf    []byte // for plain
@@ -39,22 +43,38 @@ type decoding struct {
 }
 
 // newFrameDecoder begins to decode ahead at once. At most ahead frames are in
-// memory, two for every core by default.
-func newFrameDecoder(ctx context.Context, dec *zstd.Decoder, s *frameScanner, ahead int, observe func(frameInfo) error) *frameDecoder {
+// memory, fewer where the reader's budget has none to spare.
+func (r *Reader) newFrameDecoder(ctx context.Context, s *frameScanner, ahead int, observe func(frameInfo) error) *frameDecoder {
+	all := r.decodings(ahead)
+	ahead = len(all)
 	workers := min(runtime.GOMAXPROCS(0), ahead)
 	ctx, cancel := context.WithCancel(ctx)
 	d := &frameDecoder{
-		dec: dec, scanner: s, observe: observe, cancel: cancel,
+		dec: r.dec, scanner: s, observe: observe, cancel: cancel, budget: r.budget, all: all,
 		free: make(chan *decoding, ahead), work: make(chan *decoding, ahead), order: make(chan *decoding, ahead+1),
 	}
-	for range ahead {
-		d.free <- &decoding{}
+	for _, f := range all {
+		d.free <- f
 	}
 	d.running.Go(func() { d.scan(ctx) })
 	for range workers {
 		d.running.Go(d.decode)
 	}
 	return d
+}
+
+func (r *Reader) decodings(ahead int) []*decoding {
+	all := make([]*decoding, 0, ahead)
+	if r.budget == nil {
+		for range ahead {
+			all = append(all, &decoding{})
+		}
+		return all
+	}
+	for _, s := range r.budget.beginReading(ahead) {
+		all = append(all, &decoding{slot: s, sealed: s.out, buf: s.in})
+	}
+	return all
 }
 
 // scan reads frames for as long as there are buffers for them.
@@ -150,10 +170,24 @@ func (d *frameDecoder) next() ([]byte, error) {
 	return f.plain, nil
 }
 
-// close stops the goroutines and waits for them.
+// close stops the goroutines, waits for them, and gives the memory back. What
+// next gave is no longer valid.
 func (d *frameDecoder) close() {
 	d.cancel()
 	d.running.Wait()
+	if d.budget == nil || d.all == nil {
+		return
+	}
+	slots := make([]*slot, len(d.all))
+	for i, f := range d.all {
+		f.slot.in, f.slot.out = f.buf[:0], f.sealed[:0]
+		slots[i] = f.slot
+	}
+	d.all = nil
+	if d.err == nil {
+		d.err = errors.New("read after the end of an archive")
+	}
+	d.budget.endReading(slots)
 }
 
 // tarSpan is the tar stream from some offset on.
@@ -219,4 +253,7 @@ func (s *tarSpan) skip(n int64) error {
 	return nil
 }
 
-func (s *tarSpan) close() { s.frames.close() }
+func (s *tarSpan) close() {
+	s.rest = nil
+	s.frames.close()
+}

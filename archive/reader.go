@@ -25,6 +25,7 @@ type Reader struct {
 	tail      tail
 	dir       *directory
 	dec       *zstd.Decoder
+	budget    *Budget // nil: what is read ahead is bounded for each span alone
 
 	mu     sync.Mutex
 	recent []cachedBlock // index blocks, the last one used first
@@ -71,6 +72,11 @@ func (r *Reader) readDirectory() error {
 	return err
 }
 
+// Share lets everything that is read of the artifact take its buffers out of a
+// budget: one frame for each file or range being read, and more, which makes it
+// faster, while there is some to spare. Call it before the Reader is shared.
+func (r *Reader) Share(b *Budget) { r.budget = b }
+
 // Entries is the number of entries in the index.
 func (r *Reader) Entries() int64 { return r.dir.entries }
 
@@ -81,7 +87,7 @@ func (r *Reader) TarSize() int64 { return r.dir.tarSize }
 // Ahead is how many frames to decompress ahead of their use.
 func (r *Reader) span(ctx context.Context, offset, tarOffset int64, ahead int) *tarSpan {
 	section := io.NewSectionReader(r.plain, offset, r.tail.directory-offset)
-	frames := newFrameDecoder(ctx, r.dec, newFrameScanner(section, offset), ahead, nil)
+	frames := r.newFrameDecoder(ctx, newFrameScanner(section, offset), ahead, nil)
 	return &tarSpan{frames: frames, offset: tarOffset}
 }
 

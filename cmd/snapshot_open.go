@@ -39,7 +39,9 @@ hub is needed. FILE is the artifact, backup.tar.zst.enc, or the snapshot's folde
 Without another flag it lists what is in the backup. PATH limits listing and
 extracting to that path and all below it; it may begin with a slash, as on the
 source. Extracting writes over nothing, follows no symbolic link and makes
-nothing outside of the folder given; as root it restores owners by number.
+nothing outside of the folder given; as root it restores owners by number. Of
+extended attributes it restores the users' own ("user."), and says so where it
+cannot.
 
 It fails if anything is wrong, also if the backup itself says that something
 could not be read at the source.`,

@@ -21,6 +21,10 @@ type openResult struct {
 	SHA256    string            `json:"sha256,omitempty"`
 	Content   archive.Content   `json:"content"`
 	Problems  []archive.Problem `json:"problems"`
+	// LostXattrs counts entries restored without all of their extended attributes.
+	LostXattrs int64 `json:"lost_xattrs,omitempty"`
+
+	lostReason error
 }
 
 // incompleteError says that a backup is sound but was not complete to begin with.
@@ -73,7 +77,7 @@ func (b *backup) extract(ctx context.Context, p *printer, progress *progress, o 
 		paths = nil // "/": everything
 	}
 	report, err := b.Extract(ctx, root, paths, archive.ExtractOptions{
-		KeepSetID: o.keepSetID, NoOwner: o.noOwner, Progress: throttled(progress, "restored", 0),
+		KeepSetID: o.keepSetID, NoOwner: o.noOwner, Progress: throttled(progress, "restored", b.total(paths)),
 	})
 	progress.done()
 	if err == nil {
@@ -83,8 +87,19 @@ func (b *backup) extract(ctx context.Context, p *printer, progress *progress, o 
 	if absErr != nil {
 		dir = o.extract
 	}
-	r := openResult{Directory: dir, Content: report.Content, Problems: report.Problems}
+	r := openResult{
+		Directory: dir, Content: report.Content, Problems: report.Problems,
+		LostXattrs: report.LostXattrs, lostReason: report.LostXattrsReason,
+	}
 	return r.print(p, "restored", err)
+}
+
+// total is how many bytes an extraction writes, 0 where nothing tells.
+func (b *backup) total(paths []string) int64 {
+	if len(paths) > 0 || b.manifest == nil {
+		return 0
+	}
+	return b.manifest.Content.Bytes
 }
 
 // print tells how it went and passes err on.
@@ -110,6 +125,9 @@ func (r *openResult) print(p *printer, good string, err error) error {
 		"content", count(c.Files)+" files, "+count(c.Dirs)+" folders, "+count(c.Links)+" links, "+size(c.Bytes),
 		"skipped", counted(c.Skipped), "changed while read", counted(c.ChangedWhileRead), "errors", counted(c.Errors),
 		"artifact", artifactText(r), "sha256", r.SHA256)
+	if r.LostXattrs > 0 {
+		p.printf("extended attributes of %s entries were not restored: %v. They are in the backup all the same\n", count(r.LostXattrs), r.lostReason)
+	}
 	for _, problem := range r.Problems {
 		p.printf("%s: %s\n", problem.Code, problem.Path)
 	}

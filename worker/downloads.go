@@ -67,6 +67,7 @@ func newDownloads(w *Worker) (*downloads, error) {
 		WorkerID: w.id, Identity: w.identity, Redeem: w.hub.Redeem,
 		Keys:           func() []ed25519.PublicKey { return *d.keys.Load() },
 		Store:          func() (blob.Store, error) { return w.storage.current() },
+		Budget:         w.budget,
 		AllowPlainHTTP: w.cfg.AllowPlainHTTP, Transfers: w.cfg.Downloads, Now: w.cfg.Now, Log: w.log,
 	})
 	d.server = &http.Server{

@@ -60,7 +60,7 @@ func (w *Worker) openClaimed(ctx context.Context, a *attempt) (*artifact.Artifac
 	}
 	return artifact.Open(ctx, store, artifact.Request{
 		Key:      blob.Key{TenantID: c.TenantID, SourceID: c.Source.ID, SnapshotID: c.SnapshotID},
-		Snapshot: *c.Snapshot, Sealed: c.SealedIdentity, Worker: w.identity,
+		Snapshot: *c.Snapshot, Sealed: c.SealedIdentity, Worker: w.identity, Budget: w.budget,
 	})
 }
 

@@ -27,6 +27,9 @@ type Request struct {
 	Worker secret.Text
 	// KeepIdentity is for a full check, which reads the seal a second time.
 	KeepIdentity bool
+	// Budget bounds what is read ahead, of all artifacts together. Nil: each
+	// reading has memory of its own.
+	Budget *archive.Budget
 }
 
 // Artifact is an open one. Close it.
@@ -84,6 +87,7 @@ func open(object blob.Object, req Request, identity secret.Text) (*Artifact, err
 	if err != nil {
 		return nil, err
 	}
+	reader.Share(req.Budget)
 	if !req.KeepIdentity {
 		reader.Forget()
 	}

@@ -74,7 +74,7 @@ func (s *Server) open(req *request) (*artifact.Artifact, error) {
 	good := req.good
 	opened, err := artifact.Open(req.r.Context(), store, artifact.Request{
 		Key:      blob.Key{TenantID: good.TenantID, SourceID: good.SourceID, SnapshotID: good.SnapshotID},
-		Snapshot: good.Snapshot, Sealed: good.SealedIdentity, Worker: s.cfg.Identity,
+		Snapshot: good.Snapshot, Sealed: good.SealedIdentity, Worker: s.cfg.Identity, Budget: s.cfg.Budget,
 	})
 	req.good.SealedIdentity = nil
 	return opened, err

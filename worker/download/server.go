@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"time"
 
+	"xvault/archive"
 	"xvault/internal/job"
 	"xvault/internal/loopback"
 	"xvault/internal/secret"
@@ -36,6 +37,9 @@ type Config struct {
 	Redeem func(context.Context, job.RedeemRequest) (job.RedeemResponse, error)
 	// Store gives the storage, or why there is none.
 	Store func() (blob.Store, error)
+	// Budget bounds what all downloads together read ahead. Default: each has
+	// memory of its own.
+	Budget *archive.Budget
 	// AllowPlainHTTP serves other machines without TLS, tickets and files readable
 	// on the way. Without it plain HTTP is for this machine only.
 	AllowPlainHTTP bool
