@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"debug/elf"
 	"os"
+	"slices"
 	"testing"
 
 	"xvault/e2e/system"
@@ -15,7 +16,7 @@ func TestReleasedBinary(t *testing.T) {
 	path := system.Binary(t, system.Released)
 	b, err := os.ReadFile(path)
 	must(t, err)
-	for _, trace := range append([]string{"XVAULT_FAILPOINTS", "complete.before_commit", "rekey.batch", "failpoint: injected"}, commitSteps...) {
+	for _, trace := range append([]string{"XVAULT_FAILPOINTS", "complete.before_commit", "rekey.batch", "failpoint: injected"}, slices.Concat(commitSteps, deleteSteps)...) {
 		if bytes.Contains(b, []byte(trace)) {
 			t.Errorf("the released binary contains %q", trace)
 		}

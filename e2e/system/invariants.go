@@ -15,9 +15,10 @@ func (c Catalog) CheckOneWinner(t testing.TB) []string {
 	t.Helper()
 	checks := map[string]string{
 		"a job has several snapshots": `SELECT job_id::text, count(*)::text FROM snapshots GROUP BY 1 HAVING count(*) > 1`,
-		"a completed backup has no good snapshot of its own": `SELECT j.id::text, coalesce(s.status, 'none') FROM jobs j
+		"a completed backup has no snapshot of its own": `SELECT j.id::text, coalesce(s.status, 'none') FROM jobs j
 			LEFT JOIN snapshots s ON s.id = j.snapshot_id AND s.job_id = j.id AND s.tenant_id = j.tenant_id AND s.source_id = j.source_id
-			WHERE j.type = 'backup' AND j.status = 'completed' AND s.status IS DISTINCT FROM 'completed'`,
+			WHERE j.type = 'backup' AND j.status = 'completed'
+				AND coalesce(s.status, 'none') NOT IN ('completed', 'suspicious', 'corrupt', 'deleting', 'deleted')`,
 		"a good snapshot belongs to a job that did not complete": `SELECT s.id::text, j.status FROM snapshots s
 			JOIN jobs j ON j.id = s.job_id WHERE s.status = 'completed' AND j.status <> 'completed'`,
 		"a snapshot is not the one of its job's last attempt": `SELECT s.id::text, j.attempt_snapshot_id::text FROM snapshots s
@@ -25,6 +26,8 @@ func (c Catalog) CheckOneWinner(t testing.TB) []string {
 		"a snapshot is not sealed to a key of its tenant": `SELECT s.id::text, s.encryption_recipient FROM snapshots s
 			LEFT JOIN tenant_keys k ON k.tenant_id = s.tenant_id AND k.id = s.encryption_key_id AND k.public_key = s.encryption_recipient
 			WHERE k.id IS NULL`,
+		"a snapshot is deleted without a job that did it": `SELECT s.id::text, s.status FROM snapshots s WHERE s.status = 'deleted'
+			AND 1 <> (SELECT count(*) FROM jobs j WHERE j.snapshot_id = s.id AND j.type = 'delete_snapshot' AND j.status = 'completed')`,
 		"a job's completion was audited more than once": `SELECT object_id, action, count(*)::text FROM audit_events
 			WHERE object_type = 'job' AND action IN ('job.complete', 'job.completed') GROUP BY 1, 2 HAVING count(*) > 1`,
 	}

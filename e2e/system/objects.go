@@ -146,3 +146,9 @@ func (c *Client) Snapshot(t testing.TB, id string) Snapshot {
 	t.Helper()
 	return Get[Snapshot](t, c, "/api/v1/snapshots/"+id)
 }
+
+// DeleteSnapshot asks for a snapshot to be deleted and gives the job.
+func (c *Client) DeleteSnapshot(t testing.TB, id, query string) Job {
+	t.Helper()
+	return decode[Job](t, c.Do(t, "DELETE", "/api/v1/snapshots/"+id+query, nil, 201))
+}

@@ -53,6 +53,12 @@ func (s *Scene) Backup() Job {
 	return s.API.StartBackup(s.t, s.SourceID)
 }
 
+// Delete asks for a snapshot to be deleted; query is "" or "?now=true".
+func (s *Scene) Delete(snapshotID, query string) Job {
+	s.t.Helper()
+	return s.API.DeleteSnapshot(s.t, snapshotID, query)
+}
+
 // Acknowledged waits until the backup is reported as completed and writes it
 // into the ledger.
 func (s *Scene) Acknowledged(jobID string, timeout time.Duration) Job {
