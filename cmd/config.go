@@ -131,6 +131,15 @@ func (s *settings) number(name string, def int) (int, error) {
 	return value, nil
 }
 
+// limit gives a number that bounds something; 0: nothing does.
+func (s *settings) limit(name string, def int) (int, error) {
+	value, err := strconv.Atoi(s.text(name, strconv.Itoa(def)))
+	if err != nil || value < 0 {
+		return 0, usagef("%s must be a whole number, or 0 for no limit", name)
+	}
+	return value, nil
+}
+
 // duration gives a setting such as 30s or 5m.
 func (s *settings) duration(name string, def time.Duration) (time.Duration, error) {
 	value, err := time.ParseDuration(s.text(name, def.String()))
@@ -251,6 +260,12 @@ func (r *reader) boolean(name string, def bool) bool {
 
 func (r *reader) number(name string, def int) int {
 	value, err := r.s.number(name, def)
+	r.keep(err)
+	return value
+}
+
+func (r *reader) limit(name string, def int) int {
+	value, err := r.s.limit(name, def)
 	r.keep(err)
 	return value
 }

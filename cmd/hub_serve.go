@@ -9,6 +9,7 @@ import (
 
 	"xvault/connectors/registry"
 	"xvault/hub"
+	"xvault/store/catalog"
 )
 
 const hubServeHelp = `Serves the API, the workers, and the queue.
@@ -24,6 +25,9 @@ const hubServeHelp = `Serves the API, the workers, and the queue.
   HUB_ALLOW_PLAIN_HTTP   true: take plain HTTP from other machines, keys readable on the way
   HUB_MIGRATE            false: do not bring the catalog up to date at start
   HUB_DATABASE_CONNS     connections to the catalog (16)
+  HUB_SOURCE_CONCURRENCY, HUB_HOST_CONCURRENCY, HUB_TENANT_CONCURRENCY
+                         backups at once of a source (1), of all sources on one host (16),
+                         of a tenant (64); 0: no limit
   HUB_DOWNLOAD_TTL       for how long restored files can be downloaded (24h)
   HUB_DELETE_GRACE       how long a removed snapshot stays and can be taken back (24h); 0s: not at all
   HUB_SHUTDOWN_TIMEOUT   how long running requests may take at the end (15s)
@@ -85,6 +89,10 @@ func hubConfig(s *settings) (hub.Config, error) {
 	cfg.AllowPlainHTTP = read.boolean("HUB_ALLOW_PLAIN_HTTP", false)
 	cfg.SkipMigrations = !read.boolean("HUB_MIGRATE", true)
 	cfg.DatabaseConns = int32(min(read.number("HUB_DATABASE_CONNS", 16), math.MaxInt16))
+	cfg.Limits = catalog.Limits{
+		PerSource: read.limit("HUB_SOURCE_CONCURRENCY", 1), PerHost: read.limit("HUB_HOST_CONCURRENCY", 16),
+		PerTenant: read.limit("HUB_TENANT_CONCURRENCY", 64),
+	}
 	cfg.DownloadTTL = read.duration("HUB_DOWNLOAD_TTL", 24*time.Hour)
 	cfg.DeleteGrace = read.wait("HUB_DELETE_GRACE", 24*time.Hour)
 	cfg.ShutdownTimeout = read.duration("HUB_SHUTDOWN_TIMEOUT", 15*time.Second)

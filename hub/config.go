@@ -11,6 +11,7 @@ import (
 	"xvault/connectors"
 	"xvault/hub/auth"
 	"xvault/internal/secret"
+	"xvault/store/catalog"
 )
 
 // Config is everything a hub needs. The comments name the setting that a field
@@ -53,6 +54,10 @@ type Config struct {
 	// Housekeeping is how often silent workers are marked and old idempotency
 	// keys forgotten. Default 5 s.
 	Housekeeping time.Duration
+	// Limits bound the backups at once of a source, a host and a tenant
+	// (HUB_SOURCE_CONCURRENCY, HUB_HOST_CONCURRENCY, HUB_TENANT_CONCURRENCY). 0: no
+	// bound. The settings' defaults are 1, 16 and 64.
+	Limits catalog.Limits
 	// DownloadTTL is for how long restored files can be downloaded
 	// (HUB_DOWNLOAD_TTL). Default 24 h.
 	DownloadTTL time.Duration
@@ -124,6 +129,9 @@ func (c Config) Validate() error {
 	}
 	if c.ShutdownTimeout < 0 || c.DownloadTTL < 0 || c.DeleteGrace < 0 || c.Housekeeping < 0 || c.DatabaseConns < 0 {
 		errs = append(errs, errors.New("durations and limits cannot be negative"))
+	}
+	if c.Limits.PerSource < 0 || c.Limits.PerHost < 0 || c.Limits.PerTenant < 0 {
+		errs = append(errs, errors.New("limits of backups at once cannot be negative"))
 	}
 	return errors.Join(errs...)
 }

@@ -62,7 +62,7 @@ func New(ctx context.Context, cfg Config) (_ *Hub, err error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := catalog.Open(ctx, catalog.Config{URL: cfg.DatabaseURL, MaxConns: cfg.DatabaseConns})
+	db, err := catalog.Open(ctx, catalog.Config{URL: cfg.DatabaseURL, MaxConns: cfg.DatabaseConns, Limits: cfg.Limits})
 	if err != nil {
 		return nil, err
 	}
