@@ -120,7 +120,11 @@ func oneFile(ctx context.Context, l *lab) ([]row, error) {
 		if err := forget(artifact); err != nil {
 			return usage{}, err
 		}
-		return l.measure(ctx, command{argv: []string{program, "snapshot", "open", artifact, "--identity", identity, "--extract", filepath.Join(dir, "out"), wantedFile}, dir: dir})
+		return l.measure(ctx, command{
+			argv:  []string{program, "snapshot", "open", artifact, "--identity", identity, "--extract", filepath.Join(dir, "out"), wantedFile},
+			dir:   dir,
+			reads: true,
+		})
 	}, check: func(dir string) error { return sameFile(filepath.Join(dir, "out", wantedFile), want) }},
 		contender{name: "pipe", runs: 1, run: func(ctx context.Context, dir string) (usage, error) {
 			return l.measure(ctx, script(openPipe+` "$4"`, dir, identity, artifact, dir, wantedFile))
