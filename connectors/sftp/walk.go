@@ -3,7 +3,6 @@ package sftp
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"xvault/connectors/sftp/wire"
 	"xvault/internal/entry"
@@ -13,13 +12,13 @@ import (
 // place is where the walk stands.
 type place struct {
 	path  string   // absolute
-	comps []string // its components
+	comps []string // its components; of a folder that is being walked
 	root  string   // the configured path that it belongs to
 	node  *node    // in the tree of configured paths, nil where none is below
 }
 
 func (p place) below(name string, n *node) place {
-	return place{join(p.path, name), append(slices.Clip(p.comps), name), p.root, n}
+	return place{path: join(p.path, name), root: p.root, node: n}
 }
 
 // walk makes slots of everything, in the order of the archive.
@@ -112,6 +111,7 @@ func (r *reader) put(sl *slot) error {
 // walkDir lists a directory and walks what is in it.
 func (r *reader) walkDir(p place, a wire.Attrs, file inode) error {
 	isRoot := p.path == p.root
+	p.comps = components(p.path)
 	list, err := r.lister.take(r.ctx, dirToList{path: p.path, root: p.root, comps: p.comps, follow: isRoot && r.followed(p), file: file})
 	if err != nil {
 		return r.unlisted(p, a, err)
@@ -129,7 +129,8 @@ func (r *reader) walkDir(p place, a wire.Attrs, file inode) error {
 	}
 	for i := range list.count {
 		rec := list.entry(i)
-		name := string(list.name(rec))
+		inside := place{path: join(p.path, string(list.name(rec))), root: p.root}
+		name := inside.path[len(inside.path)-int(rec.length):]
 		// Configured paths that the listing does not show have their place too.
 		for len(nodes) > 0 && nodes[0].name < name {
 			if err := r.walkNode(p.below(nodes[0].name, nodes[0])); err != nil {
@@ -137,11 +138,10 @@ func (r *reader) walkDir(p place, a wire.Attrs, file inode) error {
 			}
 			nodes = nodes[1:]
 		}
-		var n *node
 		if len(nodes) > 0 && nodes[0].name == name {
-			n, nodes = nodes[0], nodes[1:]
+			inside.node, nodes = nodes[0], nodes[1:]
 		}
-		if err := r.walkRecord(p, name, list, rec, n); err != nil {
+		if err := r.walkRecord(p, inside, list, rec); err != nil {
 			return err
 		}
 	}
@@ -158,8 +158,8 @@ func (r *reader) followed(p place) bool {
 }
 
 // walkRecord walks one name of a listing.
-func (r *reader) walkRecord(p place, name string, list *listing, rec *record, n *node) error {
-	inside := p.below(name, n)
+func (r *reader) walkRecord(p, inside place, list *listing, rec *record) error {
+	n := inside.node
 	if n != nil && n.root != nil {
 		return r.walkNode(inside)
 	}
@@ -174,7 +174,7 @@ func (r *reader) walkRecord(p place, name string, list *listing, rec *record, n 
 			return errNoKind(inside.path)
 		}
 	}
-	if r.excludes.Match(p.comps, name, kind == entry.Dir) {
+	if r.excludes.Match(p.comps, inside.path[len(inside.path)-int(rec.length):], kind == entry.Dir) {
 		if n != nil {
 			return r.walkNode(inside)
 		}

@@ -33,6 +33,7 @@ type Batch struct {
 	number  int
 	bytes   int64
 	upTo    int64    // where its last file ends in tar's output, as far as is known
+	placed  int64    // of bytes, for how many there was a buffer
 	room    []byte   // the rest of the buffer that is being filled
 	lent    [][]byte // buffers to give back
 }
@@ -59,42 +60,70 @@ func (b *Batch) spoil() {
 	}
 }
 
-// bufferLength is of the buffers that files share; larger files have their own.
-const bufferLength = 64 << 10
+// sharedLength is of the buffers that small files share; larger ones have their own.
+const sharedLength = 64 << 10
 
-// buffers are lent to batches and used again.
-type buffers struct{ pool sync.Pool }
-
-func (bs *buffers) get() []byte {
-	if b, ok := bs.pool.Get().(*[bufferLength]byte); ok {
-		return b[:]
-	}
-	return make([]byte, bufferLength)
+// buffers are lent to batches and used again. Their lengths are powers of two, from
+// leastBuffer on, so that no more than half of what is lent is wasted.
+type buffers struct {
+	pools [pooledSizes]sync.Pool
 }
 
-// take gives room for a file's content.
-func (bs *buffers) take(b *Batch, size int64) []byte {
-	switch n := int(size); {
-	case n == 0:
-		return nil
-	case n <= len(b.room):
-		room := b.room[:n:n]
-		b.room = b.room[n:]
-		return room
-	case n > bufferLength/2 || b.bytes < bufferLength/2:
-		return make([]byte, n)
-	default:
-		buf := bs.get()
-		b.lent = append(b.lent, buf)
-		b.room = buf[n:]
-		return buf[:n:n]
+const (
+	leastBuffer = 8 << 10
+	pooledSizes = 9 // up to 2 MiB
+)
+
+// get gives a buffer of at least a length; what is in it is left over.
+func (bs *buffers) get(n int) []byte {
+	size, i := leastBuffer, 0
+	for size < n {
+		size, i = size*2, i+1
 	}
+	if i >= pooledSizes {
+		return make([]byte, n)
+	}
+	if b, ok := bs.pools[i].Get().(*[]byte); ok {
+		return *b
+	}
+	return make([]byte, size)
+}
+
+func (bs *buffers) put(b []byte) {
+	for i := range bs.pools {
+		if len(b) == leastBuffer<<i {
+			bs.pools[i].Put(&b)
+		}
+	}
+}
+
+// take gives room for a file's content. Called with the lock held.
+func (bs *buffers) take(b *Batch, size int64) []byte {
+	n := int(size)
+	if n > len(b.room) {
+		// A batch that is not sealed may have more to come than it knows.
+		length := n
+		if n <= sharedLength/2 {
+			length = max(n, int(min(b.bytes-b.placed, sharedLength)))
+		}
+		buf := bs.get(length)
+		b.lent = append(b.lent, buf)
+		if len(buf)-n < len(b.room) {
+			b.placed += size
+			return buf[:n:n]
+		}
+		b.room = buf
+	}
+	room := b.room[:n:n]
+	b.room = b.room[n:]
+	b.placed += size
+	return room
 }
 
 // Release gives back a batch's buffers; nobody may look at its data any more.
 func (t *Tar) Release(b *Batch) {
 	for _, buf := range b.lent {
-		t.buffers.pool.Put((*[bufferLength]byte)(buf))
+		t.buffers.put(buf)
 	}
 	b.lent, b.room, b.Wants = nil, nil, nil
 }

@@ -59,7 +59,7 @@ func StartTar(ctx context.Context, conn Opener, watch *Watch) (*Tar, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tar{p: p, in: bufio.NewReaderSize(output{p, p.Channel}, 64<<10), wake: make(chan struct{}, 1), watch: watch, open: map[*Batch]bool{}}
+	t := &Tar{p: p, in: bufio.NewReaderSize(output{p, p.Channel}, 128<<10), wake: make(chan struct{}, 1), watch: watch, open: map[*Batch]bool{}}
 	defer context.AfterFunc(ctx, p.stop)()
 	words, err := p.skipNoise(t.in)
 	if err == nil {
@@ -305,7 +305,9 @@ func (t *Tar) came(m *members) error {
 	}
 	good := m.typ == typeFile && m.size == w.Size && m.mtime == w.ModTime
 	if good {
+		t.mu.Lock()
 		w.Data = t.buffers.take(it.batch, w.Size)
+		t.mu.Unlock()
 		if err := m.content(w.Data); err != nil {
 			return err
 		}
