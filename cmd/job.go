@@ -49,7 +49,7 @@ until a worker takes it, and is tried again when a passing trouble stopped it.`,
 			filter{flag: "source", parameter: "source_id", usage: "only those of this source", what: "source", list: sources}),
 		showCommand("job", jobs, resource, jobView),
 		newJobWaitCommand(),
-		actCommand("cancel", "job", "Cancel a job that waits or runs", jobs, resource, jobView),
+		actCommand("cancel", "job", "Cancel a job that waits or runs, or revoke the download of a restore", jobs, resource, jobView),
 	)
 }
 
@@ -105,8 +105,11 @@ func newJobWaitCommand() *cobra.Command {
 				return err
 			}
 			show := showBackup
-			if item.Value.Type == job.Probe {
+			switch item.Value.Type {
+			case job.Probe:
 				show = showProbe
+			case job.Restore:
+				show = showRestored
 			}
 			return s.follow(ctx, item, true, show)
 		}),

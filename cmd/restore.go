@@ -105,7 +105,7 @@ func (o *restoreOptions) restore(ctx context.Context, s *session, args []string)
 		return fmt.Errorf("restore %s is done, but its worker cannot be reached any more or its download was revoked", ended.Value.ID)
 	}
 	if o.to == "" && o.file == "" {
-		return showDownload(s, ended, d)
+		return showDownload(ctx, s, ended)
 	}
 	return o.fetch(ctx, s, d)
 }
@@ -123,12 +123,23 @@ func requestFor(paths []string, format string) apiclient.NewRestore {
 	return r
 }
 
-func showDownload(s *session, ended apiclient.Item[apiclient.Job], d apiclient.Download) error {
+// showRestored tells of the download of a restore that was waited for.
+func showRestored(_ context.Context, s *session, j apiclient.Job) error {
+	if j.Status != job.Completed {
+		return nil
+	}
+	d, err := j.Download()
+	if err != nil || d.URL == "" {
+		return err
+	}
+	return s.out.fields("job", j.ID, "files", count(d.Files), "content", size(d.Bytes), "expires", when(d.ExpiresAt), "download", d.URL)
+}
+
+func showDownload(ctx context.Context, s *session, ended apiclient.Item[apiclient.Job]) error {
 	if s.out.json {
 		return s.out.object(ended)
 	}
-	return s.out.fields("job", ended.Value.ID, "files", count(d.Files), "content", size(d.Bytes),
-		"expires", when(d.ExpiresAt), "download", d.URL)
+	return showRestored(ctx, s, ended.Value)
 }
 
 func (o *restoreOptions) fetch(ctx context.Context, s *session, d apiclient.Download) (err error) {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -123,7 +124,19 @@ func (d *downloads) publicURL() string {
 			addr = net.JoinHostPort(host, port)
 		}
 	}
-	return defaultPublicURL(addr, d.tls != nil, d.cfg.AllowPlainHTTP)
+	address := defaultPublicURL(addr, d.tls != nil, d.cfg.AllowPlainHTTP)
+	if loopback.Host(hostOf(address)) && !loopback.Host(hostOf(d.cfg.HubURL)) {
+		return "" // with the hub elsewhere people are elsewhere, too
+	}
+	return address
+}
+
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }
 
 // defaultPublicURL is a listener's address with the host's name where it names

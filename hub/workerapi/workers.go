@@ -14,7 +14,6 @@ import (
 	"xvault/archive/seal"
 	"xvault/hub/problem"
 	"xvault/internal/job"
-	"xvault/internal/loopback"
 	"xvault/store/catalog"
 )
 
@@ -43,9 +42,6 @@ func (a *api) register(w http.ResponseWriter, r *http.Request) {
 	if faults := registrationFaults(req); len(faults) > 0 {
 		a.refuse(w, r, problem.Validation(faults...))
 		return
-	}
-	if !peopleReach(req.PublicURL, remoteAddr(r)) {
-		req.PublicURL = ""
 	}
 	keys, err := a.db.TicketPublicKeys(r.Context())
 	if err != nil {
@@ -97,16 +93,6 @@ func publicURL(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && len(s) <= 2048 && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" &&
 		u.User == nil && u.RawQuery == "" && u.Fragment == ""
-}
-
-// peopleReach refuses a worker's address that means another machine for everyone
-// but the worker itself.
-func peopleReach(public, from string) bool {
-	u, err := url.Parse(public)
-	if err != nil {
-		return false
-	}
-	return !loopback.Host(u.Hostname()) || loopback.Host(from)
 }
 
 func (a *api) heartbeat(ctx context.Context, c *call, hb job.Heartbeat) (job.HeartbeatResponse, error) {
