@@ -51,15 +51,21 @@ func BenchmarkThroughput(b *testing.B) {
 	}
 }
 
+// sourcesEach is how many sources a tenant has, each on a host of its own: one
+// backup of a source is made at a time.
+const sourcesEach = 50
+
 func makeSources(b *testing.B, l *system.Lab) []string {
 	b.Helper()
 	var ids []string
 	for i := range tenants {
 		tenant := l.API.CreateTenant(b, fmt.Sprintf("tenant %d", i))
 		credential := l.API.CreateCredential(b, tenant.ID, system.Password("never used"))
-		ids = append(ids, l.API.CreateSource(b, tenant.ID, credential, map[string]any{
-			"host": "192.0.2.1", "username": "nobody", "paths": []string{"/srv"}, "trust_on_first_use": true,
-		}))
+		for j := range sourcesEach {
+			ids = append(ids, l.API.CreateSource(b, tenant.ID, credential, map[string]any{
+				"host": fmt.Sprintf("198.18.%d.%d", i, j), "username": "nobody", "paths": []string{"/srv"}, "trust_on_first_use": true,
+			}))
+		}
 	}
 	return ids
 }

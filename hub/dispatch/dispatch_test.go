@@ -4,6 +4,7 @@ import (
 	"io"
 	"math"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -202,6 +203,99 @@ func TestOneTenantCannotHoldUpAnother(t *testing.T) {
 			case <-time.After(100 * time.Millisecond):
 			}
 		}
+	}
+}
+
+// TestOneOfAThousandTenants: ten thousand jobs of one tenant's many sources are
+// queued before those of 999 others, one each, under the limits that a hub ships
+// with. While others wait the one gets no more than its turn.
+func TestOneOfAThousandTenants(t *testing.T) {
+	t.Parallel()
+	const slots, others, jobs = 20, 999, 10_000
+	r := testenv.Redis(t)
+	y := newYard(t, testenv.Catalog(t), r.URL)
+	limited, err := catalog.Open(t.Context(), catalog.Config{
+		URL: secret.New(y.raw.Config().ConnString()), Limits: catalog.Limits{PerSource: 1, PerHost: 16, PerTenant: 64},
+	})
+	y.must(err)
+	t.Cleanup(limited.Close)
+	y.DB = limited
+	w := y.worker("w1", slots)
+	greedy := y.owner()
+	y.exec(`INSERT INTO sources (id, tenant_id, type, name, config)
+		SELECT gen_random_uuid(), $1, 'sftp', 's', jsonb_build_object('host', 'h' || g) FROM generate_series(1, 200) g`, greedy.tenant)
+	y.exec(`INSERT INTO jobs (id, tenant_id, source_id, type) SELECT gen_random_uuid(), $1, s.id, 'backup'
+		FROM (SELECT id FROM sources WHERE tenant_id = $1 LIMIT 200) s, generate_series(1, $2::integer / 200)`, greedy.tenant, jobs)
+	y.exec(`INSERT INTO tenants (id, name) SELECT gen_random_uuid(), 'modest' FROM generate_series(1, $1::integer)`, others)
+	y.exec(`INSERT INTO tenant_keys (id, tenant_id, algorithm, public_key, encrypted_private_key, key_id, key_status)
+		SELECT gen_random_uuid(), id, 'age-x25519', 'age1x', 'x', 'k', 'active' FROM tenants WHERE name = 'modest'`)
+	y.exec(`INSERT INTO sources (id, tenant_id, type, name, config) SELECT gen_random_uuid(), id, 'sftp', 's', '{}' FROM tenants WHERE name = 'modest'`)
+	y.exec(`INSERT INTO jobs (id, tenant_id, source_id, type) SELECT gen_random_uuid(), tenant_id, s.id, 'backup'
+		FROM sources s JOIN tenants t ON t.id = s.tenant_id WHERE t.name = 'modest'`)
+	y.exec("ANALYZE")
+	var mu sync.Mutex
+	served, ofGreedy := 0, 0 // until the last of the others began
+	y.work(w, job.QueueBackup, slots, func(c catalog.Claimed) {
+		mu.Lock()
+		switch {
+		case c.TenantID != greedy.tenant:
+			served++
+		case served < others:
+			ofGreedy++
+		}
+		mu.Unlock()
+		y.doNothing(w)(c)
+	})
+	y.hub(io.Discard)
+	testenv.Eventually(t, 8*soon, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return served == others
+	}, "all the others were served")
+	mu.Lock()
+	defer mu.Unlock()
+	t.Logf("999 tenants were served while the one with 10,000 jobs had %d", ofGreedy)
+	// In each round of the tenants it has one turn, and what it had in Redis
+	// before the others were seen.
+	if most := others/16 + 4*slots; ofGreedy > most {
+		t.Errorf("meanwhile %d jobs of the one were done, more than %d", ofGreedy, most)
+	}
+}
+
+// TestADeadSourceHoldsOneSlot: its backup never ends. The jobs of others pass by on
+// the other slots, and so do those of its tenant's other sources.
+func TestADeadSourceHoldsOneSlot(t *testing.T) {
+	t.Parallel()
+	const slots = 3
+	r := testenv.Redis(t)
+	y := newYard(t, testenv.Catalog(t), r.URL)
+	limited, err := catalog.Open(t.Context(), catalog.Config{URL: secret.New(y.raw.Config().ConnString()), Limits: catalog.Limits{PerSource: 1}})
+	y.must(err)
+	t.Cleanup(limited.Close)
+	y.DB = limited
+	w := y.worker("w1", slots)
+	dead, other := y.owner(), y.owner()
+	sibling := dead
+	sibling.source = catalog.NewID()
+	y.exec("INSERT INTO sources (id, tenant_id, type, name, config) VALUES ($1, $2, 'sftp', 'sibling', '{}')", sibling.source, dead.tenant)
+	y.fill(dead, 500)
+	y.fill(sibling, 20)
+	y.fill(other, 20)
+	begun, release := make(chan struct{}, 1), make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	y.work(w, job.QueueBackup, slots, func(c catalog.Claimed) {
+		if c.Source.ID == dead.source {
+			begun <- struct{}{}
+			<-release
+			return
+		}
+		y.doNothing(w)(c)
+	})
+	y.hub(io.Discard)
+	<-begun
+	testenv.Eventually(t, 3*soon, func() bool { return y.completed() == 40 }, "all jobs of the other sources complete")
+	if n := y.count("SELECT count(*) FROM jobs WHERE source_id = $1 AND status = 'running'", dead.source); n != 1 {
+		t.Errorf("%d backups of the dead source run", n)
 	}
 }
 
