@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -67,10 +68,7 @@ func (s *shelf) compare() {
 	s.must(err)
 	preview := prune.Foresee(rules, view)
 	before := s.statuses()
-	want := map[uuid.UUID]string{}
-	for id, status := range before {
-		want[id] = status
-	}
+	want := maps.Clone(before)
 	for _, p := range preview.Remove {
 		want[p.Snapshot.ID] = "deleting"
 	}

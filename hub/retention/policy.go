@@ -66,7 +66,7 @@ func ParsePolicy(raw []byte) (Policy, error) {
 		return Policy{}, PolicyError{{Message: "it must be an object"}}
 	}
 	var p Policy
-	counts := p.counts()
+	counts := countsOf(&p)
 	var faults PolicyError
 	for name, value := range fields {
 		var message string
@@ -88,7 +88,7 @@ func ParsePolicy(raw []byte) (Policy, error) {
 	return p, nil
 }
 
-func (p *Policy) counts() map[string]*int {
+func countsOf(p *Policy) map[string]*int {
 	return map[string]*int{
 		"keep_last": &p.KeepLast, "keep_hourly": &p.KeepHourly, "keep_daily": &p.KeepDaily, "keep_weekly": &p.KeepWeekly,
 		"keep_monthly": &p.KeepMonthly, "keep_yearly": &p.KeepYearly, "min_keep": &p.MinKeep,

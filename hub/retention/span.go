@@ -32,7 +32,7 @@ func ParseSpan(text string) (Span, error) {
 		if err != nil || n > maxSpan {
 			return Span{}, fmt.Errorf("its numbers are at most %d", maxSpan)
 		}
-		unit, weight := s.unit(text[end])
+		unit, weight := unitOf(&s, text[end])
 		if unit == nil {
 			return Span{}, errSpan
 		}
@@ -44,7 +44,7 @@ func ParseSpan(text string) (Span, error) {
 	return s, nil
 }
 
-func (s *Span) unit(letter byte) (count *int, weight int) {
+func unitOf(s *Span, letter byte) (count *int, weight int) {
 	switch letter {
 	case 'y':
 		return &s.Years, 1
