@@ -19,16 +19,7 @@ WITH claimer AS (
     WHERE j.id = sqlc.arg(job_id) AND j.status = 'queued' AND j.run_after <= xvault_now() AND NOT claimer.drain_requested
       AND (j.target_worker_id IS NULL OR j.target_worker_id = claimer.id)
       AND (claimer.has_storage OR j.type = 'probe')
-      -- Of deletions: the snapshot is still to be deleted, nothing reads it, and
-      -- retention takes no last good one, whatever became of the others since.
-      AND (j.type <> 'delete_snapshot' OR EXISTS (
-          SELECT 1 FROM snapshots d
-          WHERE d.id = j.snapshot_id AND d.tenant_id = j.tenant_id AND d.status = 'deleting' AND NOT d.hold
-            AND NOT EXISTS (SELECT 1 FROM jobs r WHERE r.snapshot_id = d.id AND r.type IN ('restore', 'verify') AND r.type <> 'backup'
-                            AND r.status IN ('queued', 'running', 'finalizing'))
-            AND (d.delete_cause = 'request' OR d.deleting_from <> 'completed'
-                 OR EXISTS (SELECT 1 FROM snapshots g WHERE g.tenant_id = d.tenant_id AND g.source_id = d.source_id
-                            AND g.status = 'completed' AND g.missing_since IS NULL))))
+      AND (j.type <> 'delete_snapshot' OR xvault_may_delete(j.tenant_id, j.snapshot_id))
     RETURNING j.*
 ), attempt AS (
     SELECT * FROM taken

@@ -70,12 +70,15 @@ WHERE j.id = sqlc.arg(job_id)
 -- The last good snapshots of a job's source, against which its new one is held:
 -- those that were removed since count as well, but none from before the last one
 -- that someone accepted, for it said that things have changed.
-SELECT g.size_bytes, coalesce(g.manifest_json -> 'content', '{}')::jsonb AS content
-FROM jobs j JOIN snapshots g ON g.tenant_id = j.tenant_id AND g.source_id = j.source_id
-WHERE j.id = sqlc.arg(job_id) AND coalesce(g.deleting_from, g.status) = 'completed'
-  AND g.id >= coalesce((SELECT max(a.id::text)::uuid FROM snapshots a
-                        WHERE a.tenant_id = j.tenant_id AND a.source_id = j.source_id AND a.accepted_at IS NOT NULL), g.id)
-ORDER BY g.id DESC LIMIT sqlc.arg(max_rows);
+SELECT g.size_bytes, g.content
+FROM jobs j CROSS JOIN LATERAL (
+    SELECT s.size_bytes, coalesce(s.manifest_json -> 'content', '{}')::jsonb AS content FROM snapshots s
+    WHERE s.tenant_id = j.tenant_id AND s.source_id = j.source_id AND coalesce(s.deleting_from, s.status) = 'completed'
+      AND s.id >= coalesce((SELECT a.id FROM snapshots a
+                            WHERE a.tenant_id = j.tenant_id AND a.source_id = j.source_id AND a.accepted_at IS NOT NULL
+                            ORDER BY a.id DESC LIMIT 1), '00000000-0000-0000-0000-000000000000')
+    ORDER BY s.id DESC LIMIT sqlc.arg(max_rows)) g
+WHERE j.id = sqlc.arg(job_id);
 
 -- name: AcceptSnapshot :one
 UPDATE snapshots SET status = 'completed', accepted_at = xvault_now(), updated_at = xvault_now()

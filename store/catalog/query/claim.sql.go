@@ -31,16 +31,7 @@ WITH claimer AS (
     WHERE j.id = $8 AND j.status = 'queued' AND j.run_after <= xvault_now() AND NOT claimer.drain_requested
       AND (j.target_worker_id IS NULL OR j.target_worker_id = claimer.id)
       AND (claimer.has_storage OR j.type = 'probe')
-      -- Of deletions: the snapshot is still to be deleted, nothing reads it, and
-      -- retention takes no last good one, whatever became of the others since.
-      AND (j.type <> 'delete_snapshot' OR EXISTS (
-          SELECT 1 FROM snapshots d
-          WHERE d.id = j.snapshot_id AND d.tenant_id = j.tenant_id AND d.status = 'deleting' AND NOT d.hold
-            AND NOT EXISTS (SELECT 1 FROM jobs r WHERE r.snapshot_id = d.id AND r.type IN ('restore', 'verify') AND r.type <> 'backup'
-                            AND r.status IN ('queued', 'running', 'finalizing'))
-            AND (d.delete_cause = 'request' OR d.deleting_from <> 'completed'
-                 OR EXISTS (SELECT 1 FROM snapshots g WHERE g.tenant_id = d.tenant_id AND g.source_id = d.source_id
-                            AND g.status = 'completed' AND g.missing_since IS NULL))))
+      AND (j.type <> 'delete_snapshot' OR xvault_may_delete(j.tenant_id, j.snapshot_id))
     RETURNING j.id, j.tenant_id, j.source_id, j.type, j.status, j.priority, j.payload, j.target_worker_id, j.queue, j.dispatch_seq, j.dispatched_at, j.run_after, j.attempt, j.failures, j.max_attempts, j.claim_id, j.worker_id, j.worker_incarnation, j.lease_expires_at, j.cancel_requested, j.attempt_snapshot_id, j.attempt_outcome, j.progress, j.snapshot_id, j.result, j.error_code, j.error_message, j.created_at, j.started_at, j.finished_at, j.updated_at, j.one_per_source
 ), attempt AS (
     SELECT id, tenant_id, source_id, type, status, priority, payload, target_worker_id, queue, dispatch_seq, dispatched_at, run_after, attempt, failures, max_attempts, claim_id, worker_id, worker_incarnation, lease_expires_at, cancel_requested, attempt_snapshot_id, attempt_outcome, progress, snapshot_id, result, error_code, error_message, created_at, started_at, finished_at, updated_at, one_per_source FROM taken

@@ -255,17 +255,20 @@ func (q *Queries) SetRetained(ctx context.Context, id uuid.UUID) error {
 }
 
 const snapshotBaseline = `-- name: SnapshotBaseline :many
-SELECT g.size_bytes, coalesce(g.manifest_json -> 'content', '{}')::jsonb AS content
-FROM jobs j JOIN snapshots g ON g.tenant_id = j.tenant_id AND g.source_id = j.source_id
-WHERE j.id = $1 AND coalesce(g.deleting_from, g.status) = 'completed'
-  AND g.id >= coalesce((SELECT max(a.id::text)::uuid FROM snapshots a
-                        WHERE a.tenant_id = j.tenant_id AND a.source_id = j.source_id AND a.accepted_at IS NOT NULL), g.id)
-ORDER BY g.id DESC LIMIT $2
+SELECT g.size_bytes, g.content
+FROM jobs j CROSS JOIN LATERAL (
+    SELECT s.size_bytes, coalesce(s.manifest_json -> 'content', '{}')::jsonb AS content FROM snapshots s
+    WHERE s.tenant_id = j.tenant_id AND s.source_id = j.source_id AND coalesce(s.deleting_from, s.status) = 'completed'
+      AND s.id >= coalesce((SELECT a.id FROM snapshots a
+                            WHERE a.tenant_id = j.tenant_id AND a.source_id = j.source_id AND a.accepted_at IS NOT NULL
+                            ORDER BY a.id DESC LIMIT 1), '00000000-0000-0000-0000-000000000000')
+    ORDER BY s.id DESC LIMIT $1) g
+WHERE j.id = $2
 `
 
 type SnapshotBaselineParams struct {
-	JobID   uuid.UUID
 	MaxRows int32
+	JobID   uuid.UUID
 }
 
 type SnapshotBaselineRow struct {
@@ -277,7 +280,7 @@ type SnapshotBaselineRow struct {
 // those that were removed since count as well, but none from before the last one
 // that someone accepted, for it said that things have changed.
 func (q *Queries) SnapshotBaseline(ctx context.Context, arg SnapshotBaselineParams) ([]SnapshotBaselineRow, error) {
-	rows, err := q.db.Query(ctx, snapshotBaseline, arg.JobID, arg.MaxRows)
+	rows, err := q.db.Query(ctx, snapshotBaseline, arg.MaxRows, arg.JobID)
 	if err != nil {
 		return nil, err
 	}
