@@ -49,7 +49,8 @@ func TestRekeyKilledHalfWay(t *testing.T) {
 
 	env := []string{"DATABASE_URL=" + l.URL, "HUB_ENCRYPTION_KEK=" + after.KEK}
 	left := func() string {
-		return l.One(t, `SELECT ((SELECT count(*) FROM credentials WHERE key_id = 'k1') + (SELECT count(*) FROM tenant_keys WHERE key_id = 'k1'))::text`)
+		return l.One(t, `SELECT ((SELECT count(*) FROM credentials WHERE key_id = 'k1') + (SELECT count(*) FROM tenant_keys WHERE key_id = 'k1')
+			+ (SELECT count(*) FROM ticket_keys WHERE key_id = 'k1'))::text`)
 	}
 	total := left()
 	for kill := 1; kill <= 2; kill++ {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,10 +74,17 @@ func TestSecretsStayHidden(t *testing.T) {
 	}
 	searchStores(t, s, canaries)
 	searchProcesses(t, s, canaries)
+	// A restore: the tenant's identity comes to the worker and leaves no trace.
+	download := s.MustRestore(s.API.Job(t, jobs[0]).SnapshotID, nil)
+	system.MustFetch(t, download.URL, 200)
+	searchProcesses(t, s, canaries)
 	canaries.Add("worker's own token", readState(t, w, "token"))
 	canaries.Add("worker's own identity", readState(t, w, "identity"))
 	searchStores(t, s, canaries)
 	searchAPI(t, s, canaries)
+	_, ticket, _ := strings.Cut(download.URL, "?ticket=")
+	canaries.Add("download ticket", ticket) // which the API shows to who may fetch
+	searchStores(t, s, canaries)
 	for _, found := range canaries.SearchFiles(t, s.Dir, w.State, s.Dir+"/secret-*") {
 		t.Error("on disk: ", found)
 	}

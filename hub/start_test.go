@@ -73,7 +73,7 @@ func TestTheCatalogOpensWithItsOwnKeysOnly(t *testing.T) {
 	}
 	err := l.refusal(with(kek("new")))
 	var missing *catalog.MissingKeysError
-	if !errors.As(err, &missing) || !strings.Contains(err.Error(), `"passphrase" (1 secrets)`) {
+	if !errors.As(err, &missing) || !strings.Contains(err.Error(), `"passphrase" (2 secrets)`) {
 		t.Errorf("without the key: %v", err)
 	}
 	if n := l.count(`SELECT count(*) FROM encryption_keys`); n != 1 {
