@@ -51,7 +51,7 @@ type Ticked struct {
 // makes no second job.
 func (db *DB) TickSchedules(ctx context.Context, limit int, decide func(d DueSchedule, now time.Time) Advance) (Ticked, error) {
 	var ticked Ticked
-	err := db.inTx(ctx, func(_ pgx.Tx, q *query.Queries) error {
+	err := db.inBriefTx(ctx, func(q *query.Queries) error {
 		rows, err := q.TakeDueSchedules(ctx, int32(min(limit, 1<<20)))
 		if err != nil || len(rows) == 0 {
 			return err
@@ -80,7 +80,7 @@ func (db *DB) TickSchedules(ctx context.Context, limit int, decide func(d DueSch
 // forgotten. It returns how many there were.
 func (db *DB) PlanSchedules(ctx context.Context, limit int, plan func(c Schedule, now time.Time) NextRun) (int, error) {
 	n := 0
-	err := db.inTx(ctx, func(_ pgx.Tx, q *query.Queries) error {
+	err := db.inBriefTx(ctx, func(q *query.Queries) error {
 		rows, err := q.TakeUnplannedSchedules(ctx, int32(min(limit, 1<<20)))
 		if err != nil || len(rows) == 0 {
 			return err
@@ -101,6 +101,19 @@ func (db *DB) PlanSchedules(ctx context.Context, limit int, plan func(c Schedule
 		return 0, fmt.Errorf("plan schedules: %w", err)
 	}
 	return n, nil
+}
+
+// standStill is how long a hub may stop in the middle of looking at schedules
+// before Postgres ends its transaction, so that another hub takes them.
+const standStill = "10s"
+
+func (db *DB) inBriefTx(ctx context.Context, fn func(q *query.Queries) error) error {
+	return db.inTx(ctx, func(tx pgx.Tx, q *query.Queries) error {
+		if _, err := tx.Exec(ctx, "SET LOCAL idle_in_transaction_session_timeout = '"+standStill+"'"); err != nil {
+			return err
+		}
+		return fn(q)
+	})
 }
 
 func recordParams() query.RecordSlotsParams {
