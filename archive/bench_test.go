@@ -2,10 +2,14 @@ package archive
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"testing"
+
+	"github.com/klauspost/compress/zstd"
 
 	"xvault/internal/entry"
 )
@@ -109,6 +113,76 @@ func BenchmarkOneFile(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := r.ReadFile(context.Background(), "dir0010/file0100", 1<<20); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkWriterGzip is data that is compressed already, but not noise.
+func BenchmarkWriterGzip(b *testing.B) {
+	var z bytes.Buffer
+	w := gzip.NewWriter(&z)
+	if _, err := io.WriteString(w, textOf(64<<20)); err != nil {
+		b.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		b.Fatal(err)
+	}
+	benchAdd(b, z.Bytes())
+}
+
+func BenchmarkProbe(b *testing.B) {
+	enc, err := newEncoder(zstd.SpeedDefault, 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, frame := range map[string][]byte{"noise": noiseBytes(1, MaxFrame), "text": []byte(textOf(MaxFrame))} {
+		b.Run(name, func(b *testing.B) {
+			look := new(prober)
+			b.SetBytes(MaxFrame)
+			b.ReportAllocs()
+			for b.Loop() {
+				look.incompressible(frame, enc)
+			}
+		})
+	}
+}
+
+func BenchmarkIndexDecode(b *testing.B) {
+	_, r := benchArchive(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := r.readIndexBlock(r.dir.blocks[0]); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(r.dir.blocks[0].count)*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+}
+
+func BenchmarkLookup(b *testing.B) {
+	_, r := benchArchive(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := r.Lookup("dir0010/file0100"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkExtract restores 10,000 small files and one of 64 MiB.
+func BenchmarkExtract(b *testing.B) {
+	_, r := benchArchive(b)
+	b.SetBytes(r.TarSize())
+	b.ReportAllocs()
+	for b.Loop() {
+		root, err := os.OpenRoot(b.TempDir())
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := r.Extract(context.Background(), root, nil, ExtractOptions{}); err != nil {
+			b.Fatal(err)
+		}
+		if err := root.Close(); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -57,7 +57,7 @@ func (r *Reader) Extract(ctx context.Context, dst *os.Root, paths []string, opts
 	}
 	x := &extractor{
 		r: r, ctx: ctx, opts: opts, roots: roots,
-		target: newTarget(dst, opts), buf: make([]byte, readSize),
+		target: newTarget(dst, opts), bufs: make([]byte, sumBuffers*readSize),
 	}
 	x.crew = newCrew(x.target)
 	err = x.run()
@@ -118,7 +118,7 @@ type extractor struct {
 	target *target
 	crew   *crew
 	span   *tarSpan
-	buf    []byte
+	bufs   []byte // of the file being copied
 
 	summary Summary
 	written int64
@@ -269,17 +269,31 @@ func (x *extractor) file(path string, m *member) error {
 	return x.target.times(path, m.e.ModTime)
 }
 
+// copy writes a file's content while another goroutine hashes it: the two take
+// about as long as each other.
 func (x *extractor) copy(f *os.File, m *member) error {
+	m.sum = nil
+	sum := startSum(x.bufs)
+	err := x.transfer(f, m, sum)
+	if got := sum.finish(); err == nil && got != m.e.SHA256 {
+		err = m.e.wrongHash()
+	}
+	return err
+}
+
+func (x *extractor) transfer(f *os.File, m *member, sum *asyncSum) error {
 	for {
-		n, err := m.Read(x.buf)
+		buf := sum.buffer()
+		n, err := m.Read(buf)
 		if n > 0 {
 			if err := x.count(n); err != nil {
 				return err
 			}
-			if _, err := f.Write(x.buf[:n]); err != nil {
+			if _, err := f.Write(buf[:n]); err != nil {
 				return err
 			}
 		}
+		sum.add(buf[:n])
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
