@@ -15,6 +15,11 @@
 // Of the whole system, "/", what is in /proc, /sys, /dev and /run is left out
 // unless a pattern takes it back.
 //
+// With Options.Shell, find and tar on the server are used as well, where it has
+// them: see package shell. What is stored is the same then, but for times with
+// nanoseconds and for hard links: the first name of a file in the order of the
+// archive holds its content, later ones are links to it.
+//
 // # A source that changes
 //
 // A live server changes while it is read. What is stored of a file is what was
