@@ -77,6 +77,11 @@ func (o *restoreOptions) check(c *cobra.Command) error {
 		return usagef("--keep-setid and --no-owner go with --to")
 	case o.to == "" && c.Flags().Changed("to"):
 		return usagef("--to names no folder")
+	case o.file == "" || o.file == "-":
+		return nil
+	}
+	if _, err := os.Lstat(o.file); err == nil {
+		return usagef("--file: %s is there already", printable(o.file))
 	}
 	return nil
 }
@@ -202,11 +207,7 @@ func (o *restoreOptions) keep(s *session, in io.Reader) (err error) {
 	if err != nil {
 		return fmt.Errorf("keep the download: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(temp.Name()))
-		}
-	}()
+	defer func() { err = errors.Join(err, os.Remove(temp.Name())) }()
 	_, err = io.Copy(temp, in)
 	if err == nil {
 		err = temp.Sync()
@@ -214,10 +215,11 @@ func (o *restoreOptions) keep(s *session, in io.Reader) (err error) {
 	if err = errors.Join(err, temp.Close()); err != nil {
 		return fmt.Errorf("keep the download: %w", err)
 	}
-	if _, err := os.Lstat(o.file); err == nil {
-		return fmt.Errorf("keep the download: %s is there already", printable(o.file))
+	// A link, unlike a rename, replaces nothing.
+	if err := os.Link(temp.Name(), o.file); err != nil {
+		return fmt.Errorf("keep the download: %w", err)
 	}
-	return os.Rename(temp.Name(), o.file)
+	return nil
 }
 
 // metered shows how much of a download has arrived.
