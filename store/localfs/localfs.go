@@ -57,8 +57,8 @@ type FS struct {
 	lock     *os.File // the marker, held locked
 	readBack bool
 	log      *slog.Logger
-	// parents is held for reading while folders above a snapshot are made for it,
-	// and alone while empty ones are removed.
+	// parents is held for reading while something goes into the folders above a
+	// snapshot or out of them, and alone while empty ones are removed.
 	parents sync.RWMutex
 }
 

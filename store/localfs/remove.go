@@ -65,8 +65,11 @@ func (fs *FS) remove(key blob.Key) error {
 	return fs.removeEmptyParents(key)
 }
 
-// moveOut takes the snapshot out of its place, durably.
+// moveOut takes the snapshot out of its place, durably. Its parent, which may be
+// empty then, stays until it is synced.
 func (fs *FS) moveOut(key blob.Key, name string) error {
+	fs.parents.RLock()
+	defer fs.parents.RUnlock()
 	if err := failpoint.Hit("delete.rename"); err != nil {
 		return err
 	}
