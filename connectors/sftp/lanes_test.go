@@ -120,21 +120,19 @@ func readFar(t *testing.T, o sftp.Options, config map[string]any, env connectors
 		if item.Body == nil {
 			return nil
 		}
-		for at := int64(0); ; {
-			n, err := item.Body.Read(buf)
+		for at := int64(0); ended == nil; {
+			var n int
+			n, ended = item.Body.Read(buf)
 			hash.Write(buf[:n])
 			at += int64(n)
 			if during != nil {
 				during(at)
 			}
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			if err != nil {
-				ended = err
-				return nil
-			}
 		}
+		if errors.Is(ended, io.EOF) {
+			ended = nil
+		}
+		return nil
 	})
 	hash.Sum(sum[:0])
 	return sum, ended, err

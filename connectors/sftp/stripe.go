@@ -2,7 +2,6 @@ package sftp
 
 import (
 	"bytes"
-	"slices"
 
 	"xvault/connectors/sftp/wire"
 )
@@ -39,10 +38,6 @@ func (s *samples) ask(st *stripe, size int64) {
 	for i, at := range [3]int64{0, size / 2, size - sampleSize} {
 		s.calls[i] = st.read(at, s.data[i][:])
 	}
-}
-
-func (s *samples) answered() bool {
-	return !slices.ContainsFunc(s.calls[:], func(c *wire.Call) bool { return !c.Answered() })
 }
 
 // equal compares what came; false also where anything is missing.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 )
 
 // Status codes.
@@ -45,48 +44,22 @@ func IsStatus(err error) bool {
 // maxStatusText bounds how much of a server's words is kept.
 const maxStatusText = 200
 
-func (call *Call) wait() error {
-	<-call.done
-	return call.err
-}
-
-// Answered reports whether the answer can be had without waiting.
-func (call *Call) Answered() bool {
-	select {
-	case <-call.done:
-		return true
-	default:
-		return false
-	}
-}
-
-// AnsweredBy waits for the answer until something else comes; false when that
-// was first.
-func (call *Call) AnsweredBy(other <-chan time.Time) bool {
-	select {
-	case <-call.done:
-		return true
-	case <-other:
-		return false
-	}
-}
-
 // expect waits and gives the payload of an answer of the type; a status in its
 // place is an error.
-func (call *Call) expect(typ byte) (*decoder, error) {
+func (call *Call) expect(typ byte) (decoder, error) {
 	if err := call.wait(); err != nil {
-		return nil, err
+		return decoder{}, err
 	}
 	if call.typ == typ {
-		return &decoder{b: call.payload}, nil
+		return decoder{b: call.payload}, nil
 	}
 	if call.typ != typeStatus {
-		return nil, broken("an answer of type %d instead of %d", call.typ, typ)
+		return decoder{}, broken("an answer of type %d instead of %d", call.typ, typ)
 	}
 	if err := status(call.payload); err != nil {
-		return nil, err
+		return decoder{}, err
 	}
-	return nil, broken("success without an answer of type %d", typ)
+	return decoder{}, broken("success without an answer of type %d", typ)
 }
 
 func status(payload []byte) error {

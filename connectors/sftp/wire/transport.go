@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 )
 
 func be32(b []byte) uint32 { return binary.BigEndian.Uint32(b) }
@@ -56,18 +57,74 @@ func (o *outbox) run(w io.WriteCloser, stop <-chan struct{}) {
 // Call is a request on its way. Its methods wait for the answer; each call is
 // waited for by one goroutine only.
 type Call struct {
-	done    chan struct{}
+	mu       sync.Mutex
+	answered bool
+	done     chan struct{} // closed with the answer; there once somebody waits
+
 	into    []byte // where data goes, for a read
 	most    int    // length of an answer
 	n       int    // how much came
 	typ     byte
 	payload []byte // after the id, for everything but data
+	small   [48]byte
 	err     error
+}
+
+// finish says that the answer, or an error in its place, is there.
+func (call *Call) finish() {
+	call.mu.Lock()
+	defer call.mu.Unlock()
+	call.answered = true
+	if call.done != nil {
+		close(call.done)
+	}
+}
+
+// Answered reports whether the answer can be had without waiting.
+func (call *Call) Answered() bool {
+	call.mu.Lock()
+	defer call.mu.Unlock()
+	return call.answered
+}
+
+// wanted is what to wait for; nil where the answer is there.
+func (call *Call) wanted() <-chan struct{} {
+	call.mu.Lock()
+	defer call.mu.Unlock()
+	if call.answered {
+		return nil
+	}
+	if call.done == nil {
+		call.done = make(chan struct{})
+	}
+	return call.done
+}
+
+// AnsweredBy waits for the answer until something else comes; false when that
+// was first.
+func (call *Call) AnsweredBy(other <-chan time.Time) bool {
+	done := call.wanted()
+	if done == nil {
+		return true
+	}
+	select {
+	case <-done:
+		return true
+	case <-other:
+		return false
+	}
+}
+
+func (call *Call) wait() error {
+	if done := call.wanted(); done != nil {
+		<-done
+	}
+	return call.err
 }
 
 // send makes a call of what body appends after the type and the id.
 func (c *Client) send(typ byte, into []byte, body func([]byte) []byte) *Call {
-	call := &Call{done: make(chan struct{}), into: into, most: maxAnswer}
+	call := &Call{into: into, most: maxAnswer}
 	if typ == typeReaddir || typ == typeExtended {
 		call.most = maxPacket
 	}
@@ -75,7 +132,7 @@ func (c *Client) send(typ byte, into []byte, body func([]byte) []byte) *Call {
 	if c.failure != nil || c.calls == nil {
 		call.err = c.failure
 		c.mu.Unlock()
-		close(call.done)
+		call.answered = true
 		return call
 	}
 	id := c.nextID
@@ -114,10 +171,10 @@ func (c *Client) receive() error {
 		}
 		if err := call.fill(c.in, head[4], int(length)-5); err != nil {
 			call.err = err
-			close(call.done)
+			call.finish()
 			return err
 		}
-		close(call.done)
+		call.finish()
 	}
 }
 
@@ -145,7 +202,9 @@ func (call *Call) fill(in io.Reader, typ byte, rest int) error {
 	if rest > call.most {
 		return broken("an answer of %d bytes, of type %d", rest, typ)
 	}
-	call.payload = make([]byte, rest)
+	if call.payload = call.small[:min(rest, len(call.small))]; rest > len(call.small) {
+		call.payload = make([]byte, rest)
+	}
 	if _, err := io.ReadFull(in, call.payload); err != nil {
 		return fmt.Errorf("sftp connection lost: %w", noEOF(err))
 	}

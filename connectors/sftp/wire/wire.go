@@ -243,7 +243,7 @@ func (c *Client) finish(err error) {
 	c.mu.Unlock()
 	for _, call := range open {
 		call.err = err
-		close(call.done)
+		call.finish()
 	}
 }
 
