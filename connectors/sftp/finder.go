@@ -88,32 +88,15 @@ func (f *finder) run() {
 
 // find lists some folders.
 func (f *finder) find(jobs []*findJob) error {
-	byPath := make(map[string]*findJob, len(jobs))
+	r := finding{devices: &f.h.devices, jobs: make(map[string]*findJob, len(jobs))}
 	paths := make([]string, len(jobs))
 	for i, j := range jobs {
-		byPath[j.dir.path], paths[i] = j, j.dir.path
+		r.jobs[j.dir.path], paths[i] = j, j.dir.path
 	}
-	var now *findJob
-	said, err := shell.Find(f.ctx, f.h.conn, paths, false, func(r *shell.Record) error {
-		attrs, err := attrsOf(r)
-		if err != nil {
-			return err
-		}
-		if r.Depth == 0 {
-			if now = byPath[string(r.Start)]; now == nil || now.list != nil {
-				return fmt.Errorf("find shows %.300q, which was not asked for: %w", r.Start, shell.ErrIncomplete)
-			}
-			now.start(f.h.devices.preciseOf(r), attrs)
-			return nil
-		}
-		if now == nil || r.Depth != 1 {
-			return fmt.Errorf("find shows what lies %d folders deep: %w", r.Depth, shell.ErrIncomplete)
-		}
-		return now.add(f.h.devices.recordOf(r, attrs), r)
-	}, &f.h.watch)
+	said, err := shell.Find(f.ctx, f.h.conn, paths, false, r.take, &f.h.watch)
 	for _, path := range said.Doubtful {
 		for _, p := range [2]string{path, parent(path)} {
-			if j := byPath[p]; j != nil {
+			if j := r.jobs[p]; j != nil {
 				j.err = errNotFound
 			}
 		}
@@ -129,6 +112,32 @@ func (f *finder) find(jobs []*findJob) error {
 	return err
 }
 
+// finding gives what one find shows to those who wait for it.
+type finding struct {
+	devices *devices
+	jobs    map[string]*findJob // by path
+	now     *findJob
+}
+
+func (f *finding) take(r *shell.Record) error {
+	attrs, err := attrsOf(r)
+	switch {
+	case err != nil:
+		return err
+	case r.Depth == 0:
+		if f.now = f.jobs[string(r.Start)]; f.now == nil || f.now.list != nil {
+			return fmt.Errorf("find shows %.300q, which was not asked for: %w", r.Start, shell.ErrIncomplete)
+		}
+		f.now.start(f.devices.preciseOf(r), attrs)
+		return nil
+	case f.now == nil || r.Depth != 1:
+		return fmt.Errorf("find shows what lies %d folders deep: %w", r.Depth, shell.ErrIncomplete)
+	case f.now.over():
+		return nil
+	}
+	return f.now.add(f.devices.recordOf(r, attrs), r)
+}
+
 // start takes the folder itself. If it is another one than was listed before,
 // under the same name or behind a link, nothing is known of the wanted one.
 func (j *findJob) start(fine precise, attrs wire.Attrs) {
@@ -138,11 +147,11 @@ func (j *findJob) start(fine precise, attrs wire.Attrs) {
 	}
 }
 
+// over: there is no room for more of it, or it is another folder.
+func (j *findJob) over() bool { return j.err != nil }
+
 // add takes what is in the folder, while there is room.
 func (j *findJob) add(rec record, r *shell.Record) error {
-	if j.err != nil {
-		return nil
-	}
 	if isDots(r.Name) {
 		return fmt.Errorf("find shows dots: %w", shell.ErrIncomplete)
 	}

@@ -20,19 +20,28 @@ func (e *notDirError) Error() string { return "not a directory any more" }
 // list reads one directory. charge is asked before the listing grows by so many bytes; what was granted
 // stands in the listing's size, also when an error is returned with it.
 func (l *lister) list(d dirToList, charge func(int64) error) (*listing, error) {
-	if l.finder != nil && d.file != (inode{}) && !l.doubtful[d.path] {
-		list, err := l.finder.list(d, charge)
-		switch {
-		case err == nil:
-			l.owners.learn(list)
-			return list, nil
-		case !errors.Is(err, errNotFound):
-			return list, err
-		}
-		if list != nil {
-			_ = charge(-list.size) // given back, not asked for
-		}
+	if list, err := l.listByFind(d, charge); !errors.Is(err, errNotFound) {
+		return list, err
 	}
+	return l.listBySFTP(d, charge)
+}
+
+// listByFind lists a directory through find; errNotFound where SFTP must.
+func (l *lister) listByFind(d dirToList, charge func(int64) error) (*listing, error) {
+	if l.finder == nil || d.file == (inode{}) || l.doubtful[d.path] {
+		return nil, errNotFound
+	}
+	list, err := l.finder.list(d, charge)
+	if err == nil {
+		l.owners.learn(list)
+	}
+	if errors.Is(err, errNotFound) && list != nil {
+		_ = charge(-list.size) // given back, not asked for
+	}
+	return list, err
+}
+
+func (l *lister) listBySFTP(d dirToList, charge func(int64) error) (*listing, error) {
 	path := d.path
 	open := l.s.OpenDir(path)
 	look := l.s.Lstat

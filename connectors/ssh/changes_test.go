@@ -81,6 +81,7 @@ const (
 
 // rewrite writes a file anew, in steps.
 func rewrite(t *testing.T, path string, letter byte) {
+	t.Helper()
 	f, err := os.Create(path)
 	for range changing / step {
 		if err == nil {

@@ -1,11 +1,16 @@
 // Package ssh is the source type "ssh": a server that lets its user run
-// commands as well. Reading goes over SFTP, exactly as the type "sftp" does it.
+// commands as well. It is read as package sftp tells, with the help of the
+// server's find and tar where there are any.
 package ssh
 
 import (
 	"xvault/connectors"
 	"xvault/connectors/sftp"
 )
+
+// Version goes into manifests; it changes when what is read changes. Since 2 times
+// have nanoseconds and hard links are links, where the server's shell tells.
+const Version = "2"
 
 // Type is the source type "ssh".
 func Type() connectors.Type { return New(sftp.Options{}) }
@@ -14,6 +19,6 @@ func Type() connectors.Type { return New(sftp.Options{}) }
 func New(o sftp.Options) connectors.Type {
 	o.Shell = true
 	t := sftp.New(o)
-	t.Name = "ssh"
+	t.Name, t.Version = "ssh", Version
 	return t
 }

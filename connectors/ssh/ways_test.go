@@ -52,13 +52,13 @@ type fake map[string]string
 func (f fake) options(t *testing.T) testenv.SSHOptions {
 	t.Helper()
 	dir := testenv.Dir(t)
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // programs for the server's user
+	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	env := "SetEnv PATH=" + dir + ":/usr/bin:/bin"
 	for name, script := range f {
 		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte("#!/bin/bash\n"+script+"\n"), 0o755); err != nil { //nolint:gosec // the same
+		if err := os.WriteFile(path, []byte("#!/bin/bash\n"+script+"\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		if name == ".bashrc" {

@@ -119,10 +119,8 @@ func (m *members) parse() error {
 }
 
 func upToZero(b []byte) []byte {
-	if i := bytes.IndexByte(b, 0); i >= 0 {
-		return b[:i]
-	}
-	return b
+	before, _, _ := bytes.Cut(b, []byte{0})
+	return before
 }
 
 // checksum adds the bytes up, those of the sum itself as spaces.
