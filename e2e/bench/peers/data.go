@@ -76,13 +76,17 @@ func (d *data) text(ctx context.Context) (string, error) {
 	})
 }
 
-func (d *data) random(ctx context.Context) (string, error) { return d.noise(ctx, "random-1", 1<<30) }
+func (d *data) random(ctx context.Context) (string, error) {
+	return d.noise(ctx, "random-1", d.scaled(1<<30))
+}
 
+// big is as large in a quick run: over a distance a smaller one shows little but
+// how the connection is made.
 func (d *data) big(ctx context.Context) (string, error) { return d.noise(ctx, "random-2", 256<<20) }
 
 func (d *data) noise(ctx context.Context, name string, n int64) (string, error) {
 	return d.once(ctx, name, func(ctx context.Context, path string) error {
-		return writeStream(ctx, path, newNoise(name), d.scaled(n))
+		return writeStream(ctx, path, newNoise(name), n)
 	})
 }
 
