@@ -2,6 +2,8 @@ package cmd
 
 import (
 	"math"
+	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -67,11 +69,21 @@ func serveHub(c *cobra.Command) error {
 		return &usageError{err}
 	}
 	redis.SetLogger(redisLog{cfg.Log})
+	collectLess()
 	h, err := hub.New(c.Context(), cfg)
 	if err != nil {
 		return err
 	}
 	return h.Serve(c.Context())
+}
+
+// collectLess lets a hub's heap grow to five times what is in use before it is
+// collected, instead of twice: little is in use, a few megabytes, and each
+// request leaves garbage. GOGC still decides where it is set.
+func collectLess() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
 }
 
 // hubConfig reads the settings of a hub, all but its log.

@@ -15,10 +15,17 @@ const (
 	tenantWindow = 256
 	// maxLooks bounds one round; the next goes on from there.
 	maxLooks = 64
-	// settle is the pause between two rounds: under load it makes each take
+	// settle is the least pause between two rounds: under load it makes each take
 	// several jobs, and a single job never waits for it.
 	settle = 5 * time.Millisecond
+	// maxSettle bounds the pause behind a round that took long: twice as long,
+	// so that dispatching never is most of what the catalog does. There stand as
+	// many deliveries in Redis as are at work, so that no slot idles meanwhile.
+	maxSettle = 50 * time.Millisecond
 )
+
+// pause is how long to rest after a round.
+func pause(round time.Duration) time.Duration { return min(max(settle, 2*round), maxSettle) }
 
 // dispatchLoop runs a round at every signal and at every tick.
 func (d *Dispatcher) dispatchLoop(ctx context.Context) {
@@ -26,11 +33,12 @@ func (d *Dispatcher) dispatchLoop(ctx context.Context) {
 	tick := time.NewTicker(d.cfg.Tick)
 	defer tick.Stop()
 	for {
+		began := d.cfg.Now()
 		err := bounded(ctx, d.round)
 		if err != nil && ctx.Err() == nil {
 			d.passOn(ctx)
 		}
-		if !sleep(ctx, max(settle, health.after(ctx, err))) {
+		if !sleep(ctx, max(pause(d.cfg.Now().Sub(began)), health.after(ctx, err))) {
 			return
 		}
 		select {
