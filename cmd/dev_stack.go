@@ -21,6 +21,7 @@ import (
 	"xvault/internal/apiclient"
 	"xvault/internal/devenv"
 	"xvault/internal/secret"
+	"xvault/store/catalog"
 	"xvault/worker"
 )
 
@@ -89,6 +90,7 @@ func (d *devStack) startHub(ctx context.Context, keys devSecrets, log *slog.Logg
 		DatabaseURL: secret.New(d.postgres.URL(database)), RedisURL: secret.New(d.redis.URL()), ListenAddr: d.listen,
 		EncryptionKEK: keys.kek, OperatorKey: keys.operatorKey, JoinToken: keys.joinToken,
 		SourceTypes: registry.All(), Version: buildVersion(), ShutdownTimeout: 5 * time.Second, Log: log,
+		Limits: catalog.Limits{PerSource: 1, PerHost: 16, PerTenant: 64},
 	})
 	if err != nil {
 		return err

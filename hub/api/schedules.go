@@ -117,7 +117,7 @@ type createScheduleInput struct {
 		Enabled         *bool     `json:"enabled,omitempty" doc:"Default: true"`
 		JitterSeconds   int       `json:"jitter_seconds,omitempty" doc:"0 to 86400"`
 		Window          *string   `json:"window,omitempty" nullable:"true" doc:"Hours of the day, as in 22:00-06:00"`
-		RetentionPolicy Object    `json:"retention_policy,omitempty" doc:"Default: nothing is ever removed"`
+		RetentionPolicy *Object   `json:"retention_policy,omitempty" doc:"Default: nothing is ever removed"`
 	}
 }
 
@@ -140,7 +140,11 @@ func (s *server) createSchedule(ctx context.Context, in *createScheduleInput) (*
 	if c.Timezone == "" {
 		c.Timezone = "UTC"
 	}
-	if err := s.planSchedule(&c, in.Body.RetentionPolicy.RawMessage, view.now); err != nil {
+	var policy json.RawMessage
+	if in.Body.RetentionPolicy != nil {
+		policy = in.Body.RetentionPolicy.RawMessage
+	}
+	if err := s.planSchedule(&c, policy, view.now); err != nil {
 		return nil, err
 	}
 	created, err := s.scope(ctx).CreateSchedule(ctx, catalog.NewSchedule{
@@ -266,12 +270,12 @@ func (s *server) updateSchedule(ctx context.Context, in *updateScheduleInput) (*
 	return &Body[Schedule]{view.of(updated)}, nil
 }
 
-// replan keeps the next slot where nothing was said of times: it may be due this
-// very moment.
+// replan keeps the next slot where nothing was said of times, and one that has
+// passed and that no hub has acted on yet.
 func (s *server) replan(c *catalog.Schedule, policy json.RawMessage, timing bool, now time.Time) error {
 	planned := c.NextRun
 	err := s.planSchedule(c, policy, now)
-	if err == nil && !timing && planned.Slot != nil {
+	if err == nil && c.Enabled && planned.Slot != nil && (!timing || !planned.Slot.After(now)) {
 		c.NextRun = planned
 	}
 	return err

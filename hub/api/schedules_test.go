@@ -135,6 +135,22 @@ func TestAWrongScheduleNamesTheField(t *testing.T) {
 	a.send("PATCH", "/schedules/"+made.ID.String(), map[string]any{"window": "01:00-02:00"}).names("body.window")
 }
 
+// A slot that has passed and that no hub has acted on yet is not lost to a change.
+func TestAChangeLosesNoSlot(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	a := d.account("a")
+	var made scheduleFields
+	a.post("/schedules", map[string]any{"source_id": a.source, "cron": "@daily"}).created(&made)
+	d.exec("UPDATE schedules SET next_slot = date_trunc('day', xvault_now()), next_due = date_trunc('day', xvault_now())")
+	for _, change := range []map[string]any{{"cron": "@hourly"}, {"retention_policy": map[string]any{"keep_last": 2}}, {"jitter_seconds": 5}} {
+		a.send("PATCH", "/schedules/"+made.ID.String(), change).ok(nil)
+		if n := d.one("SELECT count(*)::text FROM schedules WHERE next_slot = date_trunc('day', xvault_now()) AND next_due <= xvault_now()"); n != "1" {
+			t.Errorf("%v: the slot is lost", change)
+		}
+	}
+}
+
 func TestAScheduleIsMadeOnceForAKey(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)

@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -49,10 +50,8 @@ func parseCron(text string) (cronTimes, string) {
 		return cronTimes{}, form
 	}
 	for _, field := range fields {
-		for _, part := range strings.Split(field, ",") {
-			if part == "" {
-				return cronTimes{}, "a list in it has an empty part"
-			}
+		if slices.Contains(strings.Split(field, ","), "") {
+			return cronTimes{}, "a list in it has an empty part"
 		}
 	}
 	parser, err := cron.TryNewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.DowOrDom)

@@ -101,13 +101,13 @@ func (c cronTimes) timeWords() (text string, recurs bool) {
 				times = append(times, clock(h*60+m))
 			}
 		}
-		return "at " + list(times, "and"), false
+		return "at " + list(times), false
 	case stepped && len(hours) == 24:
 		return every(step, "minute"), true
 	case stepped && contiguous(hours):
 		return fmt.Sprintf("%s from %s to %s", every(step, "minute"), clock(hours[0]*60), clock(hours[len(hours)-1]*60+minutes[len(minutes)-1])), true
 	case stepped:
-		return fmt.Sprintf("%s in the hours %s", every(step, "minute"), list(numbers(hours), "and")), true
+		return fmt.Sprintf("%s in the hours %s", every(step, "minute"), list(numbers(hours))), true
 	case len(hours) == 24:
 		return "every hour at " + minuteWords(minutes), true
 	case hourStepped:
@@ -115,7 +115,7 @@ func (c cronTimes) timeWords() (text string, recurs bool) {
 	case contiguous(hours):
 		return fmt.Sprintf("every hour from %s to %s at %s", clock(hours[0]*60), clock(hours[len(hours)-1]*60), minuteWords(minutes)), true
 	default:
-		return fmt.Sprintf("at %s of the hours %s", minuteWords(minutes), list(numbers(hours), "and")), true
+		return fmt.Sprintf("at %s of the hours %s", minuteWords(minutes), list(numbers(hours))), true
 	}
 }
 
@@ -123,17 +123,17 @@ func minuteWords(minutes []int) string {
 	if len(minutes) == 1 {
 		return "minute " + strconv.Itoa(minutes[0])
 	}
-	return "the minutes " + list(numbers(minutes), "and")
+	return "the minutes " + list(numbers(minutes))
 }
 
 // dayWords are the days; empty for every day.
 func (c cronTimes) dayWords() string {
 	days, months, weekdays := c.fields.Dom&allDays, c.fields.Month&allMonths, c.fields.Dow&allWeekdays
-	monthNames := list(named(members(months), func(m int) string { return time.Month(m).String() }), "and")
+	monthNames := list(named(members(months), func(m int) string { return time.Month(m).String() }))
 	weekdayNames := weekdayWords(members(weekdays))
-	ordinals := "the " + list(named(members(days), ordinal), "and")
+	ordinals := "the " + list(named(members(days), ordinal))
 	someDays, someWeekdays := days != allDays, weekdays != allWeekdays
-	text := ""
+	var text string
 	switch {
 	case someDays && someWeekdays && c.either():
 		text = "on " + ordinals + " and on every " + weekdayNames
@@ -175,7 +175,7 @@ func weekdayWords(days []int) string {
 	if len(week) > 2 && contiguous(week) {
 		return "day from " + name(week[0]+1) + " to " + name(week[len(week)-1]+1)
 	}
-	return list(named(week, func(d int) string { return name(d + 1) }), "and")
+	return list(named(week, func(d int) string { return name(d + 1) }))
 }
 
 // members lists the bits that are set.
@@ -216,11 +216,11 @@ func named(of []int, name func(int) string) []string {
 }
 
 // list is "a", "a and b", "a, b and c".
-func list(words []string, last string) string {
+func list(words []string) string {
 	if len(words) < 2 {
 		return strings.Join(words, "")
 	}
-	return strings.Join(words[:len(words)-1], ", ") + " " + last + " " + words[len(words)-1]
+	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
 }
 
 func ordinal(n int) string {

@@ -153,14 +153,14 @@ func (p *picker) stuck(depth int) []uuid.UUID {
 // lineHeap orders tenants by who is to be served next.
 type lineHeap []*tenantLine
 
-func (h lineHeap) Len() int { return len(h) }
+func (h *lineHeap) Len() int { return len(*h) }
 
-func (h lineHeap) Less(i, j int) bool {
-	a, b := h[i], h[j]
+func (h *lineHeap) Less(i, j int) bool {
+	a, b := (*h)[i], (*h)[j]
 	return cmp.Or(cmp.Compare(a.turns, b.turns), cmp.Compare(b.jobs[0].Priority, a.jobs[0].Priority), cmp.Compare(a.place, b.place)) < 0
 }
 
-func (h lineHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *lineHeap) Swap(i, j int) { (*h)[i], (*h)[j] = (*h)[j], (*h)[i] }
 
 // Push is not used: lines are there from the start.
 func (h *lineHeap) Push(any) {}
