@@ -102,6 +102,11 @@ func (s *session) measure(d time.Duration) (sample, bool) {
 
 // grow opens more lanes for as long as that pays.
 func (s *session) grow(o Options, log *slog.Logger) {
+	defer func() {
+		if len(s.all()) == 1 {
+			s.stretch.giveBack() // nothing came of it
+		}
+	}()
 	if !s.moreChannels(o, log) {
 		return
 	}
