@@ -25,7 +25,7 @@ func (l *lab) artifact(ctx context.Context, c column) (artifact, source string, 
 	if err != nil {
 		return "", "", err
 	}
-	_, d, err := l.backup(ctx, l.order("sftp", source, near, dir))
+	_, d, err := l.backup(ctx, l.order("ssh", source, near, dir))
 	if err != nil {
 		return "", "", err
 	}
