@@ -51,16 +51,8 @@ func (r *Reader) chosen(paths []string) ([]string, error) {
 		paths = nil
 	}
 	for _, path := range paths { // also those that others include
-		it, err := r.seek(path)
-		if err != nil {
+		if _, err := r.first(path); err != nil {
 			return nil, err
-		}
-		e, err := it.next()
-		if err != nil {
-			return nil, err
-		}
-		if e == nil || (e.Path != path && !isBelow(e.Path, path)) {
-			return nil, fmt.Errorf("%s: %w", Escape(path), ErrNotFound)
 		}
 	}
 	return r.selection(paths)
@@ -84,8 +76,7 @@ func (p *exportPlan) root(ctx context.Context, root string) error {
 	if err != nil {
 		return err
 	}
-	var run *segment // the range that is being extended
-	stored := false
+	l := rootLayout{p: p, root: root}
 	for {
 		if err := context.Cause(ctx); err != nil {
 			return err
@@ -94,45 +85,68 @@ func (p *exportPlan) root(ctx context.Context, root string) error {
 		if err != nil {
 			return err
 		}
-		outside := e == nil || (root != "" && e.Path != root && !isBelow(e.Path, root))
-		if !outside {
-			p.count(e)
-		}
-		if e != nil && !e.Stored() {
-			continue
-		}
-		offset := p.x.r.dir.tarSize - int64(len(endOfArchive))
-		if e != nil {
-			offset = e.at.tarOffset()
-		}
-		if offset < p.at {
-			return fmt.Errorf("%w: the index goes backwards in the tar stream", ErrCorrupt)
-		}
-		p.at = offset
-		special := !outside && p.special(e)
-		if run != nil && (outside || special) {
-			run.to = offset
-			if err := p.add(*run); err != nil {
-				return err
-			}
-			run = nil
-		}
-		switch {
-		case outside:
-			if !stored && root != "" {
-				return fmt.Errorf("%s: %w", Escape(root), ErrNotStored)
-			}
-			return nil
-		case special:
-			err = p.rewrite(e)
-		case run == nil:
-			run = &segment{first: e, from: offset}
-		}
-		if err != nil {
+		if done, err := l.entry(e); done || err != nil {
 			return err
 		}
-		stored = true
 	}
+}
+
+// rootLayout is what is known of a root while it is laid out.
+type rootLayout struct {
+	p      *exportPlan
+	root   string
+	run    *segment // the range that is being extended
+	stored bool     // something is in the tar stream
+}
+
+// entry lays out the next entry; nil is the end of the index. The first one
+// behind the root shows where the last one in it ends: then it is done.
+func (l *rootLayout) entry(e *Entry) (done bool, err error) {
+	outside := e == nil || (l.root != "" && e.Path != l.root && !isBelow(e.Path, l.root))
+	if !outside {
+		l.p.count(e)
+	}
+	if e != nil && !e.Stored() {
+		return false, nil
+	}
+	offset, err := l.p.offset(e)
+	if err != nil {
+		return false, err
+	}
+	special := !outside && l.p.special(e)
+	if l.run != nil && (outside || special) {
+		l.run.to = offset
+		if err := l.p.add(*l.run); err != nil {
+			return false, err
+		}
+		l.run = nil
+	}
+	switch {
+	case outside && !l.stored && l.root != "":
+		return true, fmt.Errorf("%s: %w", Escape(l.root), ErrNotStored)
+	case outside:
+		return true, nil
+	case special:
+		err = l.p.rewrite(e)
+	case l.run == nil:
+		l.run = &segment{first: e, from: offset}
+	}
+	l.stored = true
+	return false, err
+}
+
+// offset is where a stored entry, or what comes behind the last one, begins in
+// the tar stream.
+func (p *exportPlan) offset(e *Entry) (int64, error) {
+	offset := p.x.r.dir.tarSize - int64(len(endOfArchive))
+	if e != nil {
+		offset = e.at.tarOffset()
+	}
+	if offset < p.at {
+		return 0, fmt.Errorf("%w: the index goes backwards in the tar stream", ErrCorrupt)
+	}
+	p.at = offset
+	return offset, nil
 }
 
 // special tells what cannot be passed on as it stands.

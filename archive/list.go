@@ -15,28 +15,19 @@ import (
 // ErrNotFound where there is nothing at dir. The cost depends on how many there
 // are directly in it, not on what is below them.
 func (r *Reader) Children(ctx context.Context, dir, after string, limit int) ([]Entry, error) {
-	if dir != "" && after == "" {
-		it, err := r.seek(dir)
-		if err != nil {
-			return nil, err
-		}
-		e, err := it.next()
-		if err != nil {
-			return nil, err
-		}
-		switch {
-		case e == nil, e.Path != dir && !isBelow(e.Path, dir):
-			return nil, fmt.Errorf("%s: %w", Escape(dir), ErrNotFound)
-		case e.Path == dir && e.Kind != entry.Dir:
-			return []Entry{*e}, nil
-		}
-	}
 	from, prefix := behind(after), ""
 	if dir != "" {
 		prefix = dir + "/"
-		if after == "" {
-			from = prefix
+	}
+	if dir != "" && after == "" {
+		e, err := r.first(dir)
+		if err != nil {
+			return nil, err
 		}
+		if e.Path == dir && e.Kind != entry.Dir {
+			return []Entry{*e}, nil
+		}
+		from = prefix
 	}
 	var children []Entry
 	for len(children) < limit {
@@ -62,6 +53,22 @@ func (r *Reader) Children(ctx context.Context, dir, after string, limit int) ([]
 		from = behind(prefix + name)
 	}
 	return children, nil
+}
+
+// first gives the first entry at or below a path; ErrNotFound without any.
+func (r *Reader) first(path string) (*Entry, error) {
+	it, err := r.seek(path)
+	if err != nil {
+		return nil, err
+	}
+	e, err := it.next()
+	if err != nil {
+		return nil, err
+	}
+	if e == nil || (e.Path != path && !isBelow(e.Path, path)) {
+		return nil, fmt.Errorf("%s: %w", Escape(path), ErrNotFound)
+	}
+	return e, nil
 }
 
 // behind is the first path that can come behind all that is below a path.

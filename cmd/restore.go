@@ -54,7 +54,7 @@ which anything is wrong is never ended as if it were whole.`,
 		if err := opts.check(c); err != nil {
 			return err
 		}
-		return opts.run(func(ctx context.Context, s *session, args []string) error { return opts.restore(ctx, s, args) })(c, args)
+		return opts.run(opts.restore)(c, args)
 	}
 	opts.addFlags(c)
 	f := c.Flags()

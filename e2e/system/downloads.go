@@ -22,9 +22,12 @@ type Download struct {
 	Files     int64     `json:"files"`
 }
 
-// StartRestore posts a restore.
+// StartRestore posts a restore; without a body, of everything.
 func (c *Client) StartRestore(t testing.TB, snapshotID string, body map[string]any) Job {
 	t.Helper()
+	if body == nil {
+		body = map[string]any{}
+	}
 	return Post[Job](t, c, "/api/v1/snapshots/"+snapshotID+"/restore", body)
 }
 

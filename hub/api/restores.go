@@ -102,7 +102,7 @@ func (r *restoreRequest) payload() (job.RestorePayload, error) {
 			faults = append(faults, problem.FieldError{Location: location, Message: err.Error()})
 			return
 		}
-		p.AddPath(path)
+		p = p.With(path)
 	}
 	for i, path := range r.Paths {
 		add(fmt.Sprintf("body.paths[%d]", i), path)

@@ -99,13 +99,14 @@ func CheckSourcePath(path string) error {
 	return nil
 }
 
-// AddPath puts a path that was checked where it belongs.
-func (p *RestorePayload) AddPath(path string) {
+// With gives the payload with one more path, which was checked.
+func (p RestorePayload) With(path string) RestorePayload {
 	if utf8.ValidString(path) {
 		p.Paths = append(p.Paths, path)
 	} else {
 		p.PathsBase64 = append(p.PathsBase64, []byte(path))
 	}
+	return p
 }
 
 // UsesSource reports whether a job of this kind reaches out to the source, and

@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -23,7 +24,7 @@ const ticketKeysTable = "ticket_keys"
 // download tickets with. The first hub to ask makes the pair.
 func (db *DB) TicketSigner(ctx context.Context, ring *seal.Keyring) (ed25519.PrivateKey, error) {
 	row, err := db.q().ActiveTicketKey(ctx)
-	if notFound(err) == ErrNotFound {
+	if errors.Is(err, pgx.ErrNoRows) {
 		row, err = db.makeTicketKey(ctx, ring)
 	}
 	if err != nil {

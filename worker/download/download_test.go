@@ -30,7 +30,7 @@ func TestDownload(t *testing.T) {
 	s := d.snapshot()
 	address := d.ticketFor(s, job.RestorePayload{})
 	a := d.get(address)
-	if a.err != nil || a.StatusCode != 200 || !bytes.Equal(a.body, s.plaintext) || a.ContentLength != int64(len(s.plaintext)) {
+	if a.err != nil || a.StatusCode != http.StatusOK || !bytes.Equal(a.body, s.plaintext) || a.ContentLength != int64(len(s.plaintext)) {
 		t.Fatalf("%s, %d of %d bytes, %v", a.Status, len(a.body), len(s.plaintext), a.err)
 	}
 	for header, want := range map[string]string{
@@ -42,7 +42,7 @@ func TestDownload(t *testing.T) {
 		}
 	}
 	head := d.send(http.MethodHead, address)
-	if head.StatusCode != 200 || head.ContentLength != a.ContentLength || head.Header.Get("ETag") != a.Header.Get("ETag") || len(head.body) != 0 {
+	if head.StatusCode != http.StatusOK || head.ContentLength != a.ContentLength || head.Header.Get("ETag") != a.Header.Get("ETag") || len(head.body) != 0 {
 		t.Errorf("HEAD: %s, %d", head.Status, head.ContentLength)
 	}
 	if d.redeemed != 2 {
@@ -73,7 +73,7 @@ func TestDownloadOfOneFile(t *testing.T) {
 	}
 	for _, r := range [][2]int{{0, 1}, {5_000_000, 100}, {len(big) - 1, 1}, {len(big) - 7, 7}} {
 		a := d.get(address, "Range", fmt.Sprintf("bytes=%d-%d", r[0], r[0]+r[1]-1))
-		if a.StatusCode != 206 || string(a.body) != big[r[0]:r[0]+r[1]] {
+		if a.StatusCode != http.StatusPartialContent || string(a.body) != big[r[0]:r[0]+r[1]] {
 			t.Errorf("range %v: %s, %d bytes", r, a.Status, len(a.body))
 		}
 	}
@@ -94,17 +94,17 @@ func TestRanges(t *testing.T) {
 			fmt.Sprintf("bytes=%d-%d", size/3, size*9): {size / 3, size}, "bytes=100-1999": {100, 2000}, fmt.Sprintf("bytes=-%d", size*2): {0, size},
 		} {
 			a := d.get(address, "Range", spec, "If-Range", etag)
-			if a.err != nil || a.StatusCode != 206 || !bytes.Equal(a.body, whole.body[want[0]:want[1]]) ||
+			if a.err != nil || a.StatusCode != http.StatusPartialContent || !bytes.Equal(a.body, whole.body[want[0]:want[1]]) ||
 				a.Header.Get("Content-Range") != fmt.Sprintf("bytes %d-%d/%d", want[0], want[1]-1, size) {
 				t.Errorf("%s %s: %s, %d bytes, %q, %v", format, spec, a.Status, len(a.body), a.Header.Get("Content-Range"), a.err)
 			}
 		}
 		for _, spec := range []string{"bytes=5-4", "bytes=a-b", "bytes=", "bytes=0-1,3-4", "lines=0-1", "bytes=--1", "bytes=+1-2", "bytes=0-99999999999999999999"} {
-			if a := d.get(address, "Range", spec); a.StatusCode != 200 || len(a.body) != size {
+			if a := d.get(address, "Range", spec); a.StatusCode != http.StatusOK || len(a.body) != size {
 				t.Errorf("%s: %s, %d bytes", spec, a.Status, len(a.body))
 			}
 		}
-		if a := d.get(address, "Range", "bytes=0-0", "If-Range", `"other"`); a.StatusCode != 200 {
+		if a := d.get(address, "Range", "bytes=0-0", "If-Range", `"other"`); a.StatusCode != http.StatusOK {
 			t.Errorf("another ETag: %s", a.Status)
 		}
 		for _, spec := range []string{fmt.Sprintf("bytes=%d-", size), "bytes=-0"} {
@@ -124,7 +124,7 @@ func TestZipDownload(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, nil)
 	a := d.get(d.ticketFor(d.snapshot(), job.RestorePayload{Format: job.FormatZip, Paths: []string{"/home/sub"}}), "Range", "bytes=0-0")
-	if a.err != nil || a.StatusCode != 200 || a.Header.Get("Accept-Ranges") != "none" || !bytes.HasPrefix(a.body, []byte("PK")) ||
+	if a.err != nil || a.StatusCode != http.StatusOK || a.Header.Get("Accept-Ranges") != "none" || !bytes.HasPrefix(a.body, []byte("PK")) ||
 		a.Header.Get("Content-Disposition") != "attachment; filename=sub.zip" {
 		t.Errorf("%s, %d bytes, %v, %v", a.Status, len(a.body), a.Header, a.err)
 	}
@@ -157,7 +157,7 @@ func TestTicketsThatAreNotGood(t *testing.T) {
 	bad["another hub's"] = strings.Replace(foreign.ticketFor(s, job.RestorePayload{}), foreign.url, d.url, 1)
 	for what, address := range bad {
 		a := d.get(address)
-		if a.StatusCode == 200 {
+		if a.StatusCode == http.StatusOK {
 			t.Errorf("a ticket, %s, was taken", what)
 		}
 		d.refused(a, 403, "ticket_invalid")
@@ -205,7 +205,7 @@ func TestDamagedArtifacts(t *testing.T) {
 			damaged := bytes.Clone(sound)
 			damaged[at] ^= 1
 			write(damaged)
-			if a := d.get(address); a.StatusCode == 200 && a.err == nil {
+			if a := d.get(address); a.StatusCode == http.StatusOK && a.err == nil {
 				t.Errorf("%s: a flipped byte in %s: %d bytes as if nothing were wrong", format, what, len(a.body))
 			}
 		}
@@ -244,18 +244,22 @@ func TestSlowReadersAndBusySlots(t *testing.T) {
 	conn, err := net.Dial("tcp", u.Host)
 	d.must(err)
 	defer func() { _ = conn.Close() }()
-	d.must(conn.(*net.TCPConn).SetReadBuffer(4096))
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		t.Fatalf("%T is no TCP connection", conn)
+	}
+	d.must(tcp.SetReadBuffer(4096))
 	_, err = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", u.RequestURI(), u.Host)
 	d.must(err)
-	testenv.Eventually(t, 20*time.Second, func() bool { return d.get(address).StatusCode == 503 }, "the slot is never taken")
+	testenv.Eventually(t, 20*time.Second, func() bool { return d.get(address).StatusCode == http.StatusServiceUnavailable }, "the slot is never taken")
 	busy := d.get(address)
-	if busy.StatusCode == 503 {
+	if busy.StatusCode == http.StatusServiceUnavailable {
 		d.refused(busy, 503, "busy")
 		if busy.Header.Get("Retry-After") == "" {
 			t.Error("it does not say when to come again")
 		}
 	}
-	testenv.Eventually(t, 30*time.Second, func() bool { return d.get(address).StatusCode == 200 }, "the slot is never given free")
+	testenv.Eventually(t, 30*time.Second, func() bool { return d.get(address).StatusCode == http.StatusOK }, "the slot is never given free")
 	if got, err := io.ReadAll(conn); err == nil && len(got) >= len(s.plaintext) {
 		t.Errorf("the slow reader got all %d bytes", len(got))
 	}
@@ -272,7 +276,7 @@ func TestFiles(t *testing.T) {
 		for {
 			a := d.get(address + query + "&cursor=" + cursor)
 			var page download.Page
-			if err := json.Unmarshal(a.body, &page); err != nil || a.StatusCode != 200 {
+			if err := json.Unmarshal(a.body, &page); err != nil || a.StatusCode != http.StatusOK {
 				t.Fatalf("%s: %s %s", query, a.Status, a.body)
 			}
 			for _, f := range page.Items {

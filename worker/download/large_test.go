@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -65,7 +66,7 @@ func TestASmallFileOutOfALargeSnapshot(t *testing.T) {
 		began := time.Now()
 		a := d.get(address)
 		took := time.Since(began)
-		if a.StatusCode != 200 || a.err != nil || (format != job.FormatZip && !bytes.Contains(a.body, want)) {
+		if a.StatusCode != http.StatusOK || a.err != nil || (format != job.FormatZip && !bytes.Contains(a.body, want)) {
 			t.Fatalf("%s: %s, %d bytes, %v", format, a.Status, len(a.body), a.err)
 		}
 		t.Logf("%s: 10 KB out of %d MiB in %v, %d KiB read", format, largeSnapshot>>20, took.Round(time.Millisecond), read.Load()>>10)
@@ -78,7 +79,7 @@ func TestASmallFileOutOfALargeSnapshot(t *testing.T) {
 		read.Store(0)
 		began := time.Now()
 		a := d.get(address, "Range", fmt.Sprintf("bytes=%d-%d", largeSnapshot/2, largeSnapshot/2+9999))
-		if a.StatusCode != 206 || len(a.body) != 10_000 {
+		if a.StatusCode != http.StatusPartialContent || len(a.body) != 10_000 {
 			t.Fatalf("%s: %s, %d bytes, %v", format, a.Status, len(a.body), a.err)
 		}
 		t.Logf("%s: 10 KB from the middle in %v, %d KiB read", format, time.Since(began).Round(time.Millisecond), read.Load()>>10)
