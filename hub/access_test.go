@@ -18,10 +18,11 @@ func TestAccess(t *testing.T) {
 	_, bKey := l.tenant("b")
 	credential := l.credential(aKey, a, "pw")
 	source := l.source(aKey, a, credential)
-	var job, key object
+	var job, key, schedule object
+	l.must(201, aKey, "POST", "/api/v1/schedules", object{"source_id": source, "cron": "@yearly"}, &schedule)
 	l.must(201, aKey, "POST", "/api/v1/jobs", object{"source_id": source}, &job)
 	l.must(201, aKey, "POST", "/api/v1/api-keys", object{"name": "n"}, &key)
-	owned := map[string]string{"tenants": a, "credentials": credential, "sources": source, "jobs": job.id(), "api-keys": key.id()}
+	owned := map[string]string{"tenants": a, "credentials": credential, "sources": source, "jobs": job.id(), "api-keys": key.id(), "schedules": schedule.id()}
 	bodies := map[string]any{
 		"PUT /credentials/{id}/secret": object{"type": "password", "password": "taken over"},
 	}
