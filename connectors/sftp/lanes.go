@@ -41,8 +41,10 @@ func (s *session) all() []*lane {
 
 // add takes a lane into use; when its server ends, so does the session.
 func (s *session) add(l *lane) {
+	s.adding.Lock()
 	all := append(slices.Clone(s.all()), l)
 	s.lanes.Store(&all)
+	s.adding.Unlock()
 	s.running.Go(func() {
 		select {
 		case <-s.conn.Done():
@@ -72,26 +74,21 @@ func (s *session) received() (n int64) {
 	return n
 }
 
-// moreLanes opens n more on a connection, at once. What the server refuses is
-// done without; it tells how many were opened.
-func (s *session) moreLanes(conn *sshconn.Conn, n int) (opened int) {
-	found := make([]*lane, n)
+// moreLanes opens n more on a connection, each of which is used as soon as it is
+// there. What the server refuses is done without; it tells how many were opened.
+func (s *session) moreLanes(conn *sshconn.Conn, n int) int {
 	var opening sync.WaitGroup
-	for i := range found {
+	var opened atomic.Int32
+	for range n {
 		opening.Go(func() {
 			if l, err := s.open(conn, false); err == nil {
-				found[i] = l
+				s.add(l)
+				opened.Add(1)
 			}
 		})
 	}
 	opening.Wait()
-	for _, l := range found {
-		if l != nil {
-			s.add(l)
-			opened++
-		}
-	}
-	return opened
+	return int(opened.Load())
 }
 
 // moreConns makes one more connection, with lanes on it; false where that cannot

@@ -24,7 +24,9 @@ type session struct {
 	*lane // the first, which is there from the beginning
 	conn  *sshconn.Conn
 	lanes atomic.Pointer[[]*lane] // all of them; it only grows
-	conns []*sshconn.Conn         // after the first; of the goroutine that makes them
+
+	adding sync.Mutex      // held while it does
+	conns  []*sshconn.Conn // after the first; of the goroutine that makes them
 
 	waits   waits
 	stretch stretch
