@@ -15,7 +15,7 @@ import (
 
 // internalCalls are all that workers may call.
 var internalCalls = map[string]string{
-	"/internal/workers/heartbeat": "POST", "/internal/workers/reconcile": "POST", "/internal/jobs/claim": "POST",
+	"/internal/workers/heartbeat": "POST", "/internal/workers/reconcile": "POST", "/internal/workers/sweep": "POST", "/internal/jobs/claim": "POST",
 	"/internal/jobs/{id}/renew": "POST", "/internal/jobs/{id}/host-key": "POST", "/internal/jobs/{id}/finalize": "POST",
 	"/internal/jobs/{id}/release": "POST", "/internal/jobs/{id}/complete": "POST", "/internal/tickets/redeem": "POST",
 	"/internal/credentials/{id}": "GET", "/internal/tenants/{id}/public-key": "GET", "/internal/workers/register": "POST",
