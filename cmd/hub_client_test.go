@@ -135,7 +135,11 @@ func TestTheRecoveryKitIsWrittenOnceAndForNobodyElse(t *testing.T) {
 	if out := d.ok("tenant", "export-key", "acme", "--file", "-"); !strings.HasSuffix(out, identity) {
 		t.Error("on standard output there is another key")
 	}
-	if out := d.ok("audit", "ls"); strings.Count(out, "export") != 2 {
+	if printed := d.json("tenant", "export-key", "acme"); printed["identity"] != strings.TrimSpace(identity) || printed["tenant_id"] == "" ||
+		!strings.HasPrefix(printed["public_key"].(string), "age1") {
+		t.Error("for programs there is another key")
+	}
+	if out := d.ok("audit", "ls"); strings.Count(out, "export") != 3 {
 		t.Errorf("exports in the audit trail:\n%s", out)
 	}
 	// A key that could not be had leaves no empty kit behind.

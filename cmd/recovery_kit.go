@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"xvault/internal/apiclient"
 )
@@ -45,8 +46,10 @@ func newTenantExportKeyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "export-key TENANT", Short: "Write a tenant's recovery kit", Args: cobra.ExactArgs(1),
 		Long: `Writes the tenant's recovery kit: the key that opens its backups with stock tools
-and no hub, in a file that only you can read. The hub notes who exported it.`,
+and no hub, in a file that only you can read, or to standard output where that
+is a file or a pipe. The hub notes who exported it.`,
 		Example: `  xvault tenant export-key acme
+  xvault tenant export-key acme | gpg -e -r me > acme.gpg
   xvault tenant export-key acme --file /media/usb/acme.txt
   age -d -i acme.txt backup.tar.zst.enc | zstd -d | tar -x`,
 		ValidArgsFunction: opts.completion(tenants),
@@ -55,7 +58,7 @@ and no hub, in a file that only you can read. The hub notes who exported it.`,
 		}),
 	}
 	opts.addFlags(c)
-	c.Flags().StringVarP(&path, "file", "f", "", `where to write it (default xvault-recovery-ID.txt; "-": standard output)`)
+	c.Flags().StringVarP(&path, "file", "f", "", `where to write it (default: xvault-recovery-ID.txt on a terminal, else "-", standard output)`)
 	return c
 }
 
@@ -69,7 +72,10 @@ func exportKey(ctx context.Context, s *session, word, path string) error {
 		return err
 	}
 	if path == "" {
-		path = "xvault-recovery-" + id + ".txt"
+		path = s.kitPath(id)
+	}
+	if path == "-" && s.out.json {
+		return printKey(ctx, s, id)
 	}
 	// The file first: a key that cannot be kept must not be asked for.
 	w, err := createPrivate(s, path)
@@ -94,6 +100,25 @@ func exportKey(ctx context.Context, s *session, word, path string) error {
 	}
 	s.out.printf("wrote %s\nKeep it offline and in more than one place: it opens every backup of this tenant.\n", printable(path))
 	return s.out.err
+}
+
+// kitPath is a file of the tenant's, where a key on standard output would end up
+// on the screen.
+func (s *session) kitPath(tenantID string) string {
+	f, ok := s.out.w.(*os.File)
+	if s.out.json || ok && !term.IsTerminal(int(f.Fd())) {
+		return "-"
+	}
+	return "xvault-recovery-" + tenantID + ".txt"
+}
+
+// printKey is for programs: the key itself, and no words about it.
+func printKey(ctx context.Context, s *session, id string) error {
+	key, err := s.ExportKey(ctx, id)
+	if err != nil {
+		return err
+	}
+	return s.out.object(map[string]string{"tenant_id": id, "public_key": key.PublicKey, "identity": key.Identity.Reveal()})
 }
 
 func writeKit(w io.Writer, tenant apiclient.Tenant, key apiclient.RecoveryKey) error {

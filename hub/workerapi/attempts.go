@@ -47,7 +47,7 @@ func (a *api) hostKey(ctx context.Context, c *call, req job.HostKeyRequest) (job
 	if err != nil {
 		return job.HostKeyResponse{}, err
 	}
-	if err := a.db.PinHostKey(ctx, fence, key); err != nil {
+	if err := a.db.PinHostKey(ctx, fence, key, actor(c.r, c.worker.ID)); err != nil {
 		return job.HostKeyResponse{}, err
 	}
 	a.log.LogAttrs(ctx, slog.LevelInfo, "host key pinned on first use", attemptAttrs(c, fence)...)

@@ -196,24 +196,27 @@ func TestJobCredentialOnlyUnderALease(t *testing.T) {
 	wantErr(t, err, catalog.ErrNotFound)
 }
 
+// pinner is from where a key is pinned; who does is the fence's worker.
+var pinner = catalog.Actor{ID: "another", RemoteAddr: "192.0.2.9", RequestID: "r9"}
+
 func TestPinHostKey(t *testing.T) {
 	t.Parallel()
 	l := newLine(t)
 	const first, second = "ssh-ed25519 AAAAC3Nz", "ssh-ed25519 BBBBC3Nz"
 	_, f := l.running()
-	wantConflict(t, l.PinHostKey(t.Context(), f, first), "host_key_not_trusted")
+	wantConflict(t, l.PinHostKey(t.Context(), f, first, pinner), "host_key_not_trusted")
 	l.exec(`UPDATE sources SET config = '{"trust_on_first_use": true}' WHERE id = $1`, l.owner.source)
 	for _, bad := range []string{"", "ssh-ed25519", "ssh-ed25519 AAAA\nssh-rsa BBBB", "ssh-ed25519 A B", "SHA256:abc"} {
-		wantConflict(t, l.PinHostKey(t.Context(), f, bad), "invalid_report")
+		wantConflict(t, l.PinHostKey(t.Context(), f, bad, pinner), "invalid_report")
 	}
 	stale := f
 	stale.Attempt++
-	wantErr(t, l.PinHostKey(t.Context(), stale, first), catalog.ErrFenced)
+	wantErr(t, l.PinHostKey(t.Context(), stale, first, pinner), catalog.ErrFenced)
 
-	l.must(l.PinHostKey(t.Context(), f, first))
-	l.must(l.PinHostKey(t.Context(), f, first))
-	wantConflict(t, l.PinHostKey(t.Context(), f, second), "host_key_changed")
-	if n := l.count("SELECT count(*) FROM audit_events WHERE action = 'source.pin_host_key' AND actor_type = 'worker' AND actor_id = 'w1'"); n != 1 {
+	l.must(l.PinHostKey(t.Context(), f, first, pinner))
+	l.must(l.PinHostKey(t.Context(), f, first, pinner))
+	wantConflict(t, l.PinHostKey(t.Context(), f, second, pinner), "host_key_changed")
+	if n := l.count("SELECT count(*) FROM audit_events WHERE action = 'source.pin_host_key' AND actor_type = 'worker' AND actor_id = 'w1' AND remote_addr = '192.0.2.9' AND request_id = 'r9'"); n != 1 {
 		t.Errorf("%d audit events tell of one pin", n)
 	}
 	if n := l.count("SELECT count(*) FROM sources WHERE id = $1 AND pinned_host_keys = ARRAY[$2]", l.owner.source, first); n != 1 {
@@ -229,7 +232,7 @@ func TestOfManyFirstKeysOneIsPinned(t *testing.T) {
 	errs := make([]error, 6)
 	var all sync.WaitGroup
 	for i := range errs {
-		all.Go(func() { errs[i] = l.PinHostKey(t.Context(), f, "ssh-ed25519 AAAA"+string(rune('A'+i))) })
+		all.Go(func() { errs[i] = l.PinHostKey(t.Context(), f, "ssh-ed25519 AAAA"+string(rune('A'+i)), pinner) })
 	}
 	all.Wait()
 	won := 0

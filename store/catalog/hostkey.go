@@ -23,8 +23,9 @@ var hostKeyLine = regexp.MustCompile(`^[a-z0-9@.-]{1,64} [A-Za-z0-9+/]+={0,2}$`)
 // authenticated with it: the first key wins, and the same one again is fine.
 // Errors: ErrFenced; *Conflict "host_key_changed" where another is pinned,
 // "host_key_not_trusted" where the source does not trust on first use,
-// "invalid_report" for what is no key.
-func (db *DB) PinHostKey(ctx context.Context, f Fence, key string) error {
+// "invalid_report" for what is no key. From tells the audit trail where the call
+// came from.
+func (db *DB) PinHostKey(ctx context.Context, f Fence, key string, from Actor) error {
 	key = strings.TrimSpace(key)
 	if len(key) > maxHostKeyBytes || !hostKeyLine.MatchString(key) {
 		return invalidReport("the host key is not a public key line")
@@ -45,7 +46,9 @@ func (db *DB) PinHostKey(ctx context.Context, f Fence, key string) error {
 		if err := q.PinHostKey(ctx, query.PinHostKeyParams{ID: source.ID, Key: key}); err != nil {
 			return fmt.Errorf("pin host key: %w", err)
 		}
-		scope := db.Tenant(source.TenantID, Actor{Type: ActorWorker, ID: f.WorkerID})
+		scope := db.Tenant(source.TenantID, Actor{
+			Type: ActorWorker, ID: f.WorkerID, RemoteAddr: from.RemoteAddr, RequestID: from.RequestID,
+		})
 		return scope.audit(ctx, q, Event{
 			TenantID: &source.TenantID, Action: "source.pin_host_key", ObjectType: "source", ObjectID: source.ID.String(),
 			Detail: map[string]any{"key": key, "job_id": f.JobID},
