@@ -3,6 +3,8 @@ package api
 import (
 	"encoding/json"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"xvault/hub/problem"
 	"xvault/internal/bandwidth"
 )
@@ -20,6 +22,25 @@ type BandwidthWindow struct {
 	To       string   `json:"to" example:"18:00" doc:"When it ends, up to 24:00; if it is before from, the window lasts into the next day"`
 	Days     []string `json:"days,omitempty" nullable:"false" enum:"mon,tue,wed,thu,fri,sat,sun" doc:"On which it begins; every day if none is given"`
 	LimitBPS int64    `json:"limit_bps" minimum:"0" doc:"Bytes a second; 0: no limit"`
+}
+
+// BandwidthChange is the limit of a PATCH: null removes it, and so does an empty
+// object.
+type BandwidthChange struct {
+	Bandwidth
+	given bool
+}
+
+// UnmarshalJSON notes that it was there.
+func (c *BandwidthChange) UnmarshalJSON(raw []byte) error {
+	c.given = true
+	return json.Unmarshal(raw, &c.Bandwidth) // which null leaves empty
+}
+
+// Schema says that it may be null.
+func (BandwidthChange) Schema(r huma.Registry) *huma.Schema {
+	type fields Bandwidth
+	return nullable[fields](r)
 }
 
 func bandwidthOf(stored json.RawMessage) *Bandwidth {

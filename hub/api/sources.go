@@ -152,12 +152,12 @@ func (s *server) getSource(ctx context.Context, in *IDPath) (*Body[Source], erro
 type updateSourceInput struct {
 	IDPath
 	Body struct {
-		Name           *string    `json:"name,omitempty" minLength:"1" maxLength:"200"`
-		Status         *string    `json:"status,omitempty" enum:"active,disabled"`
-		CredentialID   *uuid.UUID `json:"credential_id,omitempty" format:"uuid"`
-		Config         *Object    `json:"config,omitempty" doc:"The whole configuration"`
-		Bandwidth      *Bandwidth `json:"bandwidth,omitempty" doc:"The whole limit, from the next job on; an empty object removes it"`
-		PinnedHostKeys *[]string  `json:"pinned_host_keys,omitempty" maxItems:"0" doc:"An empty list forgets the host keys that were trusted on first use"`
+		Name           *string         `json:"name,omitempty" minLength:"1" maxLength:"200"`
+		Status         *string         `json:"status,omitempty" enum:"active,disabled"`
+		CredentialID   *uuid.UUID      `json:"credential_id,omitempty" format:"uuid"`
+		Config         *Object         `json:"config,omitempty" doc:"The whole configuration"`
+		Bandwidth      BandwidthChange `json:"bandwidth,omitzero" doc:"The whole limit, from the next job on; null or an empty object removes it"`
+		PinnedHostKeys *[]string       `json:"pinned_host_keys,omitempty" maxItems:"0" doc:"An empty list forgets the host keys that were trusted on first use"`
 	}
 }
 
@@ -179,7 +179,7 @@ func (s *server) updateSource(ctx context.Context, in *updateSourceInput) (*Body
 			return nil, err
 		}
 	}
-	if in.Body.Bandwidth != nil {
+	if in.Body.Bandwidth.given {
 		limit, err := in.Body.Bandwidth.plan()
 		if err != nil {
 			return nil, err
