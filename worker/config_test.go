@@ -79,13 +79,25 @@ func TestStateIsKeptAndPrivate(t *testing.T) {
 	if err := os.Mkdir(cfg.StateDir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	first := newWorker(t, cfg)
+	first, err := New(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.close(); err != nil {
+		t.Fatal(err)
+	}
 	if first.ID() == "" || !strings.HasPrefix(first.recipient, "age1") {
 		t.Fatalf("id %q, recipient %q", first.ID(), first.recipient)
 	}
-	second := newWorker(t, cfg)
+	second, err := New(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if second.ID() != first.ID() || second.recipient != first.recipient {
 		t.Error("id or identity changed at the second start")
+	}
+	if err := second.close(); err != nil {
+		t.Fatal(err)
 	}
 	info, err := os.Stat(cfg.StateDir)
 	if err != nil || info.Mode().Perm() != 0o700 {
@@ -108,6 +120,22 @@ func TestStateIsKeptAndPrivate(t *testing.T) {
 			t.Errorf("damaged %s: %v", name, err)
 		}
 	}
+}
+
+func TestOneProcessHasAStateFolder(t *testing.T) {
+	t.Parallel()
+	cfg := validConfig(t)
+	first, err := New(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "WORKER_STATE_DIR "+cfg.StateDir+" is in use") {
+		t.Errorf("the second one: %v", err)
+	}
+	if err := first.close(); err != nil {
+		t.Error(err)
+	}
+	newWorker(t, cfg)
 }
 
 func newWorker(t *testing.T, cfg Config) *Worker {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
 
 	"xvault/archive/seal"
 	"xvault/internal/job"
@@ -29,7 +30,12 @@ const (
 const maxStateFile = 4096
 
 // state is the worker's own folder. Every write is durable before it returns.
-type state struct{ root *os.Root }
+// One process has it at a time: a second one would register with its token and
+// so end the first one's work.
+type state struct {
+	root *os.Root
+	lock *os.File
+}
 
 // openState opens the folder, or makes it.
 func openState(dir string) (*state, error) {
@@ -44,10 +50,23 @@ func openState(dir string) (*state, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open WORKER_STATE_DIR: %w", err)
 	}
-	return &state{root}, nil
+	lock, err := root.Open(".")
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open WORKER_STATE_DIR: %w", err), root.Close())
+	}
+	s := &state{root, lock}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = fmt.Errorf("WORKER_STATE_DIR %s is in use by another worker that runs: give each a WORKER_STATE_DIR of its own, or stop the other one", dir)
+		} else {
+			err = fmt.Errorf("lock WORKER_STATE_DIR: %w", err)
+		}
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
 }
 
-func (s *state) close() error { return s.root.Close() }
+func (s *state) close() error { return errors.Join(s.lock.Close(), s.root.Close()) }
 
 // read gives a file's value; empty where there is none.
 func (s *state) read(name string) (string, error) {
