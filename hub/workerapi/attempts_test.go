@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"golang.org/x/crypto/ssh"
@@ -336,7 +337,12 @@ func TestCredentialThatDoesNotOpen(t *testing.T) {
 	w.call("POST", "/jobs/claim", claim).refused(http.StatusServiceUnavailable, "unavailable")
 	if now := l.jobNow(id); now.Status != job.Queued || now.Error != nil {
 		t.Errorf("after a hub without the key: %+v", now)
+	} else if wait := now.RunAfter.Sub(*now.StartedAt); wait < 5*time.Second || wait > 10*time.Second || now.WaitingReason != catalog.WaitingRetryBackoff {
+		t.Errorf("due again %s after the claim, waiting for %q", wait, now.WaitingReason)
 	}
+	// It rests, and is not claimed, handed back and dispatched in a circle.
+	w.call("POST", "/jobs/claim", job.ClaimRequest{JobID: id, ClaimID: uuid.New()}).refused(http.StatusConflict, job.RefusedNotClaimable)
+	l.exec("UPDATE jobs SET run_after = xvault_now() WHERE id = $1", id)
 	w.base = l.serve(both)
 	again := w.claim(id)
 	w.opens(again.SealedCredential)

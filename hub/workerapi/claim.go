@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -99,6 +100,10 @@ func (a *api) sealTo(w catalog.Worker, c catalog.SealedCredential) ([]byte, erro
 	return sealed, nil
 }
 
+// withoutKey is how long a job rests that met a hub without the key: it may meet
+// the same one again.
+const withoutKey = 5 * time.Second
+
 // cannotStart ends an attempt whose credential does not open here. A hub that
 // lacks the key hands it back, for another may have it; a damaged credential
 // fails the job, for no hub can open it.
@@ -113,7 +118,7 @@ func (a *api) cannotStart(ctx context.Context, c *call, f catalog.Fence, cause e
 		}
 		return catalog.ErrGone
 	}
-	if err := a.db.ReleaseJob(ctx, f); err != nil {
+	if err := a.db.PostponeJob(ctx, f, withoutKey); err != nil {
 		return err
 	}
 	return cannotOpen()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -72,10 +73,14 @@ func (db *DB) FinalizeJob(ctx context.Context, f Fence) error {
 // ReleaseJob hands a running attempt back: the job is due at once, and it does
 // not count as a failure. Where a cancel was asked for the job ends as
 // canceled. Repeating it is harmless. Errors: ErrFenced.
-func (db *DB) ReleaseJob(ctx context.Context, f Fence) error {
+func (db *DB) ReleaseJob(ctx context.Context, f Fence) error { return db.PostponeJob(ctx, f, 0) }
+
+// PostponeJob is ReleaseJob for what cannot be done just now: the job is due
+// after the delay.
+func (db *DB) PostponeJob(ctx context.Context, f Fence, delay time.Duration) error {
 	_, err := db.q().ReleaseJob(ctx, query.ReleaseJobParams{
 		JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation,
-		TokenHash: f.Token.bytes(), CanceledMessage: canceledWhileRunning,
+		TokenHash: f.Token.bytes(), CanceledMessage: canceledWhileRunning, DelaySeconds: delay.Seconds(),
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return db.saidBefore(ctx, f, outcomeReleased)

@@ -33,10 +33,10 @@ WHERE j.id = sqlc.arg(job_id) AND j.attempt = sqlc.arg(attempt) AND j.worker_id 
 RETURNING j.status;
 
 -- name: ReleaseJob :one
--- Handed back: due at once, and no failure.
+-- Handed back: due at once, or after the delay, and no failure.
 UPDATE jobs j
 SET status = CASE WHEN j.cancel_requested THEN 'canceled' ELSE 'queued' END,
-    lease_expires_at = NULL, dispatched_at = NULL, run_after = xvault_now(), progress = NULL,
+    lease_expires_at = NULL, dispatched_at = NULL, run_after = xvault_now() + make_interval(secs => sqlc.arg(delay_seconds)::float8), progress = NULL,
     attempt_outcome = 'released',
     error_code = CASE WHEN j.cancel_requested THEN 'canceled' END,
     error_message = CASE WHEN j.cancel_requested THEN sqlc.arg(canceled_message)::text END,

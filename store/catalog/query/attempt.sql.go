@@ -537,20 +537,21 @@ func (q *Queries) LockOrphaned(ctx context.Context, maxRows int32) ([]LockOrphan
 const releaseJob = `-- name: ReleaseJob :one
 UPDATE jobs j
 SET status = CASE WHEN j.cancel_requested THEN 'canceled' ELSE 'queued' END,
-    lease_expires_at = NULL, dispatched_at = NULL, run_after = xvault_now(), progress = NULL,
+    lease_expires_at = NULL, dispatched_at = NULL, run_after = xvault_now() + make_interval(secs => $1::float8), progress = NULL,
     attempt_outcome = 'released',
     error_code = CASE WHEN j.cancel_requested THEN 'canceled' END,
-    error_message = CASE WHEN j.cancel_requested THEN $1::text END,
+    error_message = CASE WHEN j.cancel_requested THEN $2::text END,
     finished_at = CASE WHEN j.cancel_requested THEN xvault_now() END,
     updated_at = xvault_now()
-WHERE j.id = $2 AND j.attempt = $3 AND j.worker_id = $4
-  AND j.worker_incarnation = $5 AND j.status = 'running'
-  AND EXISTS (SELECT 1 FROM workers w WHERE w.id = $4 AND w.incarnation = $5
-              AND w.token_hash = coalesce($6::bytea, w.token_hash))
+WHERE j.id = $3 AND j.attempt = $4 AND j.worker_id = $5
+  AND j.worker_incarnation = $6 AND j.status = 'running'
+  AND EXISTS (SELECT 1 FROM workers w WHERE w.id = $5 AND w.incarnation = $6
+              AND w.token_hash = coalesce($7::bytea, w.token_hash))
 RETURNING j.status
 `
 
 type ReleaseJobParams struct {
+	DelaySeconds    float64
 	CanceledMessage string
 	JobID           uuid.UUID
 	Attempt         int32
@@ -559,9 +560,10 @@ type ReleaseJobParams struct {
 	TokenHash       []byte
 }
 
-// Handed back: due at once, and no failure.
+// Handed back: due at once, or after the delay, and no failure.
 func (q *Queries) ReleaseJob(ctx context.Context, arg ReleaseJobParams) (string, error) {
 	row := q.db.QueryRow(ctx, releaseJob,
+		arg.DelaySeconds,
 		arg.CanceledMessage,
 		arg.JobID,
 		arg.Attempt,
