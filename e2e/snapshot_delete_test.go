@@ -150,7 +150,7 @@ func TestDeletedWhileItIsDownloaded(t *testing.T) {
 		}
 		rest, err := io.ReadAll(resp.Body)
 		must(t, err, resp.Body.Close())
-		if !bytes.Equal(append(first, rest...), whole) {
+		if !bytes.Equal(slices.Concat(first, rest), whole) {
 			t.Errorf("%s: %d bytes are not the %d that they were", format, len(first)+len(rest), len(whole))
 		}
 	}
