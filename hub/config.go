@@ -48,6 +48,9 @@ type Config struct {
 	// SourceTypes are the connectors whose configurations this hub knows.
 	// Required.
 	SourceTypes *connectors.Registry
+	// BadKeysPerMinute is how many bad keys an address may present before it is
+	// told to wait (HUB_BAD_KEY_LIMIT); 0: any number. The setting's default is 60.
+	BadKeysPerMinute int
 	// ShutdownTimeout bounds how long running requests may take once the hub
 	// is told to stop (HUB_SHUTDOWN_TIMEOUT). Default 15 s.
 	ShutdownTimeout time.Duration
@@ -127,7 +130,7 @@ func (c Config) Validate() error {
 	if _, _, err := net.SplitHostPort(c.ListenAddr); err != nil {
 		errs = append(errs, fmt.Errorf("HUB_LISTEN_ADDR %q is not host:port", c.ListenAddr))
 	}
-	if c.ShutdownTimeout < 0 || c.DownloadTTL < 0 || c.DeleteGrace < 0 || c.Housekeeping < 0 || c.DatabaseConns < 0 {
+	if c.ShutdownTimeout < 0 || c.DownloadTTL < 0 || c.DeleteGrace < 0 || c.Housekeeping < 0 || c.DatabaseConns < 0 || c.BadKeysPerMinute < 0 {
 		errs = append(errs, errors.New("durations and limits cannot be negative"))
 	}
 	if c.Limits.PerSource < 0 || c.Limits.PerHost < 0 || c.Limits.PerTenant < 0 {

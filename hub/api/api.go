@@ -12,7 +12,9 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"log/slog"
+	"math"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -27,7 +29,7 @@ import (
 	"xvault/store/catalog"
 )
 
-// Config is what the API needs. All fields are required.
+// Config is what the API needs. All fields are required unless they say otherwise.
 type Config struct {
 	DB      *catalog.DB
 	Keyring *seal.Keyring
@@ -41,6 +43,8 @@ type Config struct {
 	// DeleteGrace is how long a snapshot stays after someone deleted it, and can be
 	// taken back.
 	DeleteGrace time.Duration
+	// Guesses slows bad keys down; nil: they are not.
+	Guesses *auth.Guesses
 	// Version is the program's, for the API's description.
 	Version string
 	Log     *slog.Logger
@@ -66,7 +70,7 @@ const Prefix = "/api/v1"
 // Mount adds the API, its description and the documentation to the router.
 func Mount(root chi.Router, cfg Config) {
 	r := chi.NewRouter()
-	r.Use(requireKey(cfg.Auth, cfg.Log))
+	r.Use(requireKey(cfg))
 	r.NotFound(NotFound)
 	r.MethodNotAllowed(MethodNotAllowed(root))
 	api := New(r, cfg)
@@ -143,17 +147,23 @@ func (s *server) problem(ctx context.Context, err error) error {
 }
 
 // requireKey refuses a request without a valid key, before its body is read.
-func requireKey(a *auth.Authenticator, log *slog.Logger) func(http.Handler) http.Handler {
+func requireKey(cfg Config) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			p, err := a.Authenticate(r.Context(), r.Header.Get("Authorization"))
+			p, err := cfg.Auth.Authenticate(r.Context(), r.Header.Get("Authorization"))
 			switch {
 			case errors.Is(err, auth.ErrUnauthenticated):
+				if wait := badKey(cfg.Guesses, r); wait > 0 {
+					w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+					problem.Write(w, problem.New(http.StatusTooManyRequests, problem.TooManyRequests,
+						"Too many bad keys came from this address; wait, and check the key."))
+					return
+				}
 				problem.Write(w, problem.New(http.StatusUnauthorized, problem.Unauthorized,
 					"This call needs a valid key: Authorization: Bearer <key>."))
 				return
 			case err != nil:
-				log.ErrorContext(r.Context(), "cannot check a key", "error", err, "request_id", requestID(r.Context()))
+				cfg.Log.ErrorContext(r.Context(), "cannot check a key", "error", err, "request_id", requestID(r.Context()))
 				problem.Write(w, problem.From(err))
 				return
 			}
@@ -161,4 +171,12 @@ func requireKey(a *auth.Authenticator, log *slog.Logger) func(http.Handler) http
 			next.ServeHTTP(w, r.WithContext(ctx))
 		})
 	}
+}
+
+// badKey counts a key that is none; a call without one is no guess.
+func badKey(g *auth.Guesses, r *http.Request) time.Duration {
+	if r.Header.Get("Authorization") == "" {
+		return 0
+	}
+	return g.Bad(r.RemoteAddr)
 }

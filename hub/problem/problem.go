@@ -31,6 +31,7 @@ const (
 	Gone             = "gone"
 	TooLarge         = "body_too_large"
 	UnsupportedMedia = "unsupported_media_type"
+	TooManyRequests  = "too_many_requests"
 	Invalid          = "validation_failed"
 	Internal         = "internal"
 	Unavailable      = "unavailable"
@@ -138,7 +139,7 @@ func CodeOf(status int) string {
 		http.StatusBadRequest: BadRequest, http.StatusUnauthorized: Unauthorized, http.StatusForbidden: Forbidden,
 		http.StatusNotFound: NotFound, http.StatusMethodNotAllowed: MethodNotAllowed, http.StatusNotAcceptable: NotAcceptable,
 		http.StatusRequestTimeout: RequestTimeout, http.StatusConflict: Conflict, http.StatusGone: Gone,
-		http.StatusRequestEntityTooLarge: TooLarge, http.StatusUnsupportedMediaType: UnsupportedMedia,
+		http.StatusRequestEntityTooLarge: TooLarge, http.StatusTooManyRequests: TooManyRequests, http.StatusUnsupportedMediaType: UnsupportedMedia,
 		http.StatusUnprocessableEntity: Invalid, http.StatusServiceUnavailable: Unavailable,
 	}
 	if code, ok := codes[status]; ok {
