@@ -35,15 +35,11 @@ func TestAMillionNamesInOneFolder(t *testing.T) {
 		}
 	}
 	src, log := open(t, ssh.New(sftp.Options{}), s, s.Config(dir))
-	var err error
-	if err != nil {
-		t.Fatal(err)
-	}
 	begin := time.Now()
 	var stats runtime.MemStats
 	var heap, sys uint64
 	n := 0
-	err = src.Read(t.Context(), func(item connectors.Item) error {
+	err := src.Read(t.Context(), func(item connectors.Item) error {
 		if n++; n%10_000 == 0 {
 			runtime.ReadMemStats(&stats)
 			heap, sys = max(heap, stats.HeapAlloc), max(sys, stats.Sys)
