@@ -89,7 +89,7 @@ func (d *devStack) startHub(ctx context.Context, keys devSecrets, log *slog.Logg
 	h, err := hub.New(ctx, hub.Config{
 		DatabaseURL: secret.New(d.postgres.URL(database)), RedisURL: secret.New(d.redis.URL()), ListenAddr: d.listen,
 		EncryptionKEK: keys.kek, OperatorKey: keys.operatorKey, JoinToken: keys.joinToken,
-		SourceTypes: registry.All(), Version: buildVersion(), ShutdownTimeout: 5 * time.Second, Log: log,
+		SourceTypes: registry.All(), Version: buildVersion(), ShutdownTimeout: 5 * time.Second, DeleteGrace: 24 * time.Hour, Log: log,
 		Limits: catalog.Limits{PerSource: 1, PerHost: 16, PerTenant: 64},
 	})
 	if err != nil {
