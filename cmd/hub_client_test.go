@@ -136,7 +136,7 @@ func TestTheRecoveryKitIsWrittenOnceAndForNobodyElse(t *testing.T) {
 		t.Error("on standard output there is another key")
 	}
 	if printed := d.json("tenant", "export-key", "acme"); printed["identity"] != strings.TrimSpace(identity) || printed["tenant_id"] == "" ||
-		!strings.HasPrefix(printed["public_key"].(string), "age1") {
+		printed["public_key"] == "" {
 		t.Error("for programs there is another key")
 	}
 	if out := d.ok("audit", "ls"); strings.Count(out, "export") != 3 {

@@ -90,7 +90,7 @@ func (db *DB) ClaimJob(ctx context.Context, w WorkerRef, req job.ClaimRequest) (
 	params := query.ClaimJobParams{
 		WorkerID: w.ID, Incarnation: w.Incarnation, ClaimID: req.ClaimID, JobID: req.JobID,
 		SnapshotID: NewID(), LeaseSeconds: job.Lease.Seconds(),
-		OnePerSource: db.limits.PerSource == 1, TokenHash: w.Token.bytes(),
+		OnePerSource: db.limits.PerSource == 1, TokenHash: storedToken(w.Token),
 	}
 	row, err := db.q().ClaimJob(ctx, params)
 	if errors.Is(err, pgx.ErrNoRows) {

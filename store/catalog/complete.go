@@ -31,7 +31,7 @@ func (db *DB) CompleteJob(ctx context.Context, f Fence, req job.CompleteRequest)
 		err = db.completeWithSnapshot(ctx, f, report)
 	case report.status == job.Completed:
 		_, err = db.q().CompleteJob(ctx, query.CompleteJobParams{
-			JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation, TokenHash: f.Token.bytes(), Result: report.result,
+			JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation, TokenHash: storedToken(f.Token), Result: report.result,
 			EventID: NewID(),
 		})
 	default:
@@ -73,7 +73,7 @@ func (db *DB) completeWithSnapshot(ctx context.Context, f Fence, r report) error
 		}
 	}
 	_, err = db.q().CompleteWithSnapshot(ctx, query.CompleteWithSnapshotParams{
-		JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation, TokenHash: f.Token.bytes(),
+		JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation, TokenHash: storedToken(f.Token),
 		Status: string(r.status), Result: r.result, ErrorCode: r.errorCode(), ErrorMessage: r.errorMessage(),
 		SnapshotID: s.ID, SnapshotStatus: status, Suspicion: suspicion, SizeBytes: s.SizeBytes, DurationMs: s.DurationMS, Manifest: s.Manifest,
 		Sha256: s.SHA256, KeyID: s.KeyID, Recipient: s.Recipient, LocalPath: s.LocalPath,
@@ -86,7 +86,7 @@ func (db *DB) completeWithSnapshot(ctx context.Context, f Fence, r report) error
 func (db *DB) failAttempt(ctx context.Context, f Fence, r report) error {
 	return db.inTx(ctx, func(_ pgx.Tx, q *query.Queries) error {
 		attempt, err := q.LockAttempt(ctx, query.LockAttemptParams{
-			JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation, TokenHash: f.Token.bytes(),
+			JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation, TokenHash: storedToken(f.Token),
 		})
 		if err != nil {
 			return err

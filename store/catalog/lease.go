@@ -38,7 +38,7 @@ func (db *DB) RenewLease(ctx context.Context, f Fence, p job.Progress) (job.Rene
 	}
 	cancel, err := db.q().RenewLease(ctx, query.RenewLeaseParams{
 		JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation,
-		TokenHash: f.Token.bytes(), LeaseSeconds: job.Lease.Seconds(), Progress: progress,
+		TokenHash: storedToken(f.Token), LeaseSeconds: job.Lease.Seconds(), Progress: progress,
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return job.RenewResponse{}, ErrFenced
@@ -55,7 +55,7 @@ func (db *DB) RenewLease(ctx context.Context, f Fence, p job.Progress) (job.Rene
 func (db *DB) FinalizeJob(ctx context.Context, f Fence) error {
 	status, err := db.q().FinalizeJob(ctx, query.FinalizeJobParams{
 		JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation,
-		TokenHash: f.Token.bytes(), LeaseSeconds: job.Lease.Seconds(), CanceledMessage: canceledWhileRunning,
+		TokenHash: storedToken(f.Token), LeaseSeconds: job.Lease.Seconds(), CanceledMessage: canceledWhileRunning,
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return db.saidBefore(ctx, f, job.Completed)
@@ -80,7 +80,7 @@ func (db *DB) ReleaseJob(ctx context.Context, f Fence) error { return db.Postpon
 func (db *DB) PostponeJob(ctx context.Context, f Fence, delay time.Duration) error {
 	_, err := db.q().ReleaseJob(ctx, query.ReleaseJobParams{
 		JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation,
-		TokenHash: f.Token.bytes(), CanceledMessage: canceledWhileRunning, DelaySeconds: delay.Seconds(),
+		TokenHash: storedToken(f.Token), CanceledMessage: canceledWhileRunning, DelaySeconds: delay.Seconds(),
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return db.saidBefore(ctx, f, outcomeReleased)

@@ -36,8 +36,8 @@ func (h TokenHash) Equal(other TokenHash) bool { return h.matches(other[:]) }
 // matches compares in constant time.
 func (h TokenHash) matches(stored []byte) bool { return subtle.ConstantTimeCompare(h[:], stored) == 1 }
 
-// bytes is nil for no hash.
-func (h *TokenHash) bytes() []byte {
+// storedToken is nil for no hash.
+func storedToken(h *TokenHash) []byte {
 	if h == nil {
 		return nil
 	}
