@@ -34,7 +34,10 @@ type helper struct {
 }
 
 const (
-	maxTars = 2
+	// One tar keeps up with all that is done to what it sends, and every program
+	// more costs the server another run of the user's start files, which may take
+	// longer than the reading.
+	maxTars = 1
 	// shellPatience is how long a shell may take to say what it has, and
 	// findPatience how long everything may take to be listed at once.
 	shellPatience = 10 * time.Second

@@ -85,7 +85,7 @@ func TestOddServers(t *testing.T) {
 		"no login":            {opts: testenv.SSHOptions{User: "nobody"}, log: []string{alone}},
 		"start files end":     {fake: fake{".bashrc": "exit 1"}, log: []string{alone}},
 		"one session":         {opts: testenv.SSHOptions{Extra: []string{"MaxSessions 1"}}, log: []string{alone}},
-		"two sessions":        {opts: testenv.SSHOptions{Extra: []string{"MaxSessions 2"}}, log: []string{alone}},
+		"two sessions":        {opts: testenv.SSHOptions{Extra: []string{"MaxSessions 2"}}},
 		"start files talk":    {fake: fake{".bashrc": "echo hello; echo tar: oops >&2; printf 'no line end'"}, log: []string{shell}},
 		"start files babble":  {fake: fake{".bashrc": "head -c 200000 /dev/urandom"}, log: []string{alone, "prints other things"}},
 		"start files read":    {fake: fake{".bashrc": "read -r -t 1 x"}, log: []string{alone}},
