@@ -120,7 +120,8 @@ func (h *Hub) assemble(ctx context.Context, keyring *seal.Keyring) error {
 	}
 	handler := newRouter(routerConfig{
 		Public: api.Config{
-			DB: h.db, Keyring: keyring, Auth: authenticator, Guesses: auth.NewGuesses(h.cfg.BadKeysPerMinute, time.Now), SourceType: h.cfg.SourceTypes.Lookup,
+			DB: h.db, Keyring: keyring, Auth: authenticator, SourceType: h.cfg.SourceTypes.Lookup,
+			Guesses:   auth.NewGuesses(h.cfg.BadKeysPerMinute, time.Now), //nolint:forbidigo // a minute of this hub's own
 			TicketKey: ticketKey, DownloadTTL: h.cfg.DownloadTTL, DeleteGrace: h.cfg.DeleteGrace,
 			Version: h.cfg.Version, Log: h.log,
 		},
