@@ -357,6 +357,12 @@ func (l *laneServers) serve(ch ssh.Channel) {
 	(&fakeServer{nodes: f.nodes, maxRead: f.maxRead, answer: f.answer}).serve(ch)
 }
 
+func (l *laneServers) channels() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.used
+}
+
 // SFTP does not tell which file a handle is of: what another server of the same
 // machine shows under the same name is not mixed into the file, and servers that
 // bring less than they are asked for are asked again.
@@ -393,8 +399,8 @@ func TestOtherHandlesThatAreOfNoUse(t *testing.T) {
 		if err != nil || ended != nil || sum != sha256.Sum256(random) {
 			t.Error(what, err, ended, "or other content")
 		}
-		if l.used < 2 {
-			t.Errorf("%s: %d channels", what, l.used)
+		if used := l.channels(); used < 2 {
+			t.Errorf("%s: %d channels", what, used)
 		}
 	}
 }
