@@ -32,7 +32,7 @@ const hubServeHelp = `Serves the API, the workers, and the queue.
                          of a tenant (64); 0: no limit
   HUB_DOWNLOAD_TTL       for how long restored files can be downloaded (24h)
   HUB_DELETE_GRACE       how long a removed snapshot stays and can be taken back (24h); 0s: not at all
-  HUB_BAD_KEY_LIMIT      bad keys a minute from one address before it has to wait (60); 0: any number
+  HUB_BAD_KEY_LIMIT      bad keys a minute from one address before it has to wait (0: any number)
   HUB_SHUTDOWN_TIMEOUT   how long running requests may take at the end (15s)
   LOG_LEVEL, LOG_FORMAT  debug, info, warn, error; json, text
 
@@ -108,7 +108,7 @@ func hubConfig(s *settings) (hub.Config, error) {
 	}
 	cfg.DownloadTTL = read.duration("HUB_DOWNLOAD_TTL", 24*time.Hour)
 	cfg.DeleteGrace = read.wait("HUB_DELETE_GRACE", 24*time.Hour)
-	cfg.BadKeysPerMinute = read.limit("HUB_BAD_KEY_LIMIT", 60)
+	cfg.BadKeysPerMinute = read.limit("HUB_BAD_KEY_LIMIT", 0)
 	cfg.ShutdownTimeout = read.duration("HUB_SHUTDOWN_TIMEOUT", 15*time.Second)
 	return cfg, read.err
 }

@@ -49,7 +49,8 @@ type Config struct {
 	// Required.
 	SourceTypes *connectors.Registry
 	// BadKeysPerMinute is how many bad keys an address may present before it is
-	// told to wait (HUB_BAD_KEY_LIMIT); 0: any number. The setting's default is 60.
+	// told to wait (HUB_BAD_KEY_LIMIT); 0: any number. Nobody guesses a key of 256
+	// random bits; what a limit saves is the work of refusing.
 	BadKeysPerMinute int
 	// ShutdownTimeout bounds how long running requests may take once the hub
 	// is told to stop (HUB_SHUTDOWN_TIMEOUT). Default 15 s.
