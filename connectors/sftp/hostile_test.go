@@ -260,6 +260,38 @@ func TestTypeOnlyInTheLongName(t *testing.T) {
 	}
 }
 
+// A server looks the entries of a folder up by their paths: where one above it turns
+// into a link while they are listed, they are those of another folder.
+func TestFolderTurnsIntoALinkWhileListed(t *testing.T) {
+	t.Parallel()
+	f := &fakeServer{nodes: dirs("/d", "/d/inner")}
+	f.nodes["/d/inner/f"] = fakeNode{mode: regular, data: "own"}
+	f.batches = func(dir string, n int) []string {
+		switch {
+		case n > 0:
+			return nil
+		case dir == "/d/inner":
+			f.nodes["/d"] = fakeNode{mode: symlink, link: "/outside"}
+			f.nodes["/d/inner/f"] = fakeNode{mode: regular, data: "of another folder"}
+			return []string{".", "f"}
+		case dir == "/d":
+			return []string{".", "inner"}
+		default:
+			return []string{".", "d", "other"}
+		}
+	}
+	f.nodes["/other"] = fakeNode{mode: regular, data: "x"}
+	all, err := readFake(t, f, quick)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range all {
+		if v.data == "of another folder" {
+			t.Errorf("%q was read through a link", v.Path)
+		}
+	}
+}
+
 // A server that opens few files at once refuses the others; they are read later.
 func TestFewOpenFiles(t *testing.T) {
 	t.Parallel()

@@ -44,27 +44,11 @@ func (l *lister) listByFind(d dirToList, charge func(int64) error) (*listing, er
 func (l *lister) listBySFTP(d dirToList, charge func(int64) error) (*listing, error) {
 	path := d.path
 	open := l.s.OpenDir(path)
-	look := l.s.Lstat
-	if d.follow {
-		look = l.s.Stat
-	}
 	// Looked at after it was opened: a link that took its place in between does
 	// not go unnoticed.
-	lookup := look(path)
-	parents := l.s.between(d.root, path)
+	before := l.lookAt(d)
 	handle, err := open.Handle()
-	self, lookErr := lookup.Attrs()
-	// A folder above it may be a link by now, and this the inside of another one.
-	for _, call := range parents {
-		above, err := call.Attrs()
-		switch {
-		case lookErr != nil:
-		case err == nil && notDir(above):
-			self = above
-		case err != nil && (!wire.IsStatus(err) || errors.Is(err, wire.ErrNotExist)):
-			lookErr = err
-		}
-	}
+	self, lookErr := before.answer()
 	if err == nil && lookErr != nil || err == nil && notDir(self) {
 		err = errors.Join(l.s.CloseHandle(handle).Status(), lookErr)
 		if err == nil {
@@ -83,6 +67,11 @@ func (l *lister) listBySFTP(d dirToList, charge func(int64) error) (*listing, er
 	if err == nil && dots == 0 {
 		err = l.searchable(path)
 	}
+	// And after it was read: a server may look its entries up by their paths, which
+	// a link that took its place meanwhile leads elsewhere.
+	if err == nil {
+		err = l.lookAt(d).stillDir()
+	}
 	// Not waited for: nothing depends on it, and a lost connection shows anyway.
 	l.s.CloseHandle(handle)
 	if err != nil {
@@ -91,6 +80,47 @@ func (l *lister) listBySFTP(d dirToList, charge func(int64) error) (*listing, er
 	list.sort()
 	l.owners.learn(list)
 	return list, nil
+}
+
+// standing is what a directory and the folders above it are.
+type standing struct {
+	self    *wire.Call
+	parents []*wire.Call
+}
+
+// lookAt asks for it.
+func (l *lister) lookAt(d dirToList) standing {
+	look := l.s.Lstat
+	if d.follow {
+		look = l.s.Stat
+	}
+	return standing{look(d.path), l.s.between(d.root, d.path)}
+}
+
+// answer gives the directory's attributes, or those of what is no directory above
+// it: a folder there may be a link by now, and this the inside of another one.
+func (s standing) answer() (wire.Attrs, error) {
+	self, err := s.self.Attrs()
+	for _, call := range s.parents {
+		above, aboveErr := call.Attrs()
+		switch {
+		case err != nil:
+		case aboveErr == nil && notDir(above):
+			self = above
+		case aboveErr != nil && (!wire.IsStatus(aboveErr) || errors.Is(aboveErr, wire.ErrNotExist)):
+			err = aboveErr
+		}
+	}
+	return self, err
+}
+
+// stillDir is an error where something else than directories stands there.
+func (s standing) stillDir() error {
+	self, err := s.answer()
+	if err == nil && notDir(self) {
+		err = &notDirError{self}
+	}
+	return err
 }
 
 func notDir(a wire.Attrs) bool { return a.HasMode && a.Mode&wire.ModeType != wire.ModeDir }
