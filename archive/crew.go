@@ -95,10 +95,10 @@ func (c *crew) failure() error {
 }
 
 func (c *crew) run() {
+	// What was handed over is finished after a failure as well: it is whole, and
+	// came before what failed or stands beside it.
 	for f := range c.work {
-		if !c.failed.Load() {
-			c.finish(f, f.write(c.target))
-		}
+		c.finish(f, f.write(c.target))
 		f.done()
 		f.in, f.done = nil, nil
 		c.put(f)
