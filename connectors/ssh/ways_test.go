@@ -104,7 +104,7 @@ func TestOddServers(t *testing.T) {
 		"tar complains":       {fake: fake{"tar": realTar + `/usr/bin/tar "$@" 2> >(sed 's/^/tar: x: odd\n/' >&2)`}, log: []string{shell}},
 		"tar garbles":         {fake: fake{"tar": realTar + `/usr/bin/tar "$@" | tr 7 8`}, log: []string{shell, early}},
 		"tar sends others":    {fake: fake{"tar": realTar + `cat >/dev/null & exec /usr/bin/tar -cPf - --format=posix --pax-option=delete=atime,delete=ctime,delete=mtime /etc`}, log: []string{shell, "not asked for"}},
-		"tar climbs":          {fake: fake{"tar": realTar + `exec /usr/bin/tar "$@" --transform 's,^/,/../,'`}, log: []string{shell, "not asked for"}},
+		"tar climbs":          {fake: fake{"tar": realTar + `exec /usr/bin/tar "$@" --transform 's,^/,/../,'`}, log: []string{shell, early}},
 		"tar has options":     {opts: testenv.SSHOptions{Extra: []string{"SetEnv TAR_OPTIONS=--exclude=* POSIXLY_CORRECT=1"}}, log: []string{shell}},
 		"tar never ends":      {fake: fake{"tar": realTar + `exec cat /dev/zero`}, log: []string{shell, early}},
 	} {
