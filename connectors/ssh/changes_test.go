@@ -101,7 +101,8 @@ func TestTarHangs(t *testing.T) {
 	t.Parallel()
 	o := quick
 	o.StallAfter /= 4
-	s := testenv.SSHD(t, fake{"tar": realTar + "sleep 1000"}.options(t))
+	// It hangs for as long as the server that started it is there.
+	s := testenv.SSHD(t, fake{"tar": realTar + "while kill -0 $PPID; do sleep 0.1; done"}.options(t))
 	plant(t, s.Root)
 	src, _ := open(t, ssh.New(o), s, s.Config(s.Root))
 	err := src.Read(t.Context(), func(connectors.Item) error { return nil })
