@@ -25,6 +25,7 @@ import (
 	"xvault/hub/scheduler"
 	"xvault/hub/workerapi"
 	"xvault/internal/certfile"
+	"xvault/internal/failpoint"
 	"xvault/migrations"
 	"xvault/store/catalog"
 )
@@ -103,14 +104,20 @@ func (h *Hub) assemble(ctx context.Context, keyring *seal.Keyring) error {
 	if err != nil {
 		return err
 	}
-	h.dispatcher, err = dispatch.New(dispatch.Config{DB: h.db, RedisURL: h.cfg.RedisURL, Log: h.log})
+	h.dispatcher, err = dispatch.New(dispatch.Config{
+		DB: h.db, RedisURL: h.cfg.RedisURL, Log: h.log,
+		Tick: failpoint.Pace(time.Second), ReconcileEvery: failpoint.Pace(10 * time.Second), ReapEvery: failpoint.Pace(5 * time.Second),
+	})
 	if err != nil {
 		return err
 	}
-	if h.scheduler, err = scheduler.New(scheduler.Config{DB: h.db, Log: h.log}); err != nil {
+	if h.scheduler, err = scheduler.New(scheduler.Config{DB: h.db, Log: h.log, Tick: failpoint.Pace(time.Second)}); err != nil {
 		return err
 	}
-	h.pruner, err = prune.New(prune.Config{DB: h.db, Grace: h.cfg.DeleteGrace, Log: h.log})
+	h.pruner, err = prune.New(prune.Config{
+		DB: h.db, Grace: h.cfg.DeleteGrace, Log: h.log,
+		Every: failpoint.Pace(5 * time.Minute), DueEvery: failpoint.Pace(5 * time.Second),
+	})
 	if err != nil {
 		return err
 	}

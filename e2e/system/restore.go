@@ -2,7 +2,9 @@ package system
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -84,3 +86,36 @@ func StockMatches(t testing.TB, artifact, identity, path string) {
 		t.Errorf("%d entries are stored, %d are there", stored, there)
 	}
 }
+
+// OpenTree opens an artifact with the stock tools and gives the tree that stood at
+// the absolute path sourcePath. It leaves nothing behind, for tests that open
+// many.
+func OpenTree(artifact, identity, sourcePath string) (tree Tree, err error) {
+	dir, err := os.MkdirTemp("", "xvault-open-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	key, out := filepath.Join(dir, "key.txt"), filepath.Join(dir, "out")
+	if err := errors.Join(os.WriteFile(key, []byte(identity+"\n"), 0o600), os.Mkdir(out, 0o700)); err != nil {
+		return nil, err
+	}
+	script := `set -euo pipefail; age -d -i "$1" "$2" | zstd -q -d -c | tar -x -p --numeric-owner -f - -C "$3"`
+	if b, err := exec.Command("bash", "-c", script, "restore", key, artifact, out).CombinedOutput(); err != nil || len(b) > 0 {
+		return nil, fmt.Errorf("age -d | zstd -d | tar x: %w: %.500s", err, b)
+	}
+	return scan(filepath.Join(out, sourcePath))
+}
+
+// ExtractTar has tar extract a stream into a folder.
+func ExtractTar(stream io.Reader, dir string) error {
+	cmd := exec.Command("tar", "-x", "-p", "--numeric-owner", "-f", "-", "-C", dir)
+	cmd.Stdin = stream
+	if b, err := cmd.CombinedOutput(); err != nil || len(b) > 0 {
+		return fmt.Errorf("tar x: %w: %.500s", err, b)
+	}
+	return nil
+}
+
+// ScanTree is Scan for other places than tests.
+func ScanTree(dir string) (Tree, error) { return scan(dir) }

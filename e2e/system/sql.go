@@ -69,3 +69,6 @@ func (c Catalog) MoveClock(t testing.TB, d time.Duration) {
 	c.Exec(t, fmt.Sprintf(`CREATE OR REPLACE FUNCTION xvault_now() RETURNS timestamptz
 		LANGUAGE sql STABLE AS $$ SELECT statement_timestamp() + interval '%d milliseconds' $$`, d.Milliseconds()))
 }
+
+// Look is Rows for a catalog that may be away.
+func (c Catalog) Look(sql string, args ...any) ([][]string, error) { return c.rows(sql, args...) }

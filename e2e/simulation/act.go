@@ -1,0 +1,71 @@
+package simulation
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"xvault/e2e/system"
+)
+
+// act does what the plan says. Everything rests when it begins.
+func (w *World) act(a Action) {
+	w.t.Helper()
+	rng := rand.New(rand.NewPCG(a.Seed, 2))
+	w.report.counts[a.Kind]++
+	began := time.Now()
+	switch {
+	case a.Kind == editSource:
+		w.edit(rng)
+	case a.Kind == mend:
+		w.mend(w.sources[a.Seed])
+	case slices.Contains(storms(), a.Kind):
+		w.storm(a.Kind, rng)
+		w.calm()
+		w.report.recovered(time.Since(began))
+	case slices.Contains(troubles(), a.Kind):
+		w.trouble(a, rng)
+	case slices.Contains(times(), a.Kind):
+		w.bend(a.Kind, rng)
+		w.calm()
+		w.report.recovered(time.Since(began))
+	default:
+		w.person(a.Kind, rng)
+		w.calm()
+		w.look()
+	}
+}
+
+// edit changes a source, unless that would end its trouble.
+func (w *World) edit(rng *rand.Rand) {
+	s := w.sources[rng.IntN(len(w.sources))]
+	if s.trouble == emptySource || s.trouble == smallSource || s.trouble == unreadable {
+		return
+	}
+	s.edit(w.t, rng)
+	s.want = system.Scan(w.t, s.path)
+}
+
+// backUp asks for a backup of a source, and gives the job.
+func (w *World) backUp(s *source) system.Job {
+	w.t.Helper()
+	j := w.lab.API.StartBackup(w.t, s.id)
+	w.posted[j.ID] = true
+	return j
+}
+
+// backUpAll puts work into the queue: two backups of each source.
+func (w *World) backUpAll() {
+	w.t.Helper()
+	for range 2 {
+		for _, s := range w.sources {
+			if !s.paused() {
+				w.backUp(s)
+			}
+		}
+	}
+}
+
+func (s *source) paused() bool {
+	return len(s.disabled) > 0 && s.disabled[len(s.disabled)-1].to.Equal(forever)
+}

@@ -1,0 +1,121 @@
+package simulation
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"xvault/e2e/system"
+)
+
+// Steps at which a worker or a hub dies of itself.
+var (
+	workerSteps = []string{
+		"backup.read", "backup.frame", "backup.fsync", "backup.rename", "backup.rename.after", "backup.finalize", "backup.finalize.after",
+		"backup.complete", "backup.complete.after",
+	}
+	hubSteps = []string{
+		"claim.before_commit", "claim.after_commit", "finalize.after_commit", "complete.before_commit", "complete.after_commit",
+	}
+)
+
+// storm breaks something while backups run.
+func (w *World) storm(kind string, rng *rand.Rand) {
+	w.t.Helper()
+	i := rng.IntN(2)
+	worker, hub := w.lab.Workers[i], w.lab.Hubs[i]
+	after := upTo(rng, 400 * time.Millisecond)
+	switch kind {
+	case workerDies: // started anew, so that it does
+		worker.Terminate(w.t, time.Minute)
+		worker.Start(workerSteps[rng.IntN(len(workerSteps))] + "=kill")
+		worker.WaitOnline()
+		w.backUpAll()
+		return
+	case hubDies:
+		hub.Terminate(w.t, time.Minute)
+		hub.Start(hubSteps[rng.IntN(len(hubSteps))] + "=kill")
+		w.backUpAll()
+		return
+	case changeRead:
+		w.churn(rng)
+		return
+	}
+	w.backUpAll()
+	w.amid(after)
+	switch kind {
+	case killWorker:
+		worker.Kill()
+	case killHub:
+		hub.Kill()
+	case crashPostgres:
+		w.postgres.Kill()
+		w.postgres.Restart()
+	case flushRedis:
+		w.lab.Redis.FlushAll()
+	case killRedis:
+		w.lab.Redis.Kill()
+		w.lab.Redis.Start()
+	case cutOff:
+		w.gates[i].Shut()
+		w.amid(2 * after)
+		w.gates[i].Open()
+	case storageGone:
+		w.withoutStorage(worker, after)
+	case freezeWorker:
+		w.freeze(worker)
+	case killSSHD:
+		server := w.servers[i]
+		server.Kill()
+		server.Start()
+	default:
+		w.t.Fatalf("no such storm: %s", kind)
+	}
+}
+
+// amid lets the work go on for a moment that the seed chose. It waits for no state:
+// that it may strike anywhere is the point.
+func (w *World) amid(d time.Duration) { time.Sleep(d) }
+
+// withoutStorage takes a worker's storage away, as a disk that is not mounted.
+func (w *World) withoutStorage(worker *system.Worker, d time.Duration) {
+	w.t.Helper()
+	aside := worker.Storage + ".aside"
+	if err := os.Rename(worker.Storage, aside); err != nil {
+		w.t.Fatal(err)
+	}
+	w.amid(d + time.Second)
+	// What may have been made in its place must not hide it.
+	if err := os.RemoveAll(worker.Storage); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.Rename(aside, worker.Storage); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// freeze has a worker stand still until another one finished its jobs.
+func (w *World) freeze(worker *system.Worker) {
+	w.t.Helper()
+	worker.Freeze(w.lab)
+	w.clock.pass(w.t, w.clock.now().Add(2*time.Minute))
+	w.calmBut("queued: delete_snapshot") // that worker's own
+	worker.Thaw(w.lab)
+}
+
+// churn replaces files while they are read: each backup has the old ones or the new ones.
+func (w *World) churn(rng *rand.Rand) {
+	w.t.Helper()
+	s := w.sources[rng.IntN(len(w.sources))]
+	if s.paused() || s.trouble != "" {
+		s = w.sources[0]
+	}
+	w.backUp(s)
+	w.amid(upTo(rng, 300 * time.Millisecond))
+	s.also = s.want
+	for i := range 4 {
+		s.write(w.t, rng, fmt.Sprintf("dir%d/file%02d", i%3, i))
+	}
+	s.want = system.Scan(w.t, s.path)
+}
