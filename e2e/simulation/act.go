@@ -23,6 +23,7 @@ func (w *World) act(a Action) {
 		w.storm(a.Kind, rng)
 		w.calm()
 		w.report.recovered(time.Since(began))
+		w.countOrphaned()
 	case slices.Contains(troubles(), a.Kind):
 		w.trouble(a, rng)
 	case slices.Contains(times(), a.Kind):
@@ -34,6 +35,16 @@ func (w *World) act(a Action) {
 		w.calm()
 		w.look()
 	}
+}
+
+// countOrphaned notes what lies on the storages and belongs to nobody.
+func (w *World) countOrphaned() {
+	w.t.Helper()
+	var sum int64
+	for _, worker := range w.lab.Workers {
+		sum += w.lab.Orphaned(w.t, worker.Storage)
+	}
+	w.report.orphaned = max(w.report.orphaned, sum)
 }
 
 // edit changes a source, unless that would end its trouble.

@@ -11,6 +11,7 @@ func Run(t testing.TB, plan Plan) {
 	t.Helper()
 	t.Logf("seed %d, %s to %s", plan.Seed, plan.Start.Format(time.DateOnly), plan.End.Format(time.DateOnly))
 	w := newWorld(t, plan)
+	w.report.began = time.Now()
 	defer w.report.print()
 	w.calm()
 	w.look()
@@ -70,9 +71,7 @@ func (w *World) end() {
 		w.mend(s)
 	}
 	w.wake(w.clock.now().Add(time.Minute))
-	for _, worker := range w.lab.Workers {
-		w.report.orphaned = max(w.report.orphaned, w.lab.Orphaned(w.t, worker.Storage))
-	}
+	w.countOrphaned()
 	for _, worker := range w.lab.Workers {
 		w.lab.Sweep(worker)
 	}
@@ -81,4 +80,7 @@ func (w *World) end() {
 	}
 	w.judgeAll()
 	w.judgeDisks()
+	if r := w.report; r.slots == 0 || r.judged == 0 || r.snapshots == 0 || r.orphaned == 0 {
+		w.t.Error("something that is to be judged never happened: this life proves too little")
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"xvault/e2e/system"
+	"xvault/internal/testenv"
 )
 
 // Steps at which a worker or a hub dies of itself.
@@ -28,15 +29,19 @@ func (w *World) storm(kind string, rng *rand.Rand) {
 	after := upTo(rng, 400 * time.Millisecond)
 	switch kind {
 	case workerDies: // started anew, so that it does
+		step := workerSteps[rng.IntN(len(workerSteps))]
 		worker.Terminate(w.t, time.Minute)
-		worker.Start(workerSteps[rng.IntN(len(workerSteps))] + "=kill")
+		worker.Start(step + "=kill")
 		worker.WaitOnline()
 		w.backUpAll()
+		w.dies(worker.Process, step)
 		return
 	case hubDies:
+		step := hubSteps[rng.IntN(len(hubSteps))]
 		hub.Terminate(w.t, time.Minute)
-		hub.Start(hubSteps[rng.IntN(len(hubSteps))] + "=kill")
+		hub.Start(step + "=kill")
 		w.backUpAll()
+		w.dies(hub.Process, step)
 		return
 	case changeRead:
 		w.churn(rng)
@@ -71,6 +76,18 @@ func (w *World) storm(kind string, rng *rand.Rand) {
 		server.Start()
 	default:
 		w.t.Fatalf("no such storm: %s", kind)
+	}
+}
+
+// dies waits until a process has died at its step, or until the work is done by
+// others and it was not needed.
+func (w *World) dies(p *system.Process, step string) {
+	w.t.Helper()
+	testenv.Eventually(w.t, calmTimeout, func() bool {
+		return !p.Alive() || len(w.restless("")) == 0
+	}, "%s neither dies at %s nor is the work done", p.Name, step)
+	if !p.Alive() {
+		w.report.counts["died at "+step]++
 	}
 }
 

@@ -148,13 +148,17 @@ func OrphanFiles(t testing.TB, storage string) map[string]int64 {
 // and finished snapshots that the catalog does not know.
 func (c Catalog) Orphaned(t testing.TB, storage string) int64 {
 	t.Helper()
+	known := map[string]bool{}
+	for _, row := range c.Rows(t, `SELECT local_path FROM snapshots WHERE storage_backend = 'local_fs'`) {
+		known[row[0]] = true
+	}
 	sum := Bytes(OrphanFiles(t, storage))
 	for _, dir := range SnapshotDirs(t, storage) {
-		if c.One(t, `SELECT count(*) FROM snapshots WHERE local_path = $1`, dir) != "0" {
+		if known[dir] {
 			continue
 		}
 		entries, err := os.ReadDir(dir)
-		if err != nil {
+		if err != nil && !os.IsNotExist(err) { // a sweep may be faster
 			t.Fatal(err)
 		}
 		for _, e := range entries {
