@@ -18,6 +18,7 @@ type reaper struct {
 	wake      func()
 	seen      time.Time // when the catalog last answered; zero: never, or not since a failure
 	holdUntil time.Time
+	clock     time.Time // what the catalog's clock said when last looked at; zero: never yet
 }
 
 func (r *reaper) reap(ctx context.Context) error {
@@ -29,7 +30,7 @@ func (r *reaper) reap(ctx context.Context) error {
 }
 
 func (r *reaper) pass(ctx context.Context) error {
-	if err := r.cfg.DB.Ping(ctx); err != nil {
+	if err := r.watchClock(ctx); err != nil {
 		return err
 	}
 	// Without the monotonic clock, which stands still while a machine sleeps.
@@ -45,6 +46,27 @@ func (r *reaper) pass(ctx context.Context) error {
 		return nil
 	}
 	return r.reapAll(ctx, "its lease ran out", r.cfg.DB.ReapExpired)
+}
+
+// watchClock mends what a clock that was ahead has left, once it went back; and at
+// the start, for it may have done so while no hub was there.
+func (r *reaper) watchClock(ctx context.Context) error {
+	now, err := r.cfg.DB.Now(ctx)
+	if err != nil {
+		return err
+	}
+	if r.clock.IsZero() || now.Before(r.clock.Add(-catalog.ClockMargin)) {
+		n, err := r.cfg.DB.PullBack(ctx)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			r.cfg.Log.Warn("the database's clock went back; what was dated ahead is taken as of now", "rows", n)
+			r.wake()
+		}
+	}
+	r.clock = now
+	return nil
 }
 
 func (r *reaper) reapAll(ctx context.Context, reason string, batch func(context.Context, int) ([]catalog.Ended, error)) error {

@@ -269,6 +269,47 @@ func TestLeasesRunOutByTheCatalogsClock(t *testing.T) {
 	if j := l.job(c.JobID); j.WaitingReason != catalog.WaitingRetryBackoff {
 		t.Errorf("with the clock set back the job waits for %q", j.WaitingReason)
 	}
+	if n, err := l.PullBack(t.Context()); err != nil || n == 0 {
+		t.Errorf("pulled back: %d, %v", n, err)
+	}
+	if j := l.job(c.JobID); j.WaitingReason == catalog.WaitingRetryBackoff || j.RunAfter.After(time.Now()) {
+		t.Errorf("afterwards it waits for %q until %s", j.WaitingReason, j.RunAfter)
+	}
+}
+
+// A clock that was ahead for a while leaves nothing behind that lasts until its
+// time comes: no lease, no sign of life, no delivery.
+func TestWhatAClockAheadLeaves(t *testing.T) {
+	t.Parallel()
+	l := newLine(t)
+	l.moveClock(365 * 24 * time.Hour)
+	c, _ := l.running()
+	queued := l.post().ID
+	l.exec("UPDATE jobs SET dispatched_at = xvault_now(), dispatch_seq = 1 WHERE id = $1", queued)
+	l.exec("UPDATE workers SET last_seen_at = xvault_now()")
+	l.exec("UPDATE sources SET retained_at = xvault_now()")
+	l.moveClock(0)
+	n, err := l.PullBack(t.Context())
+	l.must(err)
+	if n < 4 {
+		t.Errorf("%d rows", n)
+	}
+	for _, ahead := range []string{
+		"SELECT count(*) FROM jobs WHERE lease_expires_at > xvault_now() + interval '61 s'",
+		"SELECT count(*) FROM jobs WHERE status = 'queued' AND greatest(dispatched_at, run_after) > xvault_now()",
+		"SELECT count(*) FROM workers WHERE last_seen_at > xvault_now()",
+		"SELECT count(*) FROM sources WHERE retained_at > xvault_now()",
+	} {
+		if left := l.count(ahead); left != 0 {
+			t.Errorf("%d: %s", left, ahead)
+		}
+	}
+	if n, err := l.PullBack(t.Context()); err != nil || n != 0 {
+		t.Errorf("a second time: %d, %v", n, err)
+	}
+	if left := l.count("SELECT count(*) FROM jobs WHERE id = $1 AND status = 'running'", c.JobID); left != 1 {
+		t.Error("the job that runs does not any more")
+	}
 }
 
 func TestANewStartEndsTheEarlierOnesLeases(t *testing.T) {
