@@ -73,7 +73,7 @@ func (w *World) calmBut(except string) {
 }
 
 func (w *World) restless(except string) []string {
-	rows, err := w.lab.Look(restless)
+	rows, err := w.db.Look(restless)
 	if err != nil {
 		return []string{err.Error()} // the catalog is away
 	}
@@ -112,13 +112,13 @@ func (w *World) revive() {
 func (w *World) nextMoment() time.Time {
 	w.t.Helper()
 	first, next := forever, forever
-	for _, row := range w.lab.Rows(w.t, moments) {
+	for _, row := range w.rows(moments) {
 		since, err := time.ParseDuration(row[0] + "s")
 		if err != nil {
 			w.t.Fatal(err)
 		}
 		at := time.Unix(0, 0).Add(since + 20*time.Millisecond).UTC()
-		if first == forever {
+		if first.Equal(forever) {
 			first = at
 		}
 		if at.Sub(first) < 50*time.Second {
@@ -140,4 +140,14 @@ func (w *World) idle() {
 		}
 		return true
 	}, "the hubs do not act on what is due")
+}
+
+// rows looks into a catalog that is there.
+func (w *World) rows(sql string, args ...any) [][]string {
+	w.t.Helper()
+	rows, err := w.db.Look(sql, args...)
+	if err != nil {
+		w.t.Fatalf("%s: %v", sql, err)
+	}
+	return rows
 }

@@ -34,7 +34,7 @@ func (w *World) judgeRetention() {
 	now, at := map[string]kept{}, w.clock.now()
 	going := map[string]kept{}
 	bySource := map[string][]string{}
-	for _, row := range w.lab.Rows(w.t, viewed) {
+	for _, row := range w.rows(viewed) {
 		since, err := time.ParseDuration(row[2] + "s")
 		if err != nil {
 			w.t.Fatal(err)

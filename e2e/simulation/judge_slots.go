@@ -47,11 +47,11 @@ func (w *World) judgeSlots() {
 			w.judgeSchedule(s, c, rows, now)
 		}
 	}
-	for _, row := range w.lab.Rows(w.t, `SELECT id::text, source_id::text, run_after::text FROM jobs
+	for _, row := range w.rows(`SELECT id::text, source_id::text, run_after::text FROM jobs
 		WHERE status = 'queued' AND type = 'backup' AND run_after > xvault_now() + interval '25 h'`) {
 		w.report.violation("I8: backup %s of source %s waits until %s, and all that come after it with it", row[0], row[1], row[2])
 	}
-	for _, row := range w.lab.Rows(w.t, `SELECT id::text, source_id::text FROM jobs WHERE type = 'backup'`) {
+	for _, row := range w.rows(`SELECT id::text, source_id::text FROM jobs WHERE type = 'backup'`) {
 		if !jobs[row[0]] && !w.posted[row[0]] {
 			w.report.violation("I8: nobody asked for backup %s of source %s", row[0], row[1])
 		}

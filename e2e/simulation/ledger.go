@@ -37,7 +37,16 @@ func (w *World) acknowledge() {
 		w.ledger.acks = map[string]*ack{}
 	}
 	var fresh []*ack
+	count := map[string]string{}
+	for _, row := range w.rows(`SELECT source_id::text, count(*)::text FROM snapshots GROUP BY 1`) {
+		count[row[0]] = row[1]
+	}
 	for _, s := range w.sources {
+		if s.snapshots == count[s.id] { // nothing new to ask for
+			s.also = nil
+			continue
+		}
+		s.snapshots = count[s.id]
 		for _, snap := range system.List[listed](w.t, w.lab.API, "/api/v1/snapshots?limit=30&source_id="+s.id) {
 			if w.ledger.acks[snap.ID] != nil || snap.Status != "completed" && snap.Status != "suspicious" {
 				continue
@@ -117,7 +126,7 @@ func mixed(wants []system.Tree, got system.Tree) system.Tree {
 func (w *World) alive() []*ack {
 	w.t.Helper()
 	there := map[string]bool{}
-	for _, row := range w.lab.Rows(w.t, `SELECT id::text FROM snapshots s WHERE status <> 'deleted' AND NOT EXISTS
+	for _, row := range w.rows(`SELECT id::text FROM snapshots s WHERE status <> 'deleted' AND NOT EXISTS
 		(SELECT 1 FROM jobs j WHERE j.snapshot_id = s.id AND j.type = 'delete_snapshot' AND j.attempt > 0)`) {
 		there[row[0]] = true
 	}

@@ -32,7 +32,7 @@ type rates struct{ storms, people, edits, troubles, times float64 }
 func Week(seed uint64) Plan {
 	p := Plan{Seed: seed, fleet: smallFleet(), Start: time.Date(2018, 11, 1, 20, 0, 0, 0, time.UTC)}
 	p.End = p.Start.AddDate(0, 0, 5)
-	p.draw(rates{storms: 2, people: 2, edits: 3, troubles: 1, times: 0.6}, []string{freezeWorker})
+	p.draw(rates{storms: 2, people: 2, edits: 3, troubles: 1, times: 1}, []string{freezeWorker})
 	return p
 }
 

@@ -26,6 +26,7 @@ type report struct {
 }
 
 func newReport(t testing.TB, plan Plan) *report {
+	t.Helper()
 	return &report{t: t, plan: plan, began: time.Now(), counts: map[string]int{}}
 }
 
@@ -42,7 +43,7 @@ func (r *report) violation(format string, args ...any) {
 // recovered notes how long it took from a fault until all was well again.
 func (r *report) recovered(d time.Duration) { r.recoveries = append(r.recoveries, d) }
 
-func (r *report) print() {
+func (r *report) tell() {
 	r.t.Helper()
 	var kinds []string
 	faults := 0

@@ -12,7 +12,7 @@ func Run(t testing.TB, plan Plan) {
 	t.Logf("seed %d, %s to %s", plan.Seed, plan.Start.Format(time.DateOnly), plan.End.Format(time.DateOnly))
 	w := newWorld(t, plan)
 	w.report.began = time.Now()
-	defer w.report.print()
+	defer w.report.tell()
 	w.calm()
 	w.look()
 	week := plan.Start
@@ -21,6 +21,7 @@ func Run(t testing.TB, plan Plan) {
 		if next.Sub(week) > 7*24*time.Hour {
 			week = next
 			w.judgeAll()
+			t.Logf("%s: %d moments in %v, %d violations", week.Format(time.DateOnly), w.report.wakes, time.Since(w.report.began).Round(time.Second), len(w.report.violations))
 		}
 		if !next.Before(plan.End) {
 			break

@@ -26,7 +26,7 @@ func (w *World) storm(kind string, rng *rand.Rand) {
 	w.t.Helper()
 	i := rng.IntN(2)
 	worker, hub := w.lab.Workers[i], w.lab.Hubs[i]
-	after := upTo(rng, 400 * time.Millisecond)
+	after := upTo(rng, 400*time.Millisecond)
 	switch kind {
 	case workerDies: // started anew, so that it does
 		step := workerSteps[rng.IntN(len(workerSteps))]
@@ -129,7 +129,7 @@ func (w *World) churn(rng *rand.Rand) {
 		s = w.sources[0]
 	}
 	w.backUp(s)
-	w.amid(upTo(rng, 300 * time.Millisecond))
+	w.amid(upTo(rng, 300*time.Millisecond))
 	s.also = s.want
 	for i := range 4 {
 		s.write(w.t, rng, fmt.Sprintf("dir%d/file%02d", i%3, i))

@@ -17,6 +17,7 @@ type World struct {
 	t        testing.TB
 	plan     Plan
 	lab      *system.Lab
+	db       *system.Session
 	postgres *testenv.PostgresServer
 	gates    []*system.Gate // each worker's way to the hubs
 	servers  []*testenv.SSHServer
@@ -53,6 +54,7 @@ type source struct {
 	disabled  []span // closed but for the last one
 	schedules []*schedule
 	seen      map[string]kept // retention's view at the last look
+	snapshots string          // how many there were
 }
 
 // schedule is a schedule as the judge knows it.
@@ -84,6 +86,7 @@ func newWorld(t testing.TB, plan Plan) *World {
 		HubEnv:    []string{"HUB_DELETE_GRACE=18h", pace},
 		WorkerEnv: []string{"WORKER_ORPHAN_GRACE=15s", "WORKER_RECONCILE_EVERY=2s"},
 	})
+	w.db = w.lab.Session(t)
 	w.clock = &clock{catalog: w.lab.Catalog}
 	w.clock.step(t, plan.Start.Sub(time.Now()))
 	for range 2 {

@@ -33,6 +33,10 @@ func (c Catalog) rows(sql string, args ...any) (found [][]string, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
+	return query(ctx, conn, sql, args...)
+}
+
+func query(ctx context.Context, conn *pgx.Conn, sql string, args ...any) ([][]string, error) {
 	// Text, as psql shows it: one format for all columns.
 	rows, err := conn.Query(ctx, sql, append([]any{pgx.QueryResultFormats{pgx.TextFormatCode}}, args...)...)
 	if err != nil {
@@ -70,5 +74,45 @@ func (c Catalog) MoveClock(t testing.TB, d time.Duration) {
 		LANGUAGE sql STABLE AS $$ SELECT statement_timestamp() + interval '%d milliseconds' $$`, d.Milliseconds()))
 }
 
-// Look is Rows for a catalog that may be away.
-func (c Catalog) Look(sql string, args ...any) ([][]string, error) { return c.rows(sql, args...) }
+// Session is a look into the catalog on one connection, for tests that look
+// often. It is not safe for use by several goroutines.
+type Session struct {
+	catalog Catalog
+	conn    *pgx.Conn
+}
+
+// Session opens one when it is first used; it is closed when the test ends.
+func (c Catalog) Session(t testing.TB) *Session {
+	t.Helper()
+	s := &Session{catalog: c}
+	t.Cleanup(s.close)
+	return s
+}
+
+// Look is Rows for a catalog that may be away: the next one connects anew.
+func (s *Session) Look(sql string, args ...any) ([][]string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), sqlTimeout)
+	defer cancel()
+	if s.conn == nil {
+		conn, err := pgx.Connect(ctx, s.catalog.URL)
+		if err != nil {
+			return nil, err
+		}
+		s.conn = conn
+	}
+	found, err := query(ctx, s.conn, sql, args...)
+	if err != nil {
+		s.close()
+	}
+	return found, err
+}
+
+func (s *Session) close() {
+	if s.conn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = s.conn.Close(ctx) // it may be broken
+	s.conn = nil
+}
