@@ -33,6 +33,10 @@ const hubServeHelp = `Serves the API, the workers, and the queue.
   HUB_DOWNLOAD_TTL       for how long restored files can be downloaded (24h)
   HUB_DELETE_GRACE       how long a removed snapshot stays and can be taken back (24h); 0s: not at all
   HUB_BAD_KEY_LIMIT      bad keys a minute from one address before it has to wait (0: any number)
+  HUB_NOTIFY_REFUSE_PRIVATE
+                         true: tenants' notifications never go to private addresses
+  HUB_STORAGE_LEAST_FREE below how many percent of free space a storage is nearly full (10)
+  HUB_METRICS_SOURCES    for how many sources /metrics has a series of its own (1000; 0: none)
   HUB_SHUTDOWN_TIMEOUT   how long running requests may take at the end (15s)
   LOG_LEVEL, LOG_FORMAT  debug, info, warn, error; json, text
 
@@ -109,6 +113,9 @@ func hubConfig(s *settings) (hub.Config, error) {
 	cfg.DownloadTTL = read.duration("HUB_DOWNLOAD_TTL", 24*time.Hour)
 	cfg.DeleteGrace = read.wait("HUB_DELETE_GRACE", 24*time.Hour)
 	cfg.BadKeysPerMinute = read.limit("HUB_BAD_KEY_LIMIT", 0)
+	cfg.NotifyRefusePrivate = read.boolean("HUB_NOTIFY_REFUSE_PRIVATE", false)
+	cfg.StorageLeastFree = float64(read.number("HUB_STORAGE_LEAST_FREE", 10)) / 100
+	cfg.MetricsSources = read.limit("HUB_METRICS_SOURCES", 1000)
 	cfg.ShutdownTimeout = read.duration("HUB_SHUTDOWN_TIMEOUT", 15*time.Second)
 	return cfg, read.err
 }

@@ -34,14 +34,15 @@ func listerOf[T any](resource func(*apiclient.Client) apiclient.Resource[T], of 
 }
 
 var (
-	tenants = listerOf((*apiclient.Client).Tenants, func(t apiclient.Tenant) candidate { return candidate{t.ID, t.Name} })
-	creds   = listerOf((*apiclient.Client).Credentials, func(c apiclient.Credential) candidate { return candidate{c.ID, c.Name} })
-	sources = listerOf((*apiclient.Client).Sources, func(s apiclient.Source) candidate { return candidate{s.ID, s.Name} })
-	scheds  = listerOf((*apiclient.Client).Schedules, func(s apiclient.Schedule) candidate { return candidate{s.ID, ""} })
-	keys    = listerOf((*apiclient.Client).APIKeys, func(k apiclient.APIKey) candidate { return candidate{k.ID, k.Name} })
-	workers = listerOf((*apiclient.Client).Workers, func(w apiclient.Worker) candidate { return candidate{w.ID, ""} })
-	jobs    = listerOf((*apiclient.Client).Jobs, func(j apiclient.Job) candidate { return candidate{j.ID, ""} })
-	snaps   = listerOf((*apiclient.Client).Snapshots, func(s apiclient.Snapshot) candidate { return candidate{s.ID, ""} })
+	tenants  = listerOf((*apiclient.Client).Tenants, func(t apiclient.Tenant) candidate { return candidate{t.ID, t.Name} })
+	creds    = listerOf((*apiclient.Client).Credentials, func(c apiclient.Credential) candidate { return candidate{c.ID, c.Name} })
+	sources  = listerOf((*apiclient.Client).Sources, func(s apiclient.Source) candidate { return candidate{s.ID, s.Name} })
+	scheds   = listerOf((*apiclient.Client).Schedules, func(s apiclient.Schedule) candidate { return candidate{s.ID, ""} })
+	keys     = listerOf((*apiclient.Client).APIKeys, func(k apiclient.APIKey) candidate { return candidate{k.ID, k.Name} })
+	workers  = listerOf((*apiclient.Client).Workers, func(w apiclient.Worker) candidate { return candidate{w.ID, ""} })
+	jobs     = listerOf((*apiclient.Client).Jobs, func(j apiclient.Job) candidate { return candidate{j.ID, ""} })
+	channels = listerOf((*apiclient.Client).Channels, func(c apiclient.Channel) candidate { return candidate{c.ID, c.Name} })
+	snaps    = listerOf((*apiclient.Client).Snapshots, func(s apiclient.Snapshot) candidate { return candidate{s.ID, ""} })
 )
 
 // query starts a list's query: the tenant that --tenant names.

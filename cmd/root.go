@@ -92,7 +92,7 @@ func serverCommands() []*cobra.Command {
 func clientCommands() []*cobra.Command {
 	return []*cobra.Command{
 		newTenantCommand(), newCredentialCommand(), newSourceCommand(), newScheduleCommand(), newJobCommand(), newSnapshotCommand(newSnapshotFilesCommand(), newSnapshotOpenCommand()),
-		newRestoreCommand(), newRetentionCommand(),
+		newRestoreCommand(), newRetentionCommand(), newNotifyCommand(),
 		newWorkerCommand(newWorkerRunCommand(), newWorkerHealthCommand()), newKeyCommand(), newAuditCommand(),
 	}
 }

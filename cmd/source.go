@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +21,7 @@ var sourceView = view[apiclient.Source]{
 	fields: func(s apiclient.Source) []string {
 		return append([]string{
 			"id", s.ID, "name", s.Name, "tenant", s.TenantID, "type", s.Type, "status", s.Status,
-			"credential", s.CredentialID, "bandwidth", bandwidthText(s.Bandwidth), "created", when(s.CreatedAt),
+			"credential", s.CredentialID, "bandwidth", bandwidthText(s.Bandwidth), "max age", maxAgeText(s.MaxAgeHours), "created", when(s.CreatedAt),
 		}, configFields(s.Config)...)
 	},
 }
@@ -47,6 +49,8 @@ type sourceBody struct {
 	Config       map[string]any `json:"config,omitempty"`
 	// Bandwidth is nil where it is not to be changed.
 	Bandwidth *bandwidth.Plan `json:"bandwidth,omitempty"`
+	// MaxAgeHours is nil where it is not to be changed.
+	MaxAgeHours *int `json:"max_age_hours,omitempty"`
 }
 
 // sourceOptions are the flags that make or change a source.
@@ -55,6 +59,7 @@ type sourceOptions struct {
 	config           configOptions
 	credential, kind string
 	bandwidth        string
+	maxAge           time.Duration
 	name             nameOptions
 }
 
@@ -65,6 +70,26 @@ func (o *sourceOptions) addFlags(c *cobra.Command) {
 	mustComplete(c, "credential", o.flagCompletion(creds))
 	c.Flags().StringVar(&o.bandwidth, "bandwidth", "",
 		`a limit on what passes between worker and source, by the hours of the day: "20MB/s", "20MB/s, mon-fri 08:00-18:00=5MB/s, timezone=Europe/Berlin" or "none"`)
+	c.Flags().DurationVar(&o.maxAge, "max-age", 0, "tell someone when nothing has succeeded for this long, in whole hours (26h); 0: never")
+}
+
+// objective reads --max-age; nil where it was not given.
+func (o *sourceOptions) objective(c *cobra.Command) (*int, error) {
+	if !c.Flags().Changed("max-age") {
+		return nil, nil
+	}
+	if o.maxAge < 0 || o.maxAge%time.Hour != 0 {
+		return nil, usagef("--max-age is %s: it must be whole hours", o.maxAge)
+	}
+	hours := int(o.maxAge / time.Hour)
+	return &hours, nil
+}
+
+func maxAgeText(hours int) string {
+	if hours == 0 {
+		return ""
+	}
+	return strconv.Itoa(hours) + "h"
 }
 
 // plan reads --bandwidth; nil where it was not given.
@@ -103,6 +128,12 @@ Check it with: xvault source probe web1 --wait`,
 		if body.Bandwidth, err = opts.plan(); err != nil {
 			return err
 		}
+		if body.MaxAgeHours, err = opts.objective(c); err != nil {
+			return err
+		}
+		if body.MaxAgeHours != nil && *body.MaxAgeHours == 0 {
+			body.MaxAgeHours = nil // a new source has none
+		}
 		if opts.credential != "" {
 			if body.CredentialID, err = s.resolve(ctx, "credential", creds, opts.credential); err != nil {
 				return err
@@ -138,6 +169,9 @@ func newSourceUpdateCommand() *cobra.Command {
 		}
 		body := sourceBody{Name: opts.name.name}
 		if body.Bandwidth, err = opts.plan(); err != nil {
+			return err
+		}
+		if body.MaxAgeHours, err = opts.objective(c); err != nil {
 			return err
 		}
 		if opts.config.changed(c) {

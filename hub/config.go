@@ -69,6 +69,15 @@ type Config struct {
 	// and can be taken back (HUB_DELETE_GRACE). 0: not at all. The setting's
 	// default is 24 h.
 	DeleteGrace time.Duration
+	// NotifyRefusePrivate keeps tenants' notifications from loopback and private
+	// addresses (HUB_NOTIFY_REFUSE_PRIVATE).
+	NotifyRefusePrivate bool
+	// StorageLeastFree is the part of a worker's storage below which it is nearly
+	// full (HUB_STORAGE_LEAST_FREE, in percent). Default 0.1.
+	StorageLeastFree float64
+	// MetricsSources is for how many sources /metrics has a series of its own
+	// (HUB_METRICS_SOURCES); 0: none.
+	MetricsSources int
 	// Version is the program's, for the API's description. Default "dev".
 	Version string
 	// Log takes everything that is worth telling. Default: nothing is told.
@@ -131,7 +140,7 @@ func (c Config) Validate() error {
 	if _, _, err := net.SplitHostPort(c.ListenAddr); err != nil {
 		errs = append(errs, fmt.Errorf("HUB_LISTEN_ADDR %q is not host:port", c.ListenAddr))
 	}
-	if c.ShutdownTimeout < 0 || c.DownloadTTL < 0 || c.DeleteGrace < 0 || c.Housekeeping < 0 || c.DatabaseConns < 0 || c.BadKeysPerMinute < 0 {
+	if c.ShutdownTimeout < 0 || c.DownloadTTL < 0 || c.DeleteGrace < 0 || c.Housekeeping < 0 || c.DatabaseConns < 0 || c.BadKeysPerMinute < 0 || c.MetricsSources < 0 {
 		errs = append(errs, errors.New("durations and limits cannot be negative"))
 	}
 	if c.Limits.PerSource < 0 || c.Limits.PerHost < 0 || c.Limits.PerTenant < 0 {

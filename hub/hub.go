@@ -21,6 +21,7 @@ import (
 	"xvault/hub/api"
 	"xvault/hub/auth"
 	"xvault/hub/dispatch"
+	"xvault/hub/notify"
 	"xvault/hub/prune"
 	"xvault/hub/scheduler"
 	"xvault/hub/workerapi"
@@ -38,6 +39,7 @@ type Hub struct {
 	dispatcher *dispatch.Dispatcher
 	scheduler  *scheduler.Scheduler
 	pruner     *prune.Pruner
+	notifier   *notify.Notifier
 	listener   net.Listener
 	server     *http.Server
 }
@@ -121,6 +123,12 @@ func (h *Hub) assemble(ctx context.Context, keyring *seal.Keyring) error {
 	if err != nil {
 		return err
 	}
+	h.notifier, err = notify.New(notify.Config{
+		DB: h.db, Keyring: keyring, RefusePrivate: h.cfg.NotifyRefusePrivate, LeastFree: h.cfg.StorageLeastFree, Log: h.log,
+	})
+	if err != nil {
+		return err
+	}
 	ticketKey, err := h.db.TicketSigner(ctx, keyring)
 	if err != nil {
 		return err
@@ -128,8 +136,8 @@ func (h *Hub) assemble(ctx context.Context, keyring *seal.Keyring) error {
 	handler := newRouter(routerConfig{
 		Public: api.Config{
 			DB: h.db, Keyring: keyring, Auth: authenticator, SourceType: h.cfg.SourceTypes.Lookup,
-			Guesses:   auth.NewGuesses(h.cfg.BadKeysPerMinute, time.Now), //nolint:forbidigo // a minute of this hub's own
-			TicketKey: ticketKey, DownloadTTL: h.cfg.DownloadTTL, DeleteGrace: h.cfg.DeleteGrace,
+			Guesses:  auth.NewGuesses(h.cfg.BadKeysPerMinute, time.Now), //nolint:forbidigo // a minute of this hub's own
+			Notifier: h.notifier, TicketKey: ticketKey, DownloadTTL: h.cfg.DownloadTTL, DeleteGrace: h.cfg.DeleteGrace,
 			Version: h.cfg.Version, Log: h.log,
 		},
 		Workers:        workers,
@@ -193,6 +201,7 @@ func (h *Hub) Serve(ctx context.Context) error {
 	workers.Go(func() error { return ended(background, "dispatcher", h.dispatcher.Run(background)) })
 	workers.Go(func() error { return ended(background, "retention", h.pruner.Run(background)) })
 	workers.Go(func() error { return ended(background, "scheduler", h.scheduler.Run(background)) })
+	workers.Go(func() error { return ended(background, "notifications", h.notifier.Run(background)) })
 	workers.Go(func() error { return ended(background, "housekeeping", h.keepHouse(background)) })
 	failed := make(chan error, 1)
 	go func() {

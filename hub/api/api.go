@@ -24,6 +24,7 @@ import (
 	"xvault/archive/seal"
 	"xvault/connectors"
 	"xvault/hub/auth"
+	"xvault/hub/notify"
 	"xvault/hub/problem"
 	"xvault/hub/schedule"
 	"xvault/store/catalog"
@@ -36,6 +37,8 @@ type Config struct {
 	Auth    *auth.Authenticator
 	// SourceType finds a registered connector by the name of its type.
 	SourceType func(name string) (connectors.Type, bool)
+	// Notifier tries notification channels out.
+	Notifier *notify.Notifier
 	// TicketKey signs download tickets.
 	TicketKey ed25519.PrivateKey
 	// DownloadTTL is for how long a restore can be downloaded.
@@ -56,6 +59,7 @@ type server struct {
 	keyring    *seal.Keyring
 	sourceType func(name string) (connectors.Type, bool)
 	log        *slog.Logger
+	notifier   *notify.Notifier
 
 	ticketKey   ed25519.PrivateKey
 	downloadTTL time.Duration
@@ -83,7 +87,7 @@ func Mount(root chi.Router, cfg Config) {
 func New(r chi.Router, cfg Config) huma.API {
 	api := humachi.New(r, humaConfig(cfg.Version))
 	s := &server{
-		db: cfg.DB, keyring: cfg.Keyring, sourceType: cfg.SourceType, log: cfg.Log,
+		db: cfg.DB, keyring: cfg.Keyring, sourceType: cfg.SourceType, log: cfg.Log, notifier: cfg.Notifier,
 		ticketKey: cfg.TicketKey, downloadTTL: cfg.DownloadTTL, deleteGrace: cfg.DeleteGrace,
 	}
 	api.UseMiddleware(refuseNoID, s.idempotent(api))
@@ -96,6 +100,8 @@ func New(r chi.Router, cfg Config) huma.API {
 	s.registerSnapshots(api)
 	s.registerRestores(api)
 	s.registerWorkers(api)
+	s.registerChannels(api)
+	s.registerNotifications(api)
 	s.registerAPIKeys(api)
 	s.registerAudit(api)
 	complete(api)

@@ -138,7 +138,8 @@ func (c *idempotentCall) run(op *huma.Operation, next func(huma.Context)) {
 // rebuild answers from the object that the first request made, when that
 // request's own answer was lost.
 func (c *idempotentCall) rebuild(answer catalog.Answer) {
-	collections := map[string]string{"tenant": "/tenants/", "credential": "/credentials/", "source": "/sources/", "job": "/jobs/", "schedule": "/schedules/"}
+	collections := map[string]string{"tenant": "/tenants/", "credential": "/credentials/", "source": "/sources/", "job": "/jobs/", "schedule": "/schedules/",
+		"notification_channel": "/notification-channels/"}
 	collection, ok := collections[answer.ObjectType]
 	if !ok {
 		problem.Write(c.w, problem.New(http.StatusConflict, "idempotency_answer_lost",

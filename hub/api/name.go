@@ -27,9 +27,10 @@ func checkNames(names ...named) error {
 	return nil
 }
 
-func deref(s *string) string {
-	if s == nil {
-		return ""
+// deref gives the zero value for nil.
+func deref[T any](p *T) (value T) {
+	if p == nil {
+		return value
 	}
-	return *s
+	return *p
 }

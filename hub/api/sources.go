@@ -24,6 +24,7 @@ type Source struct {
 	Status         string     `json:"status" enum:"active,disabled"`
 	PinnedHostKeys []string   `json:"pinned_host_keys" nullable:"false" doc:"Host keys that were trusted on first use"`
 	Bandwidth      *Bandwidth `json:"bandwidth,omitempty" doc:"Not there: no limit"`
+	MaxAgeHours    int32      `json:"max_age_hours,omitempty" doc:"For how long nothing may have succeeded before someone is notified. Not there: any time"`
 	CreatedAt      Time       `json:"created_at"`
 	UpdatedAt      Time       `json:"updated_at"`
 }
@@ -31,6 +32,7 @@ type Source struct {
 func sourceOf(c catalog.Source) Source {
 	return Source{
 		c.ID, c.TenantID, c.Type, c.Name, Object{c.Config}, c.CredentialID, c.Status, c.PinnedHostKeys, bandwidthOf(c.Bandwidth),
+		deref(c.MaxAgeHours),
 		Time{c.CreatedAt}, Time{c.UpdatedAt},
 	}
 }
@@ -66,6 +68,7 @@ type createSourceInput struct {
 		CredentialID uuid.UUID  `json:"credential_id" format:"uuid"`
 		Config       Object     `json:"config" doc:"What it holds depends on type"`
 		Bandwidth    *Bandwidth `json:"bandwidth,omitempty" doc:"A limit on what passes between worker and source"`
+		MaxAgeHours  *int32     `json:"max_age_hours,omitempty" minimum:"1" maximum:"87600" doc:"For how long nothing may have succeeded before someone is notified"`
 	}
 }
 
@@ -89,7 +92,7 @@ func (s *server) createSource(ctx context.Context, in *createSourceInput) (*Body
 	}
 	created, err := s.scope(ctx).CreateSource(ctx, catalog.NewSource{
 		ID: catalog.NewID(), TenantID: tenant, Type: in.Body.Type, Name: in.Body.Name,
-		Config: config, CredentialID: &in.Body.CredentialID, Bandwidth: limit,
+		Config: config, CredentialID: &in.Body.CredentialID, Bandwidth: limit, MaxAgeHours: in.Body.MaxAgeHours,
 	})
 	if err != nil {
 		return nil, noCredential(err)
@@ -157,6 +160,7 @@ type updateSourceInput struct {
 		CredentialID   *uuid.UUID      `json:"credential_id,omitempty" format:"uuid"`
 		Config         *Object         `json:"config,omitempty" doc:"The whole configuration"`
 		Bandwidth      BandwidthChange `json:"bandwidth,omitzero" doc:"The whole limit, from the next job on; null or an empty object removes it"`
+		MaxAgeHours    *int32          `json:"max_age_hours,omitempty" minimum:"0" maximum:"87600" doc:"For how long nothing may have succeeded before someone is notified; 0: any time"`
 		PinnedHostKeys *[]string       `json:"pinned_host_keys,omitempty" maxItems:"0" doc:"An empty list forgets the host keys that were trusted on first use"`
 	}
 }
@@ -172,7 +176,7 @@ func (s *server) updateSource(ctx context.Context, in *updateSourceInput) (*Body
 	}
 	change := catalog.SourceChange{
 		Name: in.Body.Name, Status: in.Body.Status, CredentialID: in.Body.CredentialID,
-		ForgetHostKeys: in.Body.PinnedHostKeys != nil,
+		ForgetHostKeys: in.Body.PinnedHostKeys != nil, MaxAgeHours: in.Body.MaxAgeHours,
 	}
 	if in.Body.Config != nil {
 		if change.Config, err = s.validateConfig(source.Type, *in.Body.Config); err != nil {

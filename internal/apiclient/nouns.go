@@ -43,6 +43,8 @@ type Source struct {
 	Config       json.RawMessage `json:"config"`
 	// Bandwidth is nil where there is no limit.
 	Bandwidth *bandwidth.Plan `json:"bandwidth"`
+	// MaxAgeHours is 0 where nothing has to have succeeded lately.
+	MaxAgeHours int `json:"max_age_hours"`
 	CreatedAt time.Time       `json:"created_at"`
 }
 

@@ -80,13 +80,13 @@ func (s Scope) failRemovedWorkersJobs(ctx context.Context, _ pgx.Tx, q *query.Qu
 	if _, err := o.end(ctx, q); err != nil {
 		return err
 	}
-	_, err = q.FailQueuedOfWorker(ctx, query.FailQueuedOfWorkerParams{
+	failed, err := q.FailQueuedOfWorker(ctx, query.FailQueuedOfWorkerParams{
 		WorkerID: &workerID, ErrorCode: string(job.WorkerRemoved), ErrorMessage: workerRemovedMessage,
 	})
 	if err != nil {
 		return fmt.Errorf("fail jobs of worker %s: %w", workerID, err)
 	}
-	return nil
+	return tellFailed(ctx, q, failed...)
 }
 
 // ReapOrphaned ends up to limit attempts of worker starts that are over, and
@@ -111,10 +111,15 @@ func (db *DB) ReapOrphaned(ctx context.Context, limit int) ([]Ended, error) {
 		failed, err := q.FailOrphanedQueued(ctx, query.FailOrphanedQueuedParams{
 			MaxRows: limitRows, ErrorCode: string(job.WorkerRemoved), ErrorMessage: workerRemovedMessage,
 		})
-		for _, row := range failed {
-			ended = append(ended, endedOf(query.EndAttemptsRow(row)))
+		if err != nil {
+			return fmt.Errorf("fail jobs of removed workers: %w", err)
 		}
-		return err
+		ids := make([]uuid.UUID, len(failed))
+		for i, row := range failed {
+			ended = append(ended, endedOf(query.EndAttemptsRow(row)))
+			ids[i] = row.ID
+		}
+		return tellFailed(ctx, q, ids...)
 	})
 	if err != nil {
 		return nil, err
@@ -175,10 +180,13 @@ func endAttempts(ctx context.Context, q *query.Queries, ids []uuid.UUID, f failu
 		return nil, fmt.Errorf("end attempts: %w", err)
 	}
 	ended := make([]Ended, len(rows))
+	var failed []uuid.UUID
 	for i, row := range rows {
-		ended[i] = endedOf(row)
+		if ended[i] = endedOf(row); ended[i].Status == job.Failed {
+			failed = append(failed, row.ID)
+		}
 	}
-	return ended, nil
+	return ended, tellFailed(ctx, q, failed...)
 }
 
 func endedOf(r query.EndAttemptsRow) Ended {

@@ -62,7 +62,7 @@ func (db *DB) completeWithSnapshot(ctx context.Context, f Fence, r report) error
 		return err
 	}
 	status := s.Status
-	suspicion, err := db.suspicion(ctx, f.JobID, s)
+	suspicion, awaited, err := db.suspicion(ctx, f.JobID, s)
 	if err != nil {
 		return err
 	}
@@ -72,14 +72,37 @@ func (db *DB) completeWithSnapshot(ctx context.Context, f Fence, r report) error
 			return err
 		}
 	}
-	_, err = db.q().CompleteWithSnapshot(ctx, query.CompleteWithSnapshotParams{
+	params := query.CompleteWithSnapshotParams{
 		JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation, TokenHash: storedToken(f.Token),
 		Status: string(r.status), Result: r.result, ErrorCode: r.errorCode(), ErrorMessage: r.errorMessage(),
 		SnapshotID: s.ID, SnapshotStatus: status, Suspicion: suspicion, SizeBytes: s.SizeBytes, DurationMs: s.DurationMS, Manifest: s.Manifest,
 		Sha256: s.SHA256, KeyID: s.KeyID, Recipient: s.Recipient, LocalPath: s.LocalPath,
 		LastProgress: progress,
+	}
+	if r.status == job.Completed && suspicion == "" && !awaited {
+		_, err = db.q().CompleteWithSnapshot(ctx, params)
+		return err
+	}
+	return db.completeAndTell(ctx, params)
+}
+
+// completeAndTell commits a snapshot together with the event that it is to
+// somebody: most are none, and are committed by one statement.
+func (db *DB) completeAndTell(ctx context.Context, params query.CompleteWithSnapshotParams) error {
+	return db.inTx(ctx, func(_ pgx.Tx, q *query.Queries) error {
+		id, err := q.CompleteWithSnapshot(ctx, params)
+		if err != nil {
+			return err
+		}
+		switch {
+		case params.Status == string(job.Failed):
+			return tellFailed(ctx, q, params.JobID)
+		case params.Suspicion != "":
+			return tellBad(ctx, q, id, EventSuspicious, params.Suspicion)
+		default:
+			return tellGood(ctx, q, id, true)
+		}
 	})
-	return err
 }
 
 // failAttempt takes failures and what the worker answers to a cancel.

@@ -13,7 +13,9 @@ import (
 
 // RekeyTables are the tables that hold enveloped secrets, in the order in
 // which they are rekeyed.
-func RekeyTables() []string { return []string{"tenant_keys", "credentials", ticketKeysTable} }
+func RekeyTables() []string {
+	return []string{"tenant_keys", "credentials", ticketKeysTable, channelsTable}
+}
 
 // RekeyBatch is what one step of a rekey did.
 type RekeyBatch struct {
@@ -80,6 +82,13 @@ func toRekey(ctx context.Context, q *query.Queries, table, keyID string, after u
 		}
 		return found, err
 	}
+	if table == channelsTable {
+		rows, err := q.ChannelsToRekey(ctx, query.ChannelsToRekeyParams{KeyID: keyID, After: after, MaxRows: limit})
+		for _, r := range rows {
+			found = append(found, enveloped{r.ID, r.TenantID, r.Ciphertext, r.KeyID})
+		}
+		return found, err
+	}
 	rows, err := q.CredentialsToRekey(ctx, query.CredentialsToRekeyParams{KeyID: keyID, After: after, MaxRows: limit})
 	for _, r := range rows {
 		found = append(found, enveloped{r.ID, r.TenantID, r.Ciphertext, r.KeyID})
@@ -94,6 +103,8 @@ func rewrap(ctx context.Context, q *query.Queries, ring *seal.Keyring, table str
 		ad = TenantKeyAD(e.tenant, e.id)
 	case ticketKeysTable:
 		ad = TicketKeyAD(e.id)
+	case channelsTable:
+		ad = ChannelAD(&e.tenant, e.id)
 	}
 	ciphertext, keyID, err := ring.Rewrap(e.ciphertext, e.keyID, ad)
 	if err != nil {
@@ -106,6 +117,11 @@ func rewrap(ctx context.Context, q *query.Queries, ring *seal.Keyring, table str
 		})
 	case ticketKeysTable:
 		return q.RekeyTicketKey(ctx, query.RekeyTicketKeyParams{
+			ID: e.id, NewCiphertext: ciphertext, NewKeyID: keyID, OldCiphertext: e.ciphertext, OldKeyID: e.keyID,
+		})
+	}
+	if table == channelsTable {
+		return q.RekeyChannel(ctx, query.RekeyChannelParams{
 			ID: e.id, NewCiphertext: ciphertext, NewKeyID: keyID, OldCiphertext: e.ciphertext, OldKeyID: e.keyID,
 		})
 	}

@@ -57,13 +57,21 @@ func (db *DB) TickSchedules(ctx context.Context, limit int, decide func(d DueSch
 			return err
 		}
 		params := recordParams()
+		var empty emptySlots
 		for _, r := range rows {
 			due := DueSchedule{Schedule: scheduleOf(r.Schedule), Running: r.Running, Disabled: !r.SourceActive}
-			addAdvance(&params, due.ID, decide(due, r.Now))
+			advance := decide(due, r.Now)
+			addAdvance(&params, due.ID, advance)
+			if err := empty.add(due, advance.Slots); err != nil {
+				return err
+			}
 		}
 		recorded, err := q.RecordSlots(ctx, params)
+		if err != nil {
+			return err
+		}
 		ticked = Ticked{Schedules: len(rows), Jobs: int(recorded.Jobs), Slots: int(recorded.Slots)}
-		return err
+		return empty.tell(ctx, q)
 	})
 	if err != nil {
 		return Ticked{}, fmt.Errorf("act on schedules: %w", err)

@@ -26,6 +26,8 @@ type Source struct {
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
 	Bandwidth      json.RawMessage // a bandwidth.Plan; nil: no limit
+	// MaxAgeHours is for how long nothing may have succeeded; nil: nobody minds.
+	MaxAgeHours *int32
 }
 
 // The states of a source.
@@ -46,6 +48,7 @@ type NewSource struct {
 	Config       json.RawMessage
 	CredentialID *uuid.UUID
 	Bandwidth    json.RawMessage // nil: no limit
+	MaxAgeHours  *int32          // nil: nobody minds
 }
 
 // SourceChange is what PATCH may change; nil leaves it.
@@ -56,6 +59,8 @@ type SourceChange struct {
 	CredentialID *uuid.UUID
 	// Bandwidth replaces the whole plan; one that points to nil removes it.
 	Bandwidth *json.RawMessage
+	// MaxAgeHours is the new objective; 0 removes it.
+	MaxAgeHours *int32
 	// ForgetHostKeys empties the pinned host keys. A configuration that names
 	// another host or port does so too.
 	ForgetHostKeys bool
@@ -74,7 +79,7 @@ func (s Scope) CreateSource(ctx context.Context, n NewSource) (Source, error) {
 		}
 		row, err := q.InsertSource(ctx, query.InsertSourceParams{
 			ID: n.ID, TenantID: n.TenantID, Type: n.Type, Name: n.Name, Config: n.Config, CredentialID: n.CredentialID,
-			Bandwidth: n.Bandwidth,
+			Bandwidth: n.Bandwidth, MaxAgeHours: n.MaxAgeHours,
 		})
 		if isViolation(err, "sources_tenant_id_fkey") {
 			return ErrNotFound
@@ -104,7 +109,7 @@ func (s Scope) Sources(ctx context.Context, wanted *uuid.UUID, p Page) ([]Source
 		return nil, ErrNotFound
 	}
 	sql, args := f.newestFirst(`SELECT id, tenant_id, type, name, config, credential_id, status, pinned_host_keys,
-		created_at, updated_at, bandwidth FROM sources`, "id", p)
+		created_at, updated_at, bandwidth, max_age_hours FROM sources`, "id", p)
 	rows, err := s.db.pool.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list sources: %w", err)
@@ -127,9 +132,16 @@ func (s Scope) UpdateSource(ctx context.Context, id uuid.UUID, c SourceChange) (
 		row, err = q.UpdateSource(ctx, query.UpdateSourceParams{
 			TenantID: row.TenantID, ID: id, Name: row.Name, Status: row.Status, Config: row.Config,
 			CredentialID: row.CredentialID, PinnedHostKeys: row.PinnedHostKeys, Bandwidth: row.Bandwidth,
+			MaxAgeHours: row.MaxAgeHours,
 		})
 		if err != nil {
 			return fmt.Errorf("update source: %w", err)
+		}
+		if row.MaxAgeHours == nil || row.Status != SourceActive {
+			// Nobody waits for it any more, so that nobody is told of its end.
+			if err := q.EndAlert(ctx, query.EndAlertParams{SourceID: id, Kind: alertMaxAge}); err != nil {
+				return fmt.Errorf("end alert of source: %w", err)
+			}
 		}
 		updated = sourceOf(row)
 		return s.audit(ctx, q, sourceEvent("source.update", updated, map[string]any{"changed": changed}))
@@ -155,6 +167,13 @@ func (c SourceChange) apply(row *query.Source) []string {
 	if c.Bandwidth != nil {
 		row.Bandwidth = *c.Bandwidth
 		changed = append(changed, "bandwidth")
+	}
+	if c.MaxAgeHours != nil {
+		row.MaxAgeHours = c.MaxAgeHours
+		if *c.MaxAgeHours == 0 {
+			row.MaxAgeHours = nil
+		}
+		changed = append(changed, "max_age_hours")
 	}
 	moved := c.Config != nil && endpointOf(c.Config) != endpointOf(row.Config)
 	if c.Config != nil {
@@ -239,6 +258,6 @@ func sourceEvent(action string, source Source, detail map[string]any) Event {
 func sourceOf(row query.Source) Source {
 	return Source{
 		row.ID, row.TenantID, row.Type, row.Name, row.Config, row.CredentialID, row.Status, row.PinnedHostKeys,
-		row.CreatedAt, row.UpdatedAt, row.Bandwidth,
+		row.CreatedAt, row.UpdatedAt, row.Bandwidth, row.MaxAgeHours,
 	}
 }

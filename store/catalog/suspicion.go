@@ -81,23 +81,27 @@ func median(good []bulk, of func(bulk) int64) int64 {
 // suspicion looks whether the snapshot that a report brings is as large as its
 // like. The baseline is read before the report is committed: backups of one
 // source do not run side by side, and a deletion changes nothing about it.
-func (db *DB) suspicion(ctx context.Context, jobID uuid.UUID, s *job.SnapshotRecord) (string, error) {
+// awaited: that a snapshot of the source is good would be news to somebody.
+func (db *DB) suspicion(ctx context.Context, jobID uuid.UUID, s *job.SnapshotRecord) (reason string, awaited bool, err error) {
 	if s.Status != string(SnapshotCompleted) {
-		return "", nil
+		return "", false, nil
 	}
 	rows, err := db.q().SnapshotBaseline(ctx, query.SnapshotBaselineParams{JobID: jobID, MaxRows: baselineSize})
 	if err != nil {
-		return "", fmt.Errorf("look up earlier snapshots: %w", err)
+		return "", false, fmt.Errorf("look up earlier snapshots: %w", err)
 	}
-	good := make([]bulk, len(rows))
-	for i, row := range rows {
-		good[i] = bulkOf(row.SizeBytes, row.Content)
+	var good []bulk
+	for _, row := range rows {
+		awaited = row.Awaited
+		if row.SizeBytes >= 0 {
+			good = append(good, bulkOf(row.SizeBytes, row.Content))
+		}
 	}
 	var manifest struct{ Content json.RawMessage }
 	if err := json.Unmarshal(s.Manifest, &manifest); err != nil {
-		return "", invalidReport("the manifest is not what a manifest is")
+		return "", false, invalidReport("the manifest is not what a manifest is")
 	}
-	return suspect(bulkOf(s.SizeBytes, manifest.Content), good), nil
+	return suspect(bulkOf(s.SizeBytes, manifest.Content), good), awaited, nil
 }
 
 // withSuspicion adds the reason to a job's result, which a worker made and
@@ -132,6 +136,9 @@ func (s Scope) AcceptSnapshot(ctx context.Context, id uuid.UUID) (Snapshot, erro
 		row, err := q.AcceptSnapshot(ctx, id)
 		if err != nil {
 			return row, fmt.Errorf("accept snapshot: %w", err)
+		}
+		if err := tellGood(ctx, q, row.ID, false); err != nil {
+			return row, err
 		}
 		return row, s.audit(ctx, q, snapshotEvent("snapshot.accept", row, map[string]any{"suspicion": row.Suspicion}))
 	})

@@ -90,9 +90,10 @@ func (db *DB) Heartbeat(ctx context.Context, w WorkerRef, hb job.Heartbeat) (dra
 }
 
 // MarkSilentWorkers turns workers offline that were silent for
-// job.OfflineAfter and returns their ids. Their leases are the reaper's.
+// job.OfflineAfter, writes the events, and returns their ids. Their leases are
+// the reaper's.
 func (db *DB) MarkSilentWorkers(ctx context.Context) ([]string, error) {
-	ids, err := db.q().MarkSilentWorkers(ctx, job.OfflineAfter.Seconds())
+	ids, err := db.markSilent(ctx, job.OfflineAfter)
 	if err != nil {
 		return nil, fmt.Errorf("mark silent workers: %w", err)
 	}

@@ -10,6 +10,7 @@ SELECT * FROM encryption_keys WHERE key_id = $1;
 -- name: CountSecretsByKey :many
 SELECT key_id, count(*) AS secrets FROM (
     SELECT key_id FROM credentials UNION ALL SELECT key_id FROM tenant_keys UNION ALL SELECT key_id FROM ticket_keys
+    UNION ALL SELECT key_id FROM notification_channels
 ) AS sealed GROUP BY key_id ORDER BY key_id;
 
 -- name: CredentialsToRekey :many

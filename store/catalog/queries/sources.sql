@@ -1,6 +1,8 @@
 -- name: InsertSource :one
-INSERT INTO sources (id, tenant_id, type, name, config, credential_id, bandwidth)
-VALUES ($1, $2, $3, $4, $5, sqlc.narg(credential_id), sqlc.narg(bandwidth))
+INSERT INTO sources (id, tenant_id, type, name, config, credential_id, bandwidth, max_age_hours, max_age_since, max_age_check)
+VALUES ($1, $2, $3, $4, $5, sqlc.narg(credential_id), sqlc.narg(bandwidth), sqlc.narg(max_age_hours),
+        CASE WHEN sqlc.narg(max_age_hours)::integer IS NOT NULL THEN xvault_now() END,
+        CASE WHEN sqlc.narg(max_age_hours)::integer IS NOT NULL THEN xvault_now() END)
 RETURNING *;
 
 -- name: SourceByID :one
@@ -15,6 +17,11 @@ FOR UPDATE;
 -- name: UpdateSource :one
 UPDATE sources
 SET name = $3, status = $4, config = $5, credential_id = sqlc.narg(credential_id), pinned_host_keys = $6, bandwidth = sqlc.narg(bandwidth),
+    max_age_hours = sqlc.narg(max_age_hours),
+    -- The count begins where nobody minded before: with a first objective, and with a source that was disabled.
+    max_age_since = CASE WHEN sqlc.narg(max_age_hours)::integer IS NULL THEN NULL
+                         WHEN max_age_hours IS NULL OR status <> $4 THEN xvault_now() ELSE max_age_since END,
+    max_age_check = CASE WHEN sqlc.narg(max_age_hours)::integer IS NOT NULL THEN xvault_now() END,
     updated_at = xvault_now()
 WHERE tenant_id = $1 AND id = $2
 RETURNING *;

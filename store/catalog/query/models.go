@@ -11,6 +11,16 @@ import (
 	"github.com/google/uuid"
 )
 
+type Alert struct {
+	ID        uuid.UUID
+	Kind      string
+	TenantID  *uuid.UUID
+	SourceID  *uuid.UUID
+	WorkerID  *string
+	OpenedAt  time.Time
+	CalmSince *time.Time
+}
+
 type ApiKey struct {
 	ID         uuid.UUID
 	TenantID   *uuid.UUID
@@ -99,6 +109,52 @@ type Job struct {
 	OnePerSource      bool
 }
 
+type Notification struct {
+	ID        uuid.UUID
+	TenantID  *uuid.UUID
+	EventID   uuid.UUID
+	ChannelID uuid.UUID
+	Status    string
+	Attempts  int32
+	NextTryAt time.Time
+	LastError string
+	SentAt    *time.Time
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+type NotificationChannel struct {
+	ID           uuid.UUID
+	TenantID     *uuid.UUID
+	Name         string
+	Kind         string
+	Config       json.RawMessage
+	Ciphertext   []byte
+	KeyID        string
+	Events       []string
+	SourceIds    []uuid.UUID
+	Enabled      bool
+	WantsSuccess bool
+	DueAt        *time.Time
+	Failures     int32
+	CreatedAt    time.Time
+	UpdatedAt    time.Time
+}
+
+type NotificationEvent struct {
+	ID         uuid.UUID
+	TenantID   *uuid.UUID
+	EventKey   string
+	Kind       string
+	SourceID   *uuid.UUID
+	JobID      *uuid.UUID
+	SnapshotID *uuid.UUID
+	WorkerID   *string
+	Detail     json.RawMessage
+	HandedOut  bool
+	CreatedAt  time.Time
+}
+
 type Schedule struct {
 	ID              uuid.UUID
 	TenantID        uuid.UUID
@@ -180,6 +236,9 @@ type Source struct {
 	Host           *string
 	RetainedAt     *time.Time
 	Bandwidth      json.RawMessage
+	MaxAgeHours    *int32
+	MaxAgeSince    *time.Time
+	MaxAgeCheck    *time.Time
 }
 
 type Tenant struct {

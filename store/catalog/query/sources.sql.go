@@ -74,9 +74,11 @@ func (q *Queries) DeleteSourceSnapshotRows(ctx context.Context, arg DeleteSource
 }
 
 const insertSource = `-- name: InsertSource :one
-INSERT INTO sources (id, tenant_id, type, name, config, credential_id, bandwidth)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
-RETURNING id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at, bandwidth
+INSERT INTO sources (id, tenant_id, type, name, config, credential_id, bandwidth, max_age_hours, max_age_since, max_age_check)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8,
+        CASE WHEN $8::integer IS NOT NULL THEN xvault_now() END,
+        CASE WHEN $8::integer IS NOT NULL THEN xvault_now() END)
+RETURNING id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at, bandwidth, max_age_hours, max_age_since, max_age_check
 `
 
 type InsertSourceParams struct {
@@ -87,6 +89,7 @@ type InsertSourceParams struct {
 	Config       json.RawMessage
 	CredentialID *uuid.UUID
 	Bandwidth    json.RawMessage
+	MaxAgeHours  *int32
 }
 
 func (q *Queries) InsertSource(ctx context.Context, arg InsertSourceParams) (Source, error) {
@@ -98,6 +101,7 @@ func (q *Queries) InsertSource(ctx context.Context, arg InsertSourceParams) (Sou
 		arg.Config,
 		arg.CredentialID,
 		arg.Bandwidth,
+		arg.MaxAgeHours,
 	)
 	var i Source
 	err := row.Scan(
@@ -114,12 +118,15 @@ func (q *Queries) InsertSource(ctx context.Context, arg InsertSourceParams) (Sou
 		&i.Host,
 		&i.RetainedAt,
 		&i.Bandwidth,
+		&i.MaxAgeHours,
+		&i.MaxAgeSince,
+		&i.MaxAgeCheck,
 	)
 	return i, err
 }
 
 const lockSource = `-- name: LockSource :one
-SELECT id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at, bandwidth FROM sources
+SELECT id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at, bandwidth, max_age_hours, max_age_since, max_age_check FROM sources
 WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2)
 FOR UPDATE
 `
@@ -146,12 +153,15 @@ func (q *Queries) LockSource(ctx context.Context, arg LockSourceParams) (Source,
 		&i.Host,
 		&i.RetainedAt,
 		&i.Bandwidth,
+		&i.MaxAgeHours,
+		&i.MaxAgeSince,
+		&i.MaxAgeCheck,
 	)
 	return i, err
 }
 
 const sourceByID = `-- name: SourceByID :one
-SELECT id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at, bandwidth FROM sources
+SELECT id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at, bandwidth, max_age_hours, max_age_since, max_age_check FROM sources
 WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2)
 `
 
@@ -177,6 +187,9 @@ func (q *Queries) SourceByID(ctx context.Context, arg SourceByIDParams) (Source,
 		&i.Host,
 		&i.RetainedAt,
 		&i.Bandwidth,
+		&i.MaxAgeHours,
+		&i.MaxAgeSince,
+		&i.MaxAgeCheck,
 	)
 	return i, err
 }
@@ -184,9 +197,14 @@ func (q *Queries) SourceByID(ctx context.Context, arg SourceByIDParams) (Source,
 const updateSource = `-- name: UpdateSource :one
 UPDATE sources
 SET name = $3, status = $4, config = $5, credential_id = $7, pinned_host_keys = $6, bandwidth = $8,
+    max_age_hours = $9,
+    -- The count begins where nobody minded before: with a first objective, and with a source that was disabled.
+    max_age_since = CASE WHEN $9::integer IS NULL THEN NULL
+                         WHEN max_age_hours IS NULL OR status <> $4 THEN xvault_now() ELSE max_age_since END,
+    max_age_check = CASE WHEN $9::integer IS NOT NULL THEN xvault_now() END,
     updated_at = xvault_now()
 WHERE tenant_id = $1 AND id = $2
-RETURNING id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at, bandwidth
+RETURNING id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at, bandwidth, max_age_hours, max_age_since, max_age_check
 `
 
 type UpdateSourceParams struct {
@@ -198,6 +216,7 @@ type UpdateSourceParams struct {
 	PinnedHostKeys []string
 	CredentialID   *uuid.UUID
 	Bandwidth      json.RawMessage
+	MaxAgeHours    *int32
 }
 
 func (q *Queries) UpdateSource(ctx context.Context, arg UpdateSourceParams) (Source, error) {
@@ -210,6 +229,7 @@ func (q *Queries) UpdateSource(ctx context.Context, arg UpdateSourceParams) (Sou
 		arg.PinnedHostKeys,
 		arg.CredentialID,
 		arg.Bandwidth,
+		arg.MaxAgeHours,
 	)
 	var i Source
 	err := row.Scan(
@@ -226,6 +246,9 @@ func (q *Queries) UpdateSource(ctx context.Context, arg UpdateSourceParams) (Sou
 		&i.Host,
 		&i.RetainedAt,
 		&i.Bandwidth,
+		&i.MaxAgeHours,
+		&i.MaxAgeSince,
+		&i.MaxAgeCheck,
 	)
 	return i, err
 }
