@@ -139,15 +139,11 @@ func (e *email) connect(ctx context.Context) (net.Conn, error) {
 	if err != nil || e.TLS != tlsImplicit {
 		return conn, err
 	}
-	secured := tls.Client(conn, e.tlsConfig())
+	secured := tls.Client(conn, e.out.tls(e.Host))
 	if err := secured.HandshakeContext(ctx); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return secured, nil
-}
-
-func (e *email) tlsConfig() *tls.Config {
-	return &tls.Config{ServerName: e.Host, MinVersion: tls.VersionTLS12}
 }
 
 func (e *email) converse(c *smtp.Client, body []byte) error {
@@ -162,7 +158,7 @@ func (e *email) converse(c *smtp.Client, body []byte) error {
 		if ok, _ := c.Extension("STARTTLS"); !ok {
 			return refusal("The mail server offers no STARTTLS there.")
 		}
-		if err := c.StartTLS(e.tlsConfig()); err != nil {
+		if err := c.StartTLS(e.out.tls(e.Host)); err != nil {
 			return err
 		}
 	}

@@ -19,6 +19,7 @@ package notify
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
@@ -40,6 +41,9 @@ type Config struct {
 	// RefusePrivate forbids channels of tenants to lead to loopback and private
 	// addresses. The operator's own channels may.
 	RefusePrivate bool
+	// RootCAs are the authorities whose certificates receivers may have; nil: those
+	// of the system.
+	RootCAs *x509.CertPool
 	// Poll is how often new events and due channels are looked for. Default 1 s.
 	Poll time.Duration
 	// WatchEvery is how often workers, storages and objectives are looked at.

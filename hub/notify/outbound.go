@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/textproto"
+	"strings"
 	"time"
 
 	"xvault/connectors"
@@ -47,7 +48,7 @@ func reason(err error) string {
 		return "The host's name cannot be resolved."
 	case errors.As(err, &certificate), errors.As(err, &unknown):
 		return "The receiver's certificate is not valid for its name, or not from an authority that this hub trusts."
-	case errors.As(err, &record):
+	case errors.As(err, &record), strings.Contains(err.Error(), "HTTP response to HTTPS client"):
 		return "The receiver does not speak TLS there."
 	case errors.As(err, &smtp):
 		return fmt.Sprintf("The mail server refused with code %d.", smtp.Code)
@@ -65,7 +66,14 @@ func isTimeout(err error) bool {
 }
 
 // outbound makes connections.
-type outbound struct{ dial connectors.Dialer }
+type outbound struct {
+	dial  connectors.Dialer
+	roots *x509.CertPool // nil: the system's
+}
+
+func (o outbound) tls(server string) *tls.Config {
+	return &tls.Config{ServerName: server, RootCAs: o.roots, MinVersion: tls.VersionTLS12}
+}
 
 // errPlain keeps what goes in clear inside one's own network.
 const errPlain = refusal("Without TLS, only receivers in the hub's own network are told; use an address with TLS.")
@@ -93,7 +101,7 @@ const (
 func (o outbound) do(req *http.Request) error {
 	transport := &http.Transport{
 		DialContext: o.dial.DialContext, DisableKeepAlives: true, TLSHandshakeTimeout: dialTimeout, ResponseHeaderTimeout: 15 * time.Second,
-		MaxResponseHeaderBytes: 16 << 10, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
+		MaxResponseHeaderBytes: 16 << 10, TLSClientConfig: o.tls(""),
 	}
 	if req.URL.Scheme == "http" {
 		transport.DialContext = o.plain

@@ -198,7 +198,7 @@ func (n *Notifier) sender(c catalog.Channel) (sender, error) {
 	if c.TenantID == nil {
 		dial = n.open
 	}
-	return s.sender(outbound{dial}), nil
+	return s.sender(outbound{dial, n.cfg.RootCAs}), nil
 }
 
 const maxURL = 2000
