@@ -56,7 +56,7 @@ func (r *Reader) Extract(ctx context.Context, dst *os.Root, paths []string, opts
 		return ExtractReport{}, err
 	}
 	x := &extractor{
-		r: r, ctx: ctx, opts: opts, roots: roots,
+		members: members{r: r, ctx: ctx, roots: roots}, opts: opts,
 		target: newTarget(dst, opts), bufs: make([]byte, sumBuffers*readSize),
 	}
 	x.crew = newCrew(x.target)
@@ -111,13 +111,10 @@ func (r *Reader) selection(paths []string) ([]string, error) {
 
 // extractor goes through the selected entries in archive order.
 type extractor struct {
-	r      *Reader
-	ctx    context.Context
+	members
 	opts   ExtractOptions
-	roots  []string
 	target *target
 	crew   *crew
-	span   *tarSpan
 	bufs   []byte // of the file being copied
 
 	summary Summary
@@ -141,9 +138,7 @@ func (x *extractor) report() ExtractReport {
 
 // close stops everything and gives the crew's first failure.
 func (x *extractor) close() error {
-	if x.span != nil {
-		x.span.close()
-	}
+	x.members.close()
 	x.crew.stop()
 	x.target.close()
 	return x.crew.failure()
@@ -222,29 +217,6 @@ func (x *extractor) count(n int) error {
 		x.opts.Progress(x.written)
 	}
 	return nil
-}
-
-// member opens the tar stream at e. What lies a little ahead is reached by
-// reading on, for the frames are most likely decompressed already.
-func (x *extractor) member(e *Entry) (*member, error) {
-	const near = 4 * MaxFrame
-	if x.span != nil {
-		gap := e.at.tarOffset() - x.span.offset
-		if gap >= 0 && gap <= near && x.span.skip(gap) == nil {
-			return openMember(x.span, e)
-		}
-		x.span.close()
-		x.span = nil
-	}
-	ahead := manyAhead()
-	if e.Kind == entry.File && e.Size < MaxFrame && slices.Contains(x.roots, e.Path) {
-		ahead = fewAhead
-	}
-	x.span = x.r.span(x.ctx, e.at.frame.offset, e.at.frame.tar, ahead)
-	if err := x.span.skip(e.at.within); err != nil {
-		return nil, err
-	}
-	return openMember(x.span, e)
 }
 
 // file restores a file's content at path, which is not e.Path where a hard
@@ -330,10 +302,4 @@ func (x *extractor) hardlink(e *Entry) error {
 		x.followed[target.Path] = e.Path
 	}
 	return errors.Join(x.file(e.Path, f.m), f.Close())
-}
-
-func (x *extractor) selected(path string) bool {
-	return slices.ContainsFunc(x.roots, func(root string) bool {
-		return root == "" || root == path || isBelow(path, root)
-	})
 }

@@ -29,7 +29,7 @@ func (e *jobFailedError) Error() string {
 		return fmt.Sprintf("job %s failed", j.ID)
 	}
 	text := fmt.Sprintf("job %s failed: %s: %s", j.ID, j.Error.Code, printable(j.Error.Message))
-	if hint := jobHint(j.Error.Code); hint != "" {
+	if hint := jobHint(j.Type, j.Error.Code); hint != "" {
 		text += "\n  " + hint
 	}
 	return text

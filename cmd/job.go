@@ -29,7 +29,7 @@ var jobView = view[apiclient.Job]{
 		}
 		if j.Error != nil {
 			pairs = append(pairs, "error", string(j.Error.Code), "", j.Error.Message)
-			pairs = append(pairs, "what to do", jobHint(j.Error.Code))
+			pairs = append(pairs, "what to do", jobHint(j.Type, j.Error.Code))
 		}
 		return pairs
 	},

@@ -4,7 +4,10 @@ import "xvault/internal/job"
 
 // jobHint says what a person can do about a failure. The job's own message
 // tells what happened.
-func jobHint(code job.Code) string {
+func jobHint(kind job.Kind, code job.Code) string {
+	if kind == job.Restore {
+		return restoreHint(code)
+	}
 	switch code {
 	case job.ConnectFailed:
 		return "Check that the server runs, that host and port are right, and that the worker's network reaches it."
@@ -36,5 +39,21 @@ func jobHint(code job.Code) string {
 		return "This is a fault of xVault itself: please report it with the logs of hub and worker."
 	default:
 		return ""
+	}
+}
+
+// restoreHint is jobHint for restores: where a source is concerned it is written to.
+func restoreHint(code job.Code) string {
+	switch code {
+	case job.PermissionDenied:
+		return "Let the user that the source logs in as write there, or restore to another folder with --target-path."
+	case job.SourceChanged:
+		return "Look at what stands in the way on the server, or restore to another folder with --target-path."
+	case job.StorageFull:
+		return "Make room on the server, then restore again: what is there already is not written twice."
+	case job.PathNotFound:
+		return "`xvault snapshot files SNAPSHOT` lists what is in it."
+	default:
+		return jobHint("", code)
 	}
 }

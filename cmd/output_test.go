@@ -95,7 +95,7 @@ func TestEveryJobCodeThatAPersonCanActOnHasAHint(t *testing.T) {
 		job.ConnectFailed, job.AuthFailed, job.HostKeyUnknown, job.HostKeyChanged, job.PathNotFound, job.PermissionDenied,
 		job.SourceChanged, job.SourceEmpty, job.StorageFull, job.StorageFailed, job.ConfigInvalid, job.WorkerRemoved,
 	} {
-		if jobHint(code) == "" {
+		if jobHint(job.Backup, code) == "" {
 			t.Errorf("%s has no hint", code)
 		}
 	}

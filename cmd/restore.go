@@ -25,6 +25,7 @@ type restoreOptions struct {
 	format    string
 	keepSetID bool
 	noOwner   bool
+	sourceRestoreOptions
 }
 
 func newRestoreCommand() *cobra.Command {
@@ -41,13 +42,22 @@ folder; as root owners are restored by number. With --file the download is kept
 as one file ("-": standard output). With neither, the address is printed at which
 anyone can fetch it until it expires; "xvault job cancel" revokes it.
 
+With --to-source the worker writes the files back to the server itself: into their
+original places, or under --target-path (/srv/www/a comes to /restore/srv/www/a
+under /restore), or to another server with --target-source. Each file is written
+beside its place and renamed when it is whole. Files that are there stay, unless
+--existing says overwrite or newer, which needs --yes.
+
 A connection that breaks is taken up again where it broke (not with zip). Every
 file is checked against its hash at the worker while it is sent; a transfer in
 which anything is wrong is never ended as if it were whole.`,
 		Example: `  xvault restore 0198c0de --to restored
   xvault restore 0198c0de /etc /home/web/index.html --to restored
   xvault restore 0198c0de /home/web --file web.zip --format zip
-  xvault restore 0198c0de /etc/passwd --file - --format file`,
+  xvault restore 0198c0de /etc/passwd --file - --format file
+  xvault restore 0198c0de /home/web --to-source
+  xvault restore 0198c0de /home/web --to-source --existing overwrite --yes
+  xvault restore 0198c0de --to-source --target-source new-server --target-path /restore`,
 		Args: cobra.MinimumNArgs(1), ValidArgsFunction: opts.completion(snaps),
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -56,13 +66,14 @@ which anything is wrong is never ended as if it were whole.`,
 		}
 		return opts.run(opts.restore)(c, args)
 	}
-	opts.addFlags(c)
+	opts.clientOptions.addFlags(c)
 	f := c.Flags()
 	f.StringVar(&opts.to, "to", "", "restore into this folder")
 	f.StringVar(&opts.file, "file", "", `keep the download as this file ("-": standard output)`)
 	f.StringVar(&opts.format, "format", "tar", "of the download: tar, tar.zst, zip, or file for the content of one file")
 	f.BoolVar(&opts.keepSetID, "keep-setid", false, "with --to: restore set-user-ID and set-group-ID bits")
 	f.BoolVar(&opts.noOwner, "no-owner", false, "with --to: leave owners alone, also as root")
+	opts.sourceRestoreOptions.addFlags(c, &opts.clientOptions)
 	mustComplete(c, "format", cobra.FixedCompletions([]string{"tar", "tar.zst", "zip", "file"}, cobra.ShellCompDirectiveNoFileComp))
 	c.MarkFlagsMutuallyExclusive("to", "file")
 	c.MarkFlagsMutuallyExclusive("to", "format")
@@ -70,6 +81,9 @@ which anything is wrong is never ended as if it were whole.`,
 }
 
 func (o *restoreOptions) check(c *cobra.Command) error {
+	if err := o.sourceRestoreOptions.check(c); err != nil {
+		return err
+	}
 	switch {
 	case !job.RestoreFormat(o.format).Valid():
 		return usagef("--format is %q: it can be tar, tar.zst, zip or file", o.format)
@@ -90,6 +104,9 @@ func (o *restoreOptions) restore(ctx context.Context, s *session, args []string)
 	id, err := s.resolve(ctx, "snapshot", snaps, args[0])
 	if err != nil {
 		return err
+	}
+	if o.toSource {
+		return o.sourceRestoreOptions.restore(ctx, s, id, args[1:])
 	}
 	item, err := s.Restore(ctx, id, requestFor(args[1:], o.format))
 	if err != nil {
@@ -129,9 +146,12 @@ func requestFor(paths []string, format string) apiclient.NewRestore {
 }
 
 // showRestored tells of the download of a restore that was waited for.
-func showRestored(_ context.Context, s *session, j apiclient.Job) error {
+func showRestored(ctx context.Context, s *session, j apiclient.Job) error {
 	if j.Status != job.Completed {
 		return nil
+	}
+	if w, err := j.Written(); err != nil || w != nil {
+		return errors.Join(err, showWritten(ctx, s, j))
 	}
 	d, err := j.Download()
 	if err != nil || d.URL == "" {

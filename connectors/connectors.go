@@ -113,4 +113,10 @@ type Type struct {
 	Validate func(raw []byte) (canonical []byte, faults []FieldError)
 	// Open makes a Source of a canonical configuration. It does not connect yet.
 	Open func(config []byte, env Env) (Source, error)
+	// OpenTarget makes a Target of a canonical configuration. It does not connect
+	// yet. Nil: sources of this type cannot be written to.
+	OpenTarget func(config []byte, env Env, opts TargetOptions) (Target, error)
 }
+
+// Writable reports whether snapshots can be restored to sources of this type.
+func (t Type) Writable() bool { return t.OpenTarget != nil }

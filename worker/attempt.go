@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"xvault/internal/failpoint"
@@ -67,6 +68,9 @@ type attempt struct {
 	actsOutside bool
 	// lostToken is told when the hub no longer takes this worker's token.
 	lostToken func(error)
+	// heard is when the last call that was answered was sent, in nanoseconds since
+	// began. It is kept for jobs that act outside.
+	heard atomic.Int64
 
 	life  context.Context         // of the process: calls outlast the job's own context
 	until context.Context         // ends when the worker stops waiting for its jobs
@@ -104,13 +108,37 @@ func (a *attempt) guarded(ctx context.Context, do func(context.Context, *attempt
 	return do(ctx, a)
 }
 
+// notOurs is why an attempt may be someone else's, nil where it is still this
+// worker's.
+func notOurs(cause error) error {
+	for _, why := range []error{errFenced, errSuperseded, errSilence} {
+		if errors.Is(cause, why) {
+			return cause
+		}
+	}
+	return nil
+}
+
+// mayActOutside is asked right before something outside is changed. It does not
+// rely on the goroutine that keeps the lease: after a process stood still, that one
+// may not have had its turn yet.
+func (a *attempt) mayActOutside(ctx context.Context) error {
+	if err := notOurs(context.Cause(ctx)); err != nil {
+		return err
+	}
+	if a.now().Sub(a.began)-time.Duration(a.heard.Load()) >= a.timing.fenceAfter {
+		return errSilence
+	}
+	return nil
+}
+
 // report tells the hub how the attempt ended. cause is why its context ended,
 // nil where it did not.
 func (a *attempt) report(cause error, out outcome) {
 	switch {
 	case out.err == nil, out.snapshot != nil:
 		// It is done; whatever came in between came too late.
-	case errors.Is(cause, errFenced), errors.Is(cause, errSuperseded), errors.Is(cause, errSilence), errors.Is(out.err, errFenced):
+	case notOurs(cause) != nil, errors.Is(out.err, errFenced), errors.Is(out.err, errSilence):
 		a.log.Warn("job stopped; the hub goes on without this attempt", "reason", stopReason(cause, out.err))
 		return
 	case errors.Is(cause, errDrained):

@@ -24,6 +24,7 @@ func (a *attempt) keepLease(done <-chan struct{}) {
 		switch {
 		case err == nil:
 			heard = sent
+			a.heard.Store(int64(sent.Sub(a.began)))
 			pause = min(2*pause, a.timing.renewEvery)
 			if res.CancelRequested {
 				a.stop(errCanceled)

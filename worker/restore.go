@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/google/uuid"
+
 	"xvault/archive"
 	"xvault/internal/entry"
 	"xvault/internal/failpoint"
@@ -15,15 +17,19 @@ import (
 
 const phaseChecking = "checking"
 
-// restore makes sure that what was asked for can be had: the artifact is there,
-// opens with the tenant's key, and holds the paths. The bytes go out later, when
-// someone comes with the ticket. It leaves nothing behind.
+// restore does a restore of either kind. Of one for downloading it makes sure that what
+// was asked for can be had: the artifact is there, opens with the tenant's key, and
+// holds the paths. The bytes go out later, when someone comes with the ticket. It
+// leaves nothing behind.
 func (w *Worker) restore(ctx context.Context, a *attempt) outcome {
 	a.progress.enter(phaseChecking)
 	if err := failpoint.Hit("restore.check"); err != nil {
 		return outcome{err: err}
 	}
 	payload, err := job.DecodeRestore(a.claim.Payload)
+	if err == nil && payload.Destination == job.DestinationSource {
+		return w.restoreToSource(ctx, a, payload)
+	}
 	if err != nil || payload.Destination != job.DestinationDownload || !payload.Format.Valid() {
 		return outcome{err: job.Errorf(job.ConfigInvalid, "This worker cannot restore in that way; update it.")}
 	}
@@ -58,8 +64,12 @@ func (w *Worker) openClaimed(ctx context.Context, a *attempt) (*artifact.Artifac
 	if err != nil {
 		return nil, artifact.Explain(err)
 	}
+	sourceID := c.Source.ID
+	if c.Snapshot.SourceID != uuid.Nil {
+		sourceID = c.Snapshot.SourceID // restored to another source than its own
+	}
 	return artifact.Open(ctx, store, artifact.Request{
-		Key:      blob.Key{TenantID: c.TenantID, SourceID: c.Source.ID, SnapshotID: c.SnapshotID},
+		Key:      blob.Key{TenantID: c.TenantID, SourceID: sourceID, SnapshotID: c.SnapshotID},
 		Snapshot: *c.Snapshot, Sealed: c.SealedIdentity, Worker: w.identity, Budget: w.budget,
 	})
 }

@@ -16,33 +16,43 @@ const maxCredential = 256 << 10
 // openSource makes the claimed job's source, with its secret in memory only. It
 // does not connect yet.
 func (w *Worker) openSource(a *attempt) (connectors.Source, string, error) {
+	kind, env, err := w.reach(a)
+	if err != nil {
+		return nil, "", err
+	}
+	source, err := kind.Open(a.claim.Source.Config, env)
+	if err != nil {
+		return nil, "", err
+	}
+	return source, kind.Version, nil
+}
+
+// reach gives what it takes to connect with the claimed job's source, its secret
+// included.
+func (w *Worker) reach(a *attempt) (connectors.Type, connectors.Env, error) {
 	claimed := a.claim.Source
 	if claimed == nil {
-		return nil, "", job.Errorf(job.ConfigInvalid, "The job has no source.")
+		return connectors.Type{}, connectors.Env{}, job.Errorf(job.ConfigInvalid, "The job has no source.")
 	}
 	kind, ok := w.cfg.SourceTypes.Lookup(claimed.Type)
 	if !ok {
-		return nil, "", job.Errorf(job.ConfigInvalid, "This worker cannot read sources of type %q; update it, or use another worker.", claimed.Type)
+		return connectors.Type{}, connectors.Env{}, job.Errorf(job.ConfigInvalid, "This worker does not know sources of type %q; update it, or use another worker.", claimed.Type)
 	}
 	credential, err := w.credential(a.claim.SealedCredential)
 	if err != nil {
-		return nil, "", err
+		return connectors.Type{}, connectors.Env{}, err
 	}
 	dial, err := w.limits.dialer(w.cfg.Dial, claimed)
 	if err != nil {
-		return nil, "", err
+		return connectors.Type{}, connectors.Env{}, err
 	}
-	source, err := kind.Open(claimed.Config, connectors.Env{
+	return kind, connectors.Env{
 		Credential:     credential,
 		PinnedHostKeys: claimed.PinnedHostKeys,
 		PinHostKey:     func(ctx context.Context, key string) error { return w.pinHostKey(ctx, a, key) },
 		Dial:           dial,
 		Log:            a.log,
-	})
-	if err != nil {
-		return nil, "", err
-	}
-	return source, kind.Version, nil
+	}, nil
 }
 
 // credential opens what the hub sealed to this worker. No error quotes it.

@@ -94,7 +94,8 @@ func New(_ context.Context, cfg Config) (*Worker, error) {
 	w.kinds = map[job.Kind]kind{
 		job.Backup: {run: w.backup},
 		job.Probe:  {run: w.probe},
-		// It writes nothing: what it promises is sent later, ticket by ticket.
+		// One for downloading writes nothing: what it promises is sent later, ticket
+		// by ticket.
 		job.Restore: {run: w.restore},
 		// Its own storage, but for good: two attempts must not be at it.
 		job.DeleteSnapshot: {run: w.deleteSnapshot, actsOutside: true},

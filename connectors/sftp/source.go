@@ -34,6 +34,15 @@ type source struct {
 
 // open makes a source of a canonical configuration.
 func open(config []byte, env connectors.Env, o Options, shared *semaphore.Weighted) (connectors.Source, error) {
+	s, err := newSource(config, env, o, shared)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// newSource makes what is read from, or written to.
+func newSource(config []byte, env connectors.Env, o Options, shared *semaphore.Weighted) (*source, error) {
 	s := &source{env: env, options: o, shared: shared}
 	if err := json.Unmarshal(config, &s.config); err != nil {
 		return nil, job.Errorf(job.ConfigInvalid, "the source's configuration is not valid: %w", err)

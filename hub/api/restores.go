@@ -24,12 +24,14 @@ import (
 const filesTTL = 15 * time.Minute
 
 func (s *server) registerRestores(api huma.API) {
-	const how = "Queues a job for the worker that holds the snapshot. When it is done, result.download_url is where the files are fetched, " +
+	const how = "Queues a job for the worker that holds the snapshot. With destination download, when it is done, result.download_url is where the files are fetched, " +
 		"from the worker itself, any number of times until result.expires_at: with Range, so that a download can be taken up again (tar, tar.zst, file). " +
-		"Canceling the completed job revokes it."
+		"Canceling the completed job revokes it. With destination source the worker writes the files back to the source, or to another one: " +
+		"beside and renamed, never through a link; result counts what was written, skipped and overwritten, and names what could not be. " +
+		"existing other than skip replaces files, and needs confirm: true."
 	register(s, api, huma.Operation{
 		OperationID: "restore-snapshot", Method: http.MethodPost, Path: "/snapshots/{id}/restore", Tags: []string{"snapshots"},
-		DefaultStatus: http.StatusCreated, Summary: "Make a download of a snapshot, or of some of its paths", Description: how,
+		DefaultStatus: http.StatusCreated, Summary: "Restore a snapshot, or some of its paths: as a download, or back to a source", Description: how,
 	}, s.restoreSnapshot)
 	register(s, api, huma.Operation{
 		OperationID: "restore-job", Method: http.MethodPost, Path: "/jobs/{id}/restore", Tags: []string{"jobs"},
@@ -47,7 +49,8 @@ func (s *server) registerRestores(api huma.API) {
 type restoreRequest struct {
 	Paths       []string `json:"paths,omitempty" maxItems:"10000" nullable:"false" doc:"Absolute source paths; all that is under them comes along. Default: everything"`
 	PathsBase64 []string `json:"paths_base64,omitempty" maxItems:"10000" nullable:"false" doc:"More of them, for paths that are not UTF-8"`
-	Format      string   `json:"format,omitempty" enum:"tar,tar.zst,zip,file" doc:"Default: tar. file: the content of the one file that paths names"`
+	Format      string   `json:"format,omitempty" enum:"tar,tar.zst,zip,file" doc:"Of a download. Default: tar. file: the content of the one file that paths names"`
+	SourceRestore
 }
 
 type restoreInput struct {
@@ -79,11 +82,18 @@ func (s *server) restore(ctx context.Context, snapshot uuid.UUID, body *restoreR
 		}
 		return nil, err
 	}
-	created, err := s.scope(ctx).CreateDownload(ctx, catalog.DownloadRequest{SnapshotID: snapshot, Payload: payload, TTL: s.downloadTTL})
+	var created catalog.Job
+	if payload.Destination == job.DestinationSource {
+		created, err = s.scope(ctx).CreateSourceRestore(ctx, catalog.SourceRestoreRequest{
+			SnapshotID: snapshot, TargetID: body.target(), Payload: payload, Writable: s.writable,
+		})
+	} else {
+		created, err = s.scope(ctx).CreateDownload(ctx, catalog.DownloadRequest{SnapshotID: snapshot, Payload: payload, TTL: s.downloadTTL})
+	}
 	if err != nil {
 		return nil, err
 	}
-	s.log.InfoContext(ctx, "restore queued", "job_id", created.ID, "snapshot_id", snapshot, "format", string(payload.Format), "request_id", requestID(ctx))
+	s.log.InfoContext(ctx, "restore queued", "job_id", created.ID, "snapshot_id", snapshot, "destination", payload.Destination, "request_id", requestID(ctx))
 	return &Body[Job]{jobOf(created)}, nil
 }
 
@@ -96,7 +106,7 @@ func (r *restoreRequest) payload() (job.RestorePayload, error) {
 	if r.Format != "" {
 		p.Format = job.RestoreFormat(r.Format)
 	}
-	var faults []problem.FieldError
+	faults := r.settle(&p, r.Format != "")
 	add := func(location, path string) {
 		if err := job.CheckSourcePath(path); err != nil {
 			faults = append(faults, problem.FieldError{Location: location, Message: err.Error()})

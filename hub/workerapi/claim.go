@@ -65,7 +65,7 @@ func claimOf(c catalog.Claimed) job.Claim {
 		claim.TenantKey = &job.ClaimTenantKey{ID: c.TenantKey.ID, Algorithm: c.TenantKey.Algorithm, PublicKey: c.TenantKey.PublicKey}
 	}
 	if c.Snapshot != nil {
-		claim.Snapshot = &job.ClaimSnapshot{SizeBytes: c.Snapshot.SizeBytes, SHA256: c.Snapshot.SHA256, Recipient: c.Snapshot.Recipient}
+		claim.Snapshot = &job.ClaimSnapshot{SourceID: c.Snapshot.SourceID, SizeBytes: c.Snapshot.SizeBytes, SHA256: c.Snapshot.SHA256, Recipient: c.Snapshot.Recipient}
 	}
 	return claim
 }

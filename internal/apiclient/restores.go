@@ -14,6 +14,52 @@ type NewRestore struct {
 	Paths       []string `json:"paths,omitempty"`
 	PathsBase64 [][]byte `json:"paths_base64,omitempty"` // those that are not UTF-8
 	Format      string   `json:"format,omitempty"`       // "tar", "tar.zst", "zip" or "file"
+	// The rest is of a restore to a source.
+	Destination    string `json:"destination,omitempty"`
+	TargetPath     string `json:"target_path,omitempty"`
+	TargetSourceID string `json:"target_source_id,omitempty"`
+	Existing       string `json:"existing,omitempty"` // "skip", "overwrite" or "newer"
+	Confirm        bool   `json:"confirm,omitempty"`
+}
+
+// Written is the result of a restore to a source, whether it completed or failed.
+type Written struct {
+	Destination    string           `json:"destination"`
+	Files          int64            `json:"files"`
+	Dirs           int64            `json:"dirs"`
+	Links          int64            `json:"links"`
+	Bytes          int64            `json:"bytes"`
+	Overwritten    int64            `json:"overwritten"`
+	Skipped        int64            `json:"skipped"`
+	Unchanged      int64            `json:"unchanged"`
+	Failed         int64            `json:"failed"`
+	OwnersLost     int64            `json:"owners_lost"`
+	AttributesLost int64            `json:"attributes_lost"`
+	Incomplete     int64            `json:"incomplete"`
+	Warnings       []WrittenWarning `json:"warnings"`
+}
+
+// WrittenWarning is an entry that is not restored, or not as it was.
+type WrittenWarning struct {
+	Path    string `json:"path"` // escaped
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// Written reads what a restore to a source did; nil for every other job, and for
+// one that has not come to its end.
+func (j Job) Written() (*Written, error) {
+	if len(j.Result) == 0 {
+		return nil, nil
+	}
+	var w Written
+	if err := json.Unmarshal(j.Result, &w); err != nil {
+		return nil, fmt.Errorf("decode result of job %s: %w", j.ID, err)
+	}
+	if w.Destination != "source" {
+		return nil, nil
+	}
+	return &w, nil
 }
 
 // Download is the result of a restore: where its files are.

@@ -38,6 +38,26 @@ const (
 	DestinationSource   = "source"
 )
 
+// Existing is what happens to a file that is already where one is restored to.
+type Existing string
+
+// The rules for what is already there.
+const (
+	ExistingSkip      Existing = "skip"      // it stays; the default
+	ExistingOverwrite Existing = "overwrite" // it is replaced
+	ExistingNewer     Existing = "newer"     // it is replaced where the snapshot's is newer
+)
+
+// Valid reports whether e is one of them.
+func (e Existing) Valid() bool {
+	switch e {
+	case ExistingSkip, ExistingOverwrite, ExistingNewer:
+		return true
+	default:
+		return false
+	}
+}
+
 // RestorePayload is the payload of a restore: what of the snapshot, and how.
 type RestorePayload struct {
 	// Destination is DestinationDownload, the default, or DestinationSource.
@@ -47,6 +67,11 @@ type RestorePayload struct {
 	// stand in PathsBase64.
 	Paths       []string `json:"paths,omitempty"`
 	PathsBase64 [][]byte `json:"paths_base64,omitempty"`
+	// TargetPath, of a restore to a source, is the folder under which the paths are
+	// put as a whole; empty for their original places.
+	TargetPath string `json:"target_path,omitempty"`
+	// Existing is the rule of a restore to a source.
+	Existing Existing `json:"existing,omitempty"`
 }
 
 // DecodeRestore reads a job's payload.
@@ -107,6 +132,12 @@ func (p RestorePayload) With(path string) RestorePayload {
 		p.PathsBase64 = append(p.PathsBase64, []byte(path))
 	}
 	return p
+}
+
+// WritesSource reports whether a job of this kind changes something on the
+// source.
+func WritesSource(kind Kind, payload json.RawMessage) bool {
+	return kind == Restore && UsesSource(kind, payload)
 }
 
 // UsesSource reports whether a job of this kind reaches out to the source, and

@@ -113,6 +113,9 @@ type Claim struct {
 
 // ClaimSnapshot is a snapshot that is to be read.
 type ClaimSnapshot struct {
+	// SourceID is the source that it is of, which need not be the one that the
+	// job works on. Earlier hubs do not tell: then it is.
+	SourceID  uuid.UUID `json:"source_id,omitzero"`
 	SizeBytes int64  `json:"size_bytes"`
 	SHA256    string `json:"sha256"` // of the artifact, lower-case hex
 	Recipient string `json:"recipient"`

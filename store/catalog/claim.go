@@ -52,6 +52,7 @@ type Claimed struct {
 // ClaimedSnapshot is the snapshot that a job reads, and the tenant's identity
 // that opens it, as it is stored.
 type ClaimedSnapshot struct {
+	SourceID  uuid.UUID // that it is of; a restore may be to another one
 	SizeBytes int64
 	SHA256    string // of the artifact
 	Recipient string
@@ -104,8 +105,8 @@ func (db *DB) ClaimJob(ctx context.Context, w WorkerRef, req job.ClaimRequest) (
 		}
 	}
 	if isViolation(err, "jobs_one_per_source") {
-		// Two hubs dispatched backups of one source in the same moment; the
-		// reconciler finds the one that comes second.
+		// Two hubs dispatched backups of one source in the same moment, or it is being
+		// restored to; the reconciler finds the one that comes second.
 		return Claimed{}, ErrNotClaimable
 	}
 	if err != nil {
@@ -172,7 +173,7 @@ func claimedOf(r query.ClaimJobRow) Claimed {
 	}
 	if r.SnapshotSize != nil && r.IdentityID != nil {
 		c.Snapshot = &ClaimedSnapshot{
-			SizeBytes: *r.SnapshotSize, SHA256: *r.ArtifactSha256, Recipient: *r.EncryptionRecipient,
+			SourceID: *r.SnapshotSourceID, SizeBytes: *r.SnapshotSize, SHA256: *r.ArtifactSha256, Recipient: *r.EncryptionRecipient,
 			Identity: SealedCredential{ID: *r.IdentityID, TenantID: r.TenantID, KeyID: *r.IdentityKeyID, Ciphertext: r.IdentityCiphertext},
 		}
 	}

@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -73,26 +72,13 @@ func ttlSeconds(d time.Duration) int32 { return int32(max(d/time.Second, 1)) }
 // reachable gives a snapshot that can be read, and its worker, which people can
 // reach.
 func (s Scope) reachable(ctx context.Context, q *query.Queries, id uuid.UUID) (query.Snapshot, query.Worker, error) {
-	snapshot, err := q.LockSnapshot(ctx, query.LockSnapshotParams{ID: id, TenantID: s.tenant})
-	if err != nil {
-		return query.Snapshot{}, query.Worker{}, notFound(err)
-	}
-	if err := restorable(snapshot); err != nil {
-		return query.Snapshot{}, query.Worker{}, err
-	}
-	worker, err := q.Worker(ctx, *snapshot.WorkerID)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return query.Snapshot{}, query.Worker{}, &Conflict{"worker_removed", "The worker that holds this snapshot was removed from the hub. " +
-			"Start it again on its storage, or open the artifact there with the tenant's exported key: xvault snapshot open."}
-	case err != nil:
-		return query.Snapshot{}, query.Worker{}, fmt.Errorf("look up worker: %w", err)
-	case worker.PublicUrl == "":
+	snapshot, worker, err := s.held(ctx, q, id)
+	if err == nil && worker.PublicUrl == "" {
 		return query.Snapshot{}, query.Worker{}, &Conflict{"worker_unreachable", "People cannot reach the worker that holds this snapshot: it has no public address. " +
 			"Give it one (WORKER_LISTEN_ADDR and WORKER_PUBLIC_URL, with a certificate). Other ways out: restore into the source itself " +
 			"(xvault restore --to-source), which the worker does on its own, or keep snapshots on S3."}
 	}
-	return snapshot, worker, nil
+	return snapshot, worker, err
 }
 
 // restorable refuses snapshots of which nothing can be read.

@@ -1,6 +1,7 @@
-// Package wire is a client of SFTP version 3 that only reads, made for one
-// purpose: to keep hundreds of requests on their way at once, over a link whose
-// round trips are long, within a memory that the caller sets.
+// Package wire is a client of SFTP version 3, made for one purpose: to keep
+// hundreds of requests on their way at once, over a link whose round trips are
+// long, within a memory that the caller sets. What changes something on the server
+// stands in changes.go; a source that is read never comes there.
 //
 // Every request is sent at once and answered later: a method returns a *Call,
 // whose own methods wait for the answer and decode it. Requests reach the server

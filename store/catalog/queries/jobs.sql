@@ -2,9 +2,10 @@
 -- One round trip and one transaction: the job and the audit event that tells
 -- of it. No row comes back for a source that is outside the scope or disabled,
 -- nor for a snapshot that is being deleted: of marking it so and queueing a job
--- that reads it one comes first, and the other one sees it.
+-- that reads it one comes first, and the other one sees it. Only a restore may be
+-- for another source than its snapshot's, of the same tenant.
 WITH usable AS (
-    SELECT x.id, x.source_id FROM snapshots x
+    SELECT x.id, x.tenant_id, x.source_id FROM snapshots x
     WHERE x.id = sqlc.narg(snapshot_id)::uuid AND x.status NOT IN ('deleting', 'deleted')
     FOR SHARE
 ), created AS (
@@ -14,7 +15,7 @@ WITH usable AS (
     FROM sources s
     WHERE s.id = sqlc.arg(source_id) AND (sqlc.narg(tenant_id)::uuid IS NULL OR s.tenant_id = sqlc.narg(tenant_id))
       AND (s.status = 'active' OR sqlc.arg(type)::text <> 'backup')
-      AND (sqlc.narg(snapshot_id)::uuid IS NULL OR EXISTS (SELECT 1 FROM usable u WHERE u.source_id = s.id))
+      AND (sqlc.narg(snapshot_id)::uuid IS NULL OR EXISTS (SELECT 1 FROM usable u WHERE u.tenant_id = s.tenant_id AND (u.source_id = s.id OR sqlc.arg(type)::text = 'restore')))
     RETURNING *
 ), told AS (
     INSERT INTO audit_events (id, tenant_id, actor_type, actor_id, action, object_type, object_id, detail, remote_addr, request_id)

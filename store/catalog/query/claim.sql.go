@@ -25,7 +25,9 @@ WITH claimer AS (
         lease_expires_at = xvault_now() + make_interval(secs => $5::float8),
         attempt_snapshot_id = CASE WHEN j.type = 'backup' THEN $6::uuid END,
         attempt_outcome = NULL, progress = NULL, error_code = NULL, error_message = NULL,
-        one_per_source = j.type = 'backup' AND $7::boolean,
+        -- What writes to a source keeps backups of it away, and they it.
+        one_per_source = (j.type = 'backup' OR j.type = 'restore' AND coalesce(j.payload ->> 'destination', '') = 'source')
+                         AND $7::boolean,
         started_at = xvault_now(), updated_at = xvault_now()
     FROM claimer
     WHERE j.id = $8 AND j.status = 'queued' AND j.run_after <= xvault_now() AND NOT claimer.drain_requested
@@ -45,7 +47,7 @@ SELECT a.id, a.tenant_id, a.type, a.attempt, a.payload, a.created_at, a.started_
        s.id AS source_id, s.type AS source_type, s.config, s.pinned_host_keys, s.bandwidth,
        k.id AS tenant_key_id, k.algorithm AS tenant_key_algorithm, k.public_key AS tenant_public_key,
        c.id AS credential_id, c.ciphertext AS credential_ciphertext, c.key_id AS credential_key_id,
-       sn.size_bytes AS snapshot_size, sn.artifact_sha256, sn.encryption_recipient,
+       sn.source_id AS snapshot_source_id, sn.size_bytes AS snapshot_size, sn.artifact_sha256, sn.encryption_recipient,
        sk.id AS identity_id, sk.encrypted_private_key AS identity_ciphertext, sk.key_id AS identity_key_id
 FROM attempt a
 JOIN sources s ON s.tenant_id = a.tenant_id AND s.id = a.source_id
@@ -88,6 +90,7 @@ type ClaimJobRow struct {
 	CredentialID         *uuid.UUID
 	CredentialCiphertext []byte
 	CredentialKeyID      *string
+	SnapshotSourceID     *uuid.UUID
 	SnapshotSize         *int64
 	ArtifactSha256       *string
 	EncryptionRecipient  *string
@@ -134,6 +137,7 @@ func (q *Queries) ClaimJob(ctx context.Context, arg ClaimJobParams) (ClaimJobRow
 		&i.CredentialID,
 		&i.CredentialCiphertext,
 		&i.CredentialKeyID,
+		&i.SnapshotSourceID,
 		&i.SnapshotSize,
 		&i.ArtifactSha256,
 		&i.EncryptionRecipient,

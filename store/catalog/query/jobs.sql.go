@@ -48,7 +48,7 @@ func (q *Queries) CancelJob(ctx context.Context, arg CancelJobParams) (CancelJob
 
 const createJob = `-- name: CreateJob :one
 WITH usable AS (
-    SELECT x.id, x.source_id FROM snapshots x
+    SELECT x.id, x.tenant_id, x.source_id FROM snapshots x
     WHERE x.id = $1::uuid AND x.status NOT IN ('deleting', 'deleted')
     FOR SHARE
 ), created AS (
@@ -58,7 +58,7 @@ WITH usable AS (
     FROM sources s
     WHERE s.id = $8 AND ($9::uuid IS NULL OR s.tenant_id = $9)
       AND (s.status = 'active' OR $3::text <> 'backup')
-      AND ($1::uuid IS NULL OR EXISTS (SELECT 1 FROM usable u WHERE u.source_id = s.id))
+      AND ($1::uuid IS NULL OR EXISTS (SELECT 1 FROM usable u WHERE u.tenant_id = s.tenant_id AND (u.source_id = s.id OR $3::text = 'restore')))
     RETURNING id, tenant_id, source_id, type, status, priority, payload, target_worker_id, queue, dispatch_seq, dispatched_at, run_after, attempt, failures, max_attempts, claim_id, worker_id, worker_incarnation, lease_expires_at, cancel_requested, attempt_snapshot_id, attempt_outcome, progress, snapshot_id, result, error_code, error_message, created_at, started_at, finished_at, updated_at, one_per_source
 ), told AS (
     INSERT INTO audit_events (id, tenant_id, actor_type, actor_id, action, object_type, object_id, detail, remote_addr, request_id)
@@ -110,7 +110,8 @@ type CreateJobRow struct {
 // One round trip and one transaction: the job and the audit event that tells
 // of it. No row comes back for a source that is outside the scope or disabled,
 // nor for a snapshot that is being deleted: of marking it so and queueing a job
-// that reads it one comes first, and the other one sees it.
+// that reads it one comes first, and the other one sees it. Only a restore may be
+// for another source than its snapshot's, of the same tenant.
 func (q *Queries) CreateJob(ctx context.Context, arg CreateJobParams) (CreateJobRow, error) {
 	row := q.db.QueryRow(ctx, createJob,
 		arg.SnapshotID,
