@@ -27,3 +27,11 @@ func TestSuite(t *testing.T) {
 func keyOf(s *testenv.SSHServer) job.Credential {
 	return job.Credential{Type: "private_key", PrivateKey: secret.New(s.ClientKeyPEM)}
 }
+
+func TestTargetSuite(t *testing.T) {
+	t.Parallel()
+	connectortest.RunTarget(t, func(t *testing.T, o connectortest.Options) *connectortest.Server {
+		t.Helper()
+		return connectortest.OverSSH(t, testenv.SSHOptions{}, o, sftp.New(quick), 10*time.Second)
+	})
+}

@@ -360,4 +360,3 @@ func what(kind entry.Kind) string {
 		return "a device, a pipe or a socket"
 	}
 }
-

@@ -116,9 +116,9 @@ type ClaimSnapshot struct {
 	// SourceID is the source that it is of, which need not be the one that the
 	// job works on. Earlier hubs do not tell: then it is.
 	SourceID  uuid.UUID `json:"source_id,omitzero"`
-	SizeBytes int64  `json:"size_bytes"`
-	SHA256    string `json:"sha256"` // of the artifact, lower-case hex
-	Recipient string `json:"recipient"`
+	SizeBytes int64     `json:"size_bytes"`
+	SHA256    string    `json:"sha256"` // of the artifact, lower-case hex
+	Recipient string    `json:"recipient"`
 }
 
 // ClaimSource is the source of a claimed job.
