@@ -29,6 +29,8 @@ type Link struct {
 	delay  atomic.Int64 // of each direction, in nanoseconds
 	cutAt  atomic.Int64 // bytes from the server after which connections break; -1: never
 	passed atomic.Int64 // bytes from the server so far
+	upAt   atomic.Int64 // the same of bytes to the server
+	sent   atomic.Int64
 
 	mu    sync.Mutex
 	stall chan struct{} // while not nil nothing passes; closed to go on
@@ -55,6 +57,7 @@ func SlowLink(t testing.TB, target string, delay time.Duration) *Link {
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.delay.Store(int64(delay))
 	l.cutAt.Store(-1)
+	l.upAt.Store(-1)
 	l.running.Go(l.accept)
 	t.Cleanup(l.close)
 	return l
@@ -69,6 +72,12 @@ func (l *Link) CutAfter(bytes int64) { l.cutAt.Store(bytes) }
 
 // Passed is how many bytes came from the server.
 func (l *Link) Passed() int64 { return l.passed.Load() }
+
+// CutAfterSent is CutAfter for bytes that go to the server.
+func (l *Link) CutAfterSent(bytes int64) { l.upAt.Store(bytes) }
+
+// Sent is how many bytes went to the server.
+func (l *Link) Sent() int64 { return l.sent.Load() }
 
 // Cut breaks every open connection now; new ones are accepted.
 func (l *Link) Cut() {
@@ -218,14 +227,16 @@ func (l *Link) await(due time.Time) bool {
 
 // deliver writes one parcel; false when the connection is over.
 func (l *Link) deliver(to, from net.Conn, p parcel, fromServer bool) bool {
+	passed, cutAt := &l.sent, &l.upAt
 	if fromServer {
-		before := l.passed.Add(int64(len(p.data))) - int64(len(p.data))
-		if cut := l.cutAt.Load(); cut >= 0 && before+int64(len(p.data)) > cut {
-			_, _ = to.Write(p.data[:max(0, min(cut-before, int64(len(p.data))))]) // broken next
-			breakConn(to)
-			breakConn(from)
-			return false
-		}
+		passed, cutAt = &l.passed, &l.cutAt
+	}
+	before := passed.Add(int64(len(p.data))) - int64(len(p.data))
+	if cut := cutAt.Load(); cut >= 0 && before+int64(len(p.data)) > cut {
+		_, _ = to.Write(p.data[:max(0, min(cut-before, int64(len(p.data))))]) // broken next
+		breakConn(to)
+		breakConn(from)
+		return false
 	}
 	if _, err := to.Write(p.data); err != nil {
 		_ = from.Close() // the other side learns of it
