@@ -74,8 +74,8 @@ func (p *Pruner) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case jobID := <-p.cfg.DB.Stored():
-			p.stored(ctx, jobID)
+		case source := <-p.cfg.DB.Stored():
+			p.stored(ctx, source)
 		case <-due.C:
 			p.due(ctx)
 		case <-slow.C:
@@ -84,14 +84,9 @@ func (p *Pruner) Run(ctx context.Context) error {
 	}
 }
 
-// stored looks at the source of a backup that completed.
-func (p *Pruner) stored(ctx context.Context, jobID uuid.UUID) {
-	source, ok, err := p.cfg.DB.RetainedSourceOf(ctx, jobID)
-	if err != nil {
-		p.warn(ctx, "cannot look whether a source has a retention policy", err)
-		return
-	}
-	if ok && p.source(ctx, source) == nil {
+// stored looks at a source of which a backup was stored.
+func (p *Pruner) stored(ctx context.Context, source uuid.UUID) {
+	if p.source(ctx, source) == nil {
 		p.queue(ctx, nil)
 	}
 }

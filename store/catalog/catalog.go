@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	pgxuuid "github.com/vgarvardt/pgx-google-uuid/v5"
 
 	"xvault/internal/secret"
 	"xvault/store/catalog/query"
@@ -50,7 +51,7 @@ type DB struct {
 	// changed holds at most one signal for the dispatcher of this process.
 	changed chan struct{}
 	limits  Limits
-	// stored holds the jobs of backups that completed, for retention.
+	// stored holds sources of which a backup was stored, for retention.
 	stored chan uuid.UUID
 }
 
@@ -70,6 +71,11 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	}
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 10 * time.Second
+	}
+	// Ids travel as the 16 bytes that they are, instead of as text that each side parses.
+	pc.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+		pgxuuid.Register(conn.TypeMap())
+		return nil
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {

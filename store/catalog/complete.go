@@ -48,9 +48,6 @@ func (db *DB) CompleteJob(ctx context.Context, f Fence, req job.CompleteRequest)
 	if err != nil {
 		return fmt.Errorf("complete job: %w", err)
 	}
-	if report.snapshot != nil {
-		db.tellStored(f.JobID)
-	}
 	db.queueChanged()
 	return nil
 }
@@ -61,48 +58,54 @@ func (db *DB) completeWithSnapshot(ctx context.Context, f Fence, r report) error
 	if err != nil {
 		return err
 	}
-	status := s.Status
-	suspicion, awaited, err := db.suspicion(ctx, f.JobID, s)
+	files, size, err := contentOf(s.Manifest)
 	if err != nil {
 		return err
-	}
-	if suspicion != "" {
-		status = string(SnapshotSuspicious)
-		if r.result, err = withSuspicion(r.result, suspicion); err != nil {
-			return err
-		}
 	}
 	params := query.CompleteWithSnapshotParams{
 		JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation, TokenHash: storedToken(f.Token),
 		Status: string(r.status), Result: r.result, ErrorCode: r.errorCode(), ErrorMessage: r.errorMessage(),
-		SnapshotID: s.ID, SnapshotStatus: status, Suspicion: suspicion, SizeBytes: s.SizeBytes, DurationMs: s.DurationMS, Manifest: s.Manifest,
+		SnapshotID: s.ID, SnapshotStatus: s.Status, SizeBytes: s.SizeBytes, DurationMs: s.DurationMS, Manifest: s.Manifest,
 		Sha256: s.SHA256, KeyID: s.KeyID, Recipient: s.Recipient, LocalPath: s.LocalPath,
-		LastProgress: progress,
+		LastProgress: progress, BaselineSize: baselineSize, Files: files, Bytes: size,
 	}
-	if r.status == job.Completed && suspicion == "" && !awaited {
-		_, err = db.q().CompleteWithSnapshot(ctx, params)
-		return err
+	done, err := db.completeQuietly(ctx, params)
+	if errors.Is(err, pgx.ErrNoRows) {
+		done, err = db.completeAndTell(ctx, params)
 	}
-	return db.completeAndTell(ctx, params)
+	if err == nil && done.Retained {
+		db.tellStored(done.SourceID)
+	}
+	return err
+}
+
+// completeQuietly commits a good snapshot that is news to nobody, as most are: in
+// one statement. pgx.ErrNoRows: it is news, or the report is not to be taken.
+func (db *DB) completeQuietly(ctx context.Context, params query.CompleteWithSnapshotParams) (query.CompleteWithSnapshotRow, error) {
+	if params.Status != string(job.Completed) {
+		return query.CompleteWithSnapshotRow{}, pgx.ErrNoRows
+	}
+	params.Quiet = true
+	return db.q().CompleteWithSnapshot(ctx, params)
 }
 
 // completeAndTell commits a snapshot together with the event that it is to
-// somebody: most are none, and are committed by one statement.
-func (db *DB) completeAndTell(ctx context.Context, params query.CompleteWithSnapshotParams) error {
-	return db.inTx(ctx, func(_ pgx.Tx, q *query.Queries) error {
-		id, err := q.CompleteWithSnapshot(ctx, params)
-		if err != nil {
+// somebody.
+func (db *DB) completeAndTell(ctx context.Context, params query.CompleteWithSnapshotParams) (done query.CompleteWithSnapshotRow, err error) {
+	err = db.inTx(ctx, func(_ pgx.Tx, q *query.Queries) error {
+		if done, err = q.CompleteWithSnapshot(ctx, params); err != nil {
 			return err
 		}
 		switch {
 		case params.Status == string(job.Failed):
 			return tellFailed(ctx, q, params.JobID)
-		case params.Suspicion != "":
-			return tellBad(ctx, q, id, EventSuspicious, params.Suspicion)
+		case done.Suspicion != "":
+			return tellBad(ctx, q, params.SnapshotID, EventSuspicious, done.Suspicion)
 		default:
-			return tellGood(ctx, q, id, true)
+			return tellGood(ctx, q, params.SnapshotID, true)
 		}
 	})
+	return done, err
 }
 
 // failAttempt takes failures and what the worker answers to a cancel.

@@ -3,7 +3,6 @@ package catalog
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -182,30 +181,17 @@ func (db *DB) SourcesWithDueDeletions(ctx context.Context, limit int) ([]uuid.UU
 	return ids, nil
 }
 
-// RetainedSourceOf gives the source of a job; false where no schedule of it has
-// a retention policy.
-func (db *DB) RetainedSourceOf(ctx context.Context, jobID uuid.UUID) (uuid.UUID, bool, error) {
-	id, err := db.q().RetainedSourceOf(ctx, jobID)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return uuid.Nil, false, nil
-	}
-	if err != nil {
-		return uuid.Nil, false, fmt.Errorf("look up the source of a job: %w", err)
-	}
-	return id, true, nil
-}
-
 // maxStored bounds how many backups wait to be told of; who is told of fewer
 // looks for himself now and then.
 const maxStored = 1024
 
-// Stored tells of backups that completed through this DB: their jobs' ids. It
-// may miss some.
+// Stored tells of backups that were stored through this DB: the ids of their
+// sources, where a schedule has a retention policy. It may miss some.
 func (db *DB) Stored() <-chan uuid.UUID { return db.stored }
 
-func (db *DB) tellStored(jobID uuid.UUID) {
+func (db *DB) tellStored(sourceID uuid.UUID) {
 	select {
-	case db.stored <- jobID:
+	case db.stored <- sourceID:
 	default:
 	}
 }

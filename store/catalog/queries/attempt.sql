@@ -78,32 +78,82 @@ SELECT d.id FROM done d;
 -- The commit point of a backup: the job ends and its snapshot is there, in one
 -- statement. Everything that the worker says of the snapshot is held against
 -- the catalog; where one thing differs nothing happens and no row comes back.
-WITH ended AS (
+--
+-- A good snapshot is held against the last good ones of its source as well, by
+-- how much there is in it, and is suspicious where there is no file in it, unless
+-- that is how it always was, or less than half of the files, of their bytes or of
+-- the sealed bytes that there are in the median (the lower one of an even
+-- number). Those that were removed since count too, but none from before the last
+-- one that someone accepted, for it said that things have changed. What a
+-- manifest does not say is not judged.
+--
+-- quiet: only where the snapshot is news to nobody, neither suspicious nor
+-- awaited as good (alerts_of_source and notification_channels_success, which are
+-- all but empty). Events need statements of their own, and a transaction.
+WITH earlier AS (
+    SELECT g.size_bytes,
+           CASE WHEN jsonb_typeof(g.content -> 'files') = 'number' THEN (g.content ->> 'files')::numeric END AS files,
+           CASE WHEN jsonb_typeof(g.content -> 'bytes') = 'number' THEN (g.content ->> 'bytes')::numeric END AS bytes
+    FROM jobs j CROSS JOIN LATERAL (
+        SELECT s.size_bytes, s.manifest_json -> 'content' AS content FROM snapshots s
+        WHERE s.tenant_id = j.tenant_id AND s.source_id = j.source_id AND coalesce(s.deleting_from, s.status) = 'completed'
+          AND s.id >= coalesce((SELECT a.id FROM snapshots a
+                                WHERE a.tenant_id = j.tenant_id AND a.source_id = j.source_id AND a.accepted_at IS NOT NULL
+                                ORDER BY a.id DESC LIMIT 1), '00000000-0000-0000-0000-000000000000')
+        ORDER BY s.id DESC LIMIT sqlc.arg(baseline_size)::integer) g
+    WHERE j.id = sqlc.arg(job_id) AND sqlc.arg(snapshot_status)::text = 'completed'
+), usual AS (
+    SELECT count(*) AS n, percentile_disc(0.5) WITHIN GROUP (ORDER BY e.size_bytes) AS size_bytes,
+           percentile_disc(0.5) WITHIN GROUP (ORDER BY e.files) AS files,
+           percentile_disc(0.5) WITHIN GROUP (ORDER BY e.bytes) AS bytes
+    FROM earlier e
+), judged AS MATERIALIZED (
+    SELECT CASE
+        WHEN sqlc.arg(snapshot_status)::text <> 'completed' THEN ''
+        WHEN sqlc.narg(files)::bigint = 0 AND u.files IS DISTINCT FROM 0 THEN 'It holds no file.'
+        WHEN sqlc.narg(files)::bigint * 2.0 < u.files
+            THEN format('It holds %s files; the last %s good snapshots hold %s in the median.', sqlc.narg(files)::bigint, u.n, u.files)
+        WHEN sqlc.narg(bytes)::bigint * 2.0 < u.bytes
+            THEN format('It holds %s bytes in files; the last %s good snapshots hold %s in the median.', sqlc.narg(bytes)::bigint, u.n, u.bytes)
+        WHEN sqlc.arg(size_bytes)::bigint * 2.0 < u.size_bytes
+            THEN format('It holds %s bytes in the artifact; the last %s good snapshots hold %s in the median.', sqlc.arg(size_bytes)::bigint, u.n, u.size_bytes)
+        ELSE '' END AS suspicion,
+        EXISTS (SELECT 1 FROM jobs j JOIN alerts a ON a.source_id = j.source_id WHERE j.id = sqlc.arg(job_id))
+        OR EXISTS (SELECT 1 FROM jobs j JOIN notification_channels c ON c.tenant_id = j.tenant_id OR c.tenant_id IS NULL
+                   WHERE j.id = sqlc.arg(job_id) AND c.enabled AND c.wants_success) AS awaited
+    FROM usual u
+), ended AS (
     UPDATE jobs j
     SET status = sqlc.arg(status)::text, attempt_outcome = sqlc.arg(status)::text, snapshot_id = j.attempt_snapshot_id,
-        lease_expires_at = NULL, result = sqlc.narg(result), progress = coalesce(sqlc.narg(last_progress)::jsonb, j.progress),
+        lease_expires_at = NULL, progress = coalesce(sqlc.narg(last_progress)::jsonb, j.progress),
+        result = CASE WHEN judged.suspicion = '' THEN sqlc.narg(result)::jsonb
+                      ELSE coalesce(sqlc.narg(result)::jsonb, '{}') || jsonb_build_object('suspicion', judged.suspicion) END,
         error_code = sqlc.narg(error_code), error_message = sqlc.narg(error_message),
         failures = j.failures + CASE WHEN sqlc.arg(status)::text = 'failed' THEN 1 ELSE 0 END,
         finished_at = xvault_now(), updated_at = xvault_now()
-    FROM workers w, tenant_keys k
+    FROM judged, workers w, tenant_keys k
     WHERE j.id = sqlc.arg(job_id) AND j.attempt = sqlc.arg(attempt) AND j.worker_id = sqlc.arg(worker_id)
       AND j.worker_incarnation = sqlc.arg(incarnation) AND j.lease_expires_at IS NOT NULL AND j.type = 'backup'
       AND NOT j.cancel_requested AND j.attempt_snapshot_id = sqlc.arg(snapshot_id)
+      AND (NOT sqlc.arg(quiet)::boolean OR judged.suspicion = '' AND NOT judged.awaited)
       AND k.id = sqlc.arg(key_id) AND k.tenant_id = j.tenant_id AND k.public_key = sqlc.arg(recipient)
       AND w.id = j.worker_id AND w.incarnation = j.worker_incarnation
       AND w.token_hash = coalesce(sqlc.narg(token_hash)::bytea, w.token_hash) AND w.storage_base_path <> ''
       AND sqlc.arg(local_path)::text = rtrim(w.storage_base_path, '/') || '/tenants/' || j.tenant_id || '/sources/' || j.source_id
                                        || '/snapshots/' || j.attempt_snapshot_id
-    RETURNING j.id, j.tenant_id, j.source_id, j.started_at, j.finished_at, j.worker_id, w.storage_id, k.algorithm
+    RETURNING j.id, j.tenant_id, j.source_id, j.started_at, j.finished_at, j.worker_id, w.storage_id, k.algorithm, judged.suspicion
 )
-INSERT INTO snapshots (id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json,
+INSERT INTO snapshots AS n (id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json,
                        artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend,
                        worker_id, storage_id, local_path, suspicion)
-SELECT sqlc.arg(snapshot_id), e.tenant_id, e.source_id, e.id, sqlc.arg(snapshot_status), sqlc.arg(size_bytes), e.started_at,
+SELECT sqlc.arg(snapshot_id), e.tenant_id, e.source_id, e.id,
+       CASE WHEN e.suspicion = '' THEN sqlc.arg(snapshot_status)::text ELSE 'suspicious' END, sqlc.arg(size_bytes)::bigint, e.started_at,
        e.finished_at, sqlc.arg(duration_ms), sqlc.arg(manifest), sqlc.arg(sha256), e.algorithm, sqlc.arg(key_id),
-       sqlc.arg(recipient), 'local_fs', e.worker_id, e.storage_id, sqlc.arg(local_path)::text, sqlc.arg(suspicion)::text
+       sqlc.arg(recipient), 'local_fs', e.worker_id, e.storage_id, sqlc.arg(local_path)::text, e.suspicion
 FROM ended e
-RETURNING id;
+RETURNING n.source_id, n.suspicion,
+          -- Whether retention has something to say now.
+          EXISTS (SELECT 1 FROM schedules c WHERE c.tenant_id = n.tenant_id AND c.source_id = n.source_id AND c.retention_policy <> '{}') AS retained;
 
 -- name: AttemptState :one
 -- What stands where a worker's word was not taken.

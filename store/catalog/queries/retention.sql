@@ -60,33 +60,6 @@ WHERE s.status = 'deleting' AND s.delete_cause = 'retention' AND s.delete_after 
                   AND (j.status IN ('queued', 'running', 'finalizing') OR j.finished_at > xvault_now() - interval '1 hour'))
 LIMIT sqlc.arg(max_rows);
 
--- name: RetainedSourceOf :one
--- The source of a job, where a schedule of it has a policy.
-SELECT j.source_id FROM jobs j
-WHERE j.id = sqlc.arg(job_id)
-  AND EXISTS (SELECT 1 FROM schedules c WHERE c.tenant_id = j.tenant_id AND c.source_id = j.source_id AND c.retention_policy <> '{}');
-
--- name: SnapshotBaseline :many
--- The last good snapshots of a job's source, against which its new one is held:
--- those that were removed since count as well, but none from before the last one
--- that someone accepted, for it said that things have changed. There is always a
--- row: it says as well whether a good snapshot of this source is news to anybody
--- (alerts_of_source and notification_channels_success, which are all but empty).
-SELECT coalesce(g.size_bytes, -1)::bigint AS size_bytes, coalesce(g.content, '{}')::jsonb AS content, news.awaited::boolean AS awaited
-FROM jobs j CROSS JOIN LATERAL (
-    SELECT EXISTS (SELECT 1 FROM alerts a WHERE a.source_id = j.source_id)
-        OR EXISTS (SELECT 1 FROM notification_channels c
-                   WHERE c.enabled AND c.wants_success AND (c.tenant_id = j.tenant_id OR c.tenant_id IS NULL)) AS awaited
-    OFFSET 0) news
-LEFT JOIN LATERAL (
-    SELECT s.size_bytes, coalesce(s.manifest_json -> 'content', '{}')::jsonb AS content FROM snapshots s
-    WHERE s.tenant_id = j.tenant_id AND s.source_id = j.source_id AND coalesce(s.deleting_from, s.status) = 'completed'
-      AND s.id >= coalesce((SELECT a.id FROM snapshots a
-                            WHERE a.tenant_id = j.tenant_id AND a.source_id = j.source_id AND a.accepted_at IS NOT NULL
-                            ORDER BY a.id DESC LIMIT 1), '00000000-0000-0000-0000-000000000000')
-    ORDER BY s.id DESC LIMIT sqlc.arg(max_rows)) g ON true
-WHERE j.id = sqlc.arg(job_id);
-
 -- name: AcceptSnapshot :one
 UPDATE snapshots SET status = 'completed', accepted_at = xvault_now(), updated_at = xvault_now()
 WHERE id = $1 AND status = 'suspicious'

@@ -113,32 +113,70 @@ func (q *Queries) CompleteJob(ctx context.Context, arg CompleteJobParams) (uuid.
 }
 
 const completeWithSnapshot = `-- name: CompleteWithSnapshot :one
-WITH ended AS (
+WITH earlier AS (
+    SELECT g.size_bytes,
+           CASE WHEN jsonb_typeof(g.content -> 'files') = 'number' THEN (g.content ->> 'files')::numeric END AS files,
+           CASE WHEN jsonb_typeof(g.content -> 'bytes') = 'number' THEN (g.content ->> 'bytes')::numeric END AS bytes
+    FROM jobs j CROSS JOIN LATERAL (
+        SELECT s.size_bytes, s.manifest_json -> 'content' AS content FROM snapshots s
+        WHERE s.tenant_id = j.tenant_id AND s.source_id = j.source_id AND coalesce(s.deleting_from, s.status) = 'completed'
+          AND s.id >= coalesce((SELECT a.id FROM snapshots a
+                                WHERE a.tenant_id = j.tenant_id AND a.source_id = j.source_id AND a.accepted_at IS NOT NULL
+                                ORDER BY a.id DESC LIMIT 1), '00000000-0000-0000-0000-000000000000')
+        ORDER BY s.id DESC LIMIT $10::integer) g
+    WHERE j.id = $11 AND $2::text = 'completed'
+), usual AS (
+    SELECT count(*) AS n, percentile_disc(0.5) WITHIN GROUP (ORDER BY e.size_bytes) AS size_bytes,
+           percentile_disc(0.5) WITHIN GROUP (ORDER BY e.files) AS files,
+           percentile_disc(0.5) WITHIN GROUP (ORDER BY e.bytes) AS bytes
+    FROM earlier e
+), judged AS MATERIALIZED (
+    SELECT CASE
+        WHEN $2::text <> 'completed' THEN ''
+        WHEN $12::bigint = 0 AND u.files IS DISTINCT FROM 0 THEN 'It holds no file.'
+        WHEN $12::bigint * 2.0 < u.files
+            THEN format('It holds %s files; the last %s good snapshots hold %s in the median.', $12::bigint, u.n, u.files)
+        WHEN $13::bigint * 2.0 < u.bytes
+            THEN format('It holds %s bytes in files; the last %s good snapshots hold %s in the median.', $13::bigint, u.n, u.bytes)
+        WHEN $3::bigint * 2.0 < u.size_bytes
+            THEN format('It holds %s bytes in the artifact; the last %s good snapshots hold %s in the median.', $3::bigint, u.n, u.size_bytes)
+        ELSE '' END AS suspicion,
+        EXISTS (SELECT 1 FROM jobs j JOIN alerts a ON a.source_id = j.source_id WHERE j.id = $11)
+        OR EXISTS (SELECT 1 FROM jobs j JOIN notification_channels c ON c.tenant_id = j.tenant_id OR c.tenant_id IS NULL
+                   WHERE j.id = $11 AND c.enabled AND c.wants_success) AS awaited
+    FROM usual u
+), ended AS (
     UPDATE jobs j
-    SET status = $11::text, attempt_outcome = $11::text, snapshot_id = j.attempt_snapshot_id,
-        lease_expires_at = NULL, result = $12, progress = coalesce($13::jsonb, j.progress),
-        error_code = $14, error_message = $15,
-        failures = j.failures + CASE WHEN $11::text = 'failed' THEN 1 ELSE 0 END,
+    SET status = $14::text, attempt_outcome = $14::text, snapshot_id = j.attempt_snapshot_id,
+        lease_expires_at = NULL, progress = coalesce($15::jsonb, j.progress),
+        result = CASE WHEN judged.suspicion = '' THEN $16::jsonb
+                      ELSE coalesce($16::jsonb, '{}') || jsonb_build_object('suspicion', judged.suspicion) END,
+        error_code = $17, error_message = $18,
+        failures = j.failures + CASE WHEN $14::text = 'failed' THEN 1 ELSE 0 END,
         finished_at = xvault_now(), updated_at = xvault_now()
-    FROM workers w, tenant_keys k
-    WHERE j.id = $16 AND j.attempt = $17 AND j.worker_id = $18
-      AND j.worker_incarnation = $19 AND j.lease_expires_at IS NOT NULL AND j.type = 'backup'
+    FROM judged, workers w, tenant_keys k
+    WHERE j.id = $11 AND j.attempt = $19 AND j.worker_id = $20
+      AND j.worker_incarnation = $21 AND j.lease_expires_at IS NOT NULL AND j.type = 'backup'
       AND NOT j.cancel_requested AND j.attempt_snapshot_id = $1
+      AND (NOT $22::boolean OR judged.suspicion = '' AND NOT judged.awaited)
       AND k.id = $7 AND k.tenant_id = j.tenant_id AND k.public_key = $8
       AND w.id = j.worker_id AND w.incarnation = j.worker_incarnation
-      AND w.token_hash = coalesce($20::bytea, w.token_hash) AND w.storage_base_path <> ''
+      AND w.token_hash = coalesce($23::bytea, w.token_hash) AND w.storage_base_path <> ''
       AND $9::text = rtrim(w.storage_base_path, '/') || '/tenants/' || j.tenant_id || '/sources/' || j.source_id
                                        || '/snapshots/' || j.attempt_snapshot_id
-    RETURNING j.id, j.tenant_id, j.source_id, j.started_at, j.finished_at, j.worker_id, w.storage_id, k.algorithm
+    RETURNING j.id, j.tenant_id, j.source_id, j.started_at, j.finished_at, j.worker_id, w.storage_id, k.algorithm, judged.suspicion
 )
-INSERT INTO snapshots (id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json,
+INSERT INTO snapshots AS n (id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json,
                        artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend,
                        worker_id, storage_id, local_path, suspicion)
-SELECT $1, e.tenant_id, e.source_id, e.id, $2, $3, e.started_at,
+SELECT $1, e.tenant_id, e.source_id, e.id,
+       CASE WHEN e.suspicion = '' THEN $2::text ELSE 'suspicious' END, $3::bigint, e.started_at,
        e.finished_at, $4, $5, $6, e.algorithm, $7,
-       $8, 'local_fs', e.worker_id, e.storage_id, $9::text, $10::text
+       $8, 'local_fs', e.worker_id, e.storage_id, $9::text, e.suspicion
 FROM ended e
-RETURNING id
+RETURNING n.source_id, n.suspicion,
+          -- Whether retention has something to say now.
+          EXISTS (SELECT 1 FROM schedules c WHERE c.tenant_id = n.tenant_id AND c.source_id = n.source_id AND c.retention_policy <> '{}') AS retained
 `
 
 type CompleteWithSnapshotParams struct {
@@ -151,23 +189,44 @@ type CompleteWithSnapshotParams struct {
 	KeyID          uuid.UUID
 	Recipient      string
 	LocalPath      string
-	Suspicion      string
+	BaselineSize   int32
+	JobID          uuid.UUID
+	Files          *int64
+	Bytes          *int64
 	Status         string
-	Result         json.RawMessage
 	LastProgress   json.RawMessage
+	Result         json.RawMessage
 	ErrorCode      *string
 	ErrorMessage   *string
-	JobID          uuid.UUID
 	Attempt        int32
 	WorkerID       *string
 	Incarnation    *int64
+	Quiet          bool
 	TokenHash      []byte
+}
+
+type CompleteWithSnapshotRow struct {
+	SourceID  uuid.UUID
+	Suspicion string
+	Retained  bool
 }
 
 // The commit point of a backup: the job ends and its snapshot is there, in one
 // statement. Everything that the worker says of the snapshot is held against
 // the catalog; where one thing differs nothing happens and no row comes back.
-func (q *Queries) CompleteWithSnapshot(ctx context.Context, arg CompleteWithSnapshotParams) (uuid.UUID, error) {
+//
+// A good snapshot is held against the last good ones of its source as well, by
+// how much there is in it, and is suspicious where there is no file in it, unless
+// that is how it always was, or less than half of the files, of their bytes or of
+// the sealed bytes that there are in the median (the lower one of an even
+// number). Those that were removed since count too, but none from before the last
+// one that someone accepted, for it said that things have changed. What a
+// manifest does not say is not judged.
+//
+// quiet: only where the snapshot is news to nobody, neither suspicious nor
+// awaited as good (alerts_of_source and notification_channels_success, which are
+// all but empty). Events need statements of their own, and a transaction.
+func (q *Queries) CompleteWithSnapshot(ctx context.Context, arg CompleteWithSnapshotParams) (CompleteWithSnapshotRow, error) {
 	row := q.db.QueryRow(ctx, completeWithSnapshot,
 		arg.SnapshotID,
 		arg.SnapshotStatus,
@@ -178,21 +237,24 @@ func (q *Queries) CompleteWithSnapshot(ctx context.Context, arg CompleteWithSnap
 		arg.KeyID,
 		arg.Recipient,
 		arg.LocalPath,
-		arg.Suspicion,
+		arg.BaselineSize,
+		arg.JobID,
+		arg.Files,
+		arg.Bytes,
 		arg.Status,
-		arg.Result,
 		arg.LastProgress,
+		arg.Result,
 		arg.ErrorCode,
 		arg.ErrorMessage,
-		arg.JobID,
 		arg.Attempt,
 		arg.WorkerID,
 		arg.Incarnation,
+		arg.Quiet,
 		arg.TokenHash,
 	)
-	var id uuid.UUID
-	err := row.Scan(&id)
-	return id, err
+	var i CompleteWithSnapshotRow
+	err := row.Scan(&i.SourceID, &i.Suspicion, &i.Retained)
+	return i, err
 }
 
 const endAttempts = `-- name: EndAttempts :many

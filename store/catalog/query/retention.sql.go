@@ -154,20 +154,6 @@ func (q *Queries) RetainedSnapshots(ctx context.Context, arg RetainedSnapshotsPa
 	return items, nil
 }
 
-const retainedSourceOf = `-- name: RetainedSourceOf :one
-SELECT j.source_id FROM jobs j
-WHERE j.id = $1
-  AND EXISTS (SELECT 1 FROM schedules c WHERE c.tenant_id = j.tenant_id AND c.source_id = j.source_id AND c.retention_policy <> '{}')
-`
-
-// The source of a job, where a schedule of it has a policy.
-func (q *Queries) RetainedSourceOf(ctx context.Context, jobID uuid.UUID) (uuid.UUID, error) {
-	row := q.db.QueryRow(ctx, retainedSourceOf, jobID)
-	var source_id uuid.UUID
-	err := row.Scan(&source_id)
-	return source_id, err
-}
-
 const retentionRules = `-- name: RetentionRules :many
 SELECT s.retention_policy, s.timezone FROM schedules s
 WHERE s.tenant_id = $1 AND s.source_id = $2
@@ -252,59 +238,6 @@ UPDATE sources SET retained_at = xvault_now() WHERE id = $1
 func (q *Queries) SetRetained(ctx context.Context, id uuid.UUID) error {
 	_, err := q.db.Exec(ctx, setRetained, id)
 	return err
-}
-
-const snapshotBaseline = `-- name: SnapshotBaseline :many
-SELECT coalesce(g.size_bytes, -1)::bigint AS size_bytes, coalesce(g.content, '{}')::jsonb AS content, news.awaited::boolean AS awaited
-FROM jobs j CROSS JOIN LATERAL (
-    SELECT EXISTS (SELECT 1 FROM alerts a WHERE a.source_id = j.source_id)
-        OR EXISTS (SELECT 1 FROM notification_channels c
-                   WHERE c.enabled AND c.wants_success AND (c.tenant_id = j.tenant_id OR c.tenant_id IS NULL)) AS awaited
-    OFFSET 0) news
-LEFT JOIN LATERAL (
-    SELECT s.size_bytes, coalesce(s.manifest_json -> 'content', '{}')::jsonb AS content FROM snapshots s
-    WHERE s.tenant_id = j.tenant_id AND s.source_id = j.source_id AND coalesce(s.deleting_from, s.status) = 'completed'
-      AND s.id >= coalesce((SELECT a.id FROM snapshots a
-                            WHERE a.tenant_id = j.tenant_id AND a.source_id = j.source_id AND a.accepted_at IS NOT NULL
-                            ORDER BY a.id DESC LIMIT 1), '00000000-0000-0000-0000-000000000000')
-    ORDER BY s.id DESC LIMIT $1) g ON true
-WHERE j.id = $2
-`
-
-type SnapshotBaselineParams struct {
-	MaxRows int32
-	JobID   uuid.UUID
-}
-
-type SnapshotBaselineRow struct {
-	SizeBytes int64
-	Content   json.RawMessage
-	Awaited   bool
-}
-
-// The last good snapshots of a job's source, against which its new one is held:
-// those that were removed since count as well, but none from before the last one
-// that someone accepted, for it said that things have changed. There is always a
-// row: it says as well whether a good snapshot of this source is news to anybody
-// (alerts_of_source and notification_channels_success, which are all but empty).
-func (q *Queries) SnapshotBaseline(ctx context.Context, arg SnapshotBaselineParams) ([]SnapshotBaselineRow, error) {
-	rows, err := q.db.Query(ctx, snapshotBaseline, arg.MaxRows, arg.JobID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []SnapshotBaselineRow{}
-	for rows.Next() {
-		var i SnapshotBaselineRow
-		if err := rows.Scan(&i.SizeBytes, &i.Content, &i.Awaited); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const sourcesToRetain = `-- name: SourcesToRetain :many
