@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
+
 	"xvault/internal/failpoint"
 	"xvault/internal/job"
 	"xvault/worker/hubclient"
@@ -71,6 +73,9 @@ type attempt struct {
 	// heard is when the last call that was answered was sent, in nanoseconds since
 	// began. It is kept for jobs that act outside.
 	heard atomic.Int64
+	// recorded is told of a snapshot that the catalog has.
+	recorded func(uuid.UUID) error
+	after    func() // called when all is over; may be nil
 
 	life  context.Context         // of the process: calls outlast the job's own context
 	until context.Context         // ends when the worker stops waiting for its jobs
@@ -93,6 +98,9 @@ func (a *attempt) run(do func(context.Context, *attempt) outcome) {
 	a.log.Info("job started", "kind", a.claim.Kind)
 	out := a.guarded(jobCtx, do)
 	a.report(context.Cause(jobCtx), out)
+	if a.after != nil {
+		a.after()
+	}
 	close(done)
 	renewing.Wait()
 }
@@ -191,6 +199,9 @@ func (a *attempt) complete(req job.CompleteRequest) {
 	if err == nil {
 		err = a.tell(req)
 	}
+	if err == nil && req.Snapshot != nil {
+		a.noteRecorded(req.Snapshot.ID)
+	}
 	if hubclient.ReportRefused(err) {
 		a.log.Error("the hub does not take this report; the job fails", "error", err)
 		err = a.tell(job.CompleteRequest{Attempt: req.Attempt, Status: job.Failed, Error: &job.WireError{
@@ -207,6 +218,12 @@ func (a *attempt) complete(req job.CompleteRequest) {
 		a.log.Warn("the hub took another attempt's word for this job", "error", err)
 	default:
 		a.log.Error("the hub does not know how this job ended; it will try it again", "error", err)
+	}
+}
+
+func (a *attempt) noteRecorded(id uuid.UUID) {
+	if err := a.recorded(id); err != nil {
+		a.log.Warn("that the catalog has the snapshot could not be noted; the next comparison does", "error", err)
 	}
 }
 

@@ -165,6 +165,11 @@ func (b *backup) store(ctx context.Context, store blob.Store, staged blob.Staged
 	if err != nil {
 		return outcome{err: err}
 	}
+	release, err := b.w.unconfirmed.add(record.ID)
+	if err != nil {
+		return outcome{err: err}
+	}
+	b.a.after = release
 	if err := staged.Commit(ctx, files); err != nil {
 		return outcome{err: b.classify(ctx, err)}
 	}

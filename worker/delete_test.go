@@ -164,9 +164,10 @@ func TestOrphansAreRememberedAcrossRestarts(t *testing.T) {
 	l.cfg.Now, l.cfg.ReconcileEvery, l.cfg.OrphanGrace = now.now, 10*time.Millisecond, time.Hour
 	l.start()
 	orphan := l.hub.addJob(job.Backup)
+	l.hub.answer("complete", tookOver(t, orphan))
+	unknown.set(orphan.SnapshotID, true)
 	l.deliver(orphan)
 	l.waitCalls("complete", 1)
-	unknown.set(orphan.SnapshotID, true)
 	rounds := func() { l.waitCalls("sweep", len(l.hub.got("sweep"))+2) }
 	report := func() job.SweepReport {
 		calls := l.hub.got("sweep")

@@ -75,7 +75,7 @@ func (w *Worker) perform(claim job.Claim) {
 	a := &attempt{
 		claim: claim, hub: w.hub, now: w.cfg.Now, timing: w.timing,
 		log:         w.log.With("job_id", claim.JobID, "attempt", claim.Attempt, "tenant_id", claim.TenantID),
-		actsOutside: kind.actsOutside || job.WritesSource(claim.Kind, claim.Payload), lostToken: w.lostToken,
+		actsOutside: kind.actsOutside || job.WritesSource(claim.Kind, claim.Payload), lostToken: w.lostToken, recorded: w.unconfirmed.confirm,
 		life: w.life, until: w.until,
 	}
 	if !known {

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"xvault/internal/job"
 	"xvault/internal/secret"
 	"xvault/internal/testenv"
@@ -29,7 +31,7 @@ func attemptOn(t *testing.T, h *protocolHub) *attempt {
 	now := time.Now
 	return &attempt{
 		claim: *h.addJob(job.Backup), hub: client, log: slog.New(slog.DiscardHandler), now: now, timing: tm,
-		life: t.Context(), until: t.Context(), lostToken: func(error) {},
+		life: t.Context(), until: t.Context(), lostToken: func(error) {}, recorded: func(uuid.UUID) error { return nil },
 	}
 }
 

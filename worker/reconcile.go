@@ -55,8 +55,12 @@ type sweep struct {
 	memory  *orphans
 	began   time.Time
 	report  job.SweepReport
-	asked   map[uuid.UUID]bool // unknown in this comparison
+	asked   map[uuid.UUID]bool // unknown in this comparison, and to be removed some time
 	partial bool               // more than fit in one question
+	// marked are those of which only this worker knows, as far as it knows, when
+	// the comparison began.
+	marked map[uuid.UUID]bool
+	doubt  map[uuid.UUID]bool // of those marked, unknown in this comparison
 }
 
 // reconcile asks about everything on the storage, removes what has been unknown
@@ -70,7 +74,14 @@ func (w *Worker) reconcile(ctx context.Context, memory *orphans) error {
 		return err
 	}
 	memory.of(store.ID())
-	s := &sweep{w: w, store: store, memory: memory, began: w.cfg.Now(), asked: make(map[uuid.UUID]bool)}
+	marked, err := w.unconfirmed.list()
+	if err != nil {
+		return err
+	}
+	s := &sweep{
+		w: w, store: store, memory: memory, began: w.cfg.Now(), asked: make(map[uuid.UUID]bool),
+		marked: marked, doubt: make(map[uuid.UUID]bool),
+	}
 	kept := len(memory.UnknownMS)
 	if err := s.all(ctx); err != nil {
 		return err
@@ -80,6 +91,13 @@ func (w *Worker) reconcile(ctx context.Context, memory *orphans) error {
 			delete(memory.UnknownMS, id) // known again, or gone
 		}
 	}
+	if err := s.settle(); err != nil {
+		return err
+	}
+	if s.report.Kept > 0 {
+		w.log.Warn("snapshots on the storage are unknown to the hub and may be the only copies; they are left alone, "+
+			"and `xvault hub import` takes them into its catalog", "snapshots", s.report.Kept)
+	}
 	memory.compared = s.began
 	if kept+len(memory.UnknownMS) > 0 {
 		if err := w.state.keepOrphans(memory); err != nil {
@@ -88,6 +106,20 @@ func (w *Worker) reconcile(ctx context.Context, memory *orphans) error {
 	}
 	s.report.StorageID, s.report.Removed, s.report.RemovedBytes = memory.StorageID, memory.Removed, memory.RemovedBytes
 	return w.hub.Sweep(ctx, s.report)
+}
+
+// settle takes the marks from snapshots that the hub knows, and from those that
+// are not on the storage: of them there is nothing to remove.
+func (s *sweep) settle() error {
+	for id := range s.marked {
+		if s.doubt[id] {
+			continue
+		}
+		if err := s.w.unconfirmed.confirm(id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // all goes through the storage in batches.
@@ -138,35 +170,44 @@ func (s *sweep) ask(ctx context.Context, keys []blob.Key) error {
 		s.w.log.Error("snapshots that the catalog has are not on the storage",
 			"count", len(res.Missing), "first", snapshotIDs(res.Missing, 5))
 	}
+	deleted := make(map[uuid.UUID]bool, len(res.Deleted))
+	for _, id := range res.Deleted {
+		deleted[id] = true
+	}
 	for _, id := range res.Unknown {
 		key, asked := byID[id]
 		if !asked {
 			continue // an answer about something else is not taken
 		}
-		if err := s.orphan(ctx, key); err != nil {
+		if err := s.orphan(ctx, key, deleted[id]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// orphan removes a snapshot whose grace is over. One that is older than the
-// hub's acquaintance with this worker stays: it was made under another catalog,
-// or by another worker, and may be all that is left of it.
-func (s *sweep) orphan(ctx context.Context, key blob.Key) error {
+// orphan removes a snapshot that is unknown to the hub, once its grace is over,
+// if there is a reason for it beside that: this worker put it there and nobody
+// ever took it into the catalog, or the hub knows that it was deleted. All else
+// stays, whatever the hub says: an empty catalog knows nothing, and one that was
+// restored from last week does not know this week. So does what is older than
+// the hub's acquaintance with this worker.
+func (s *sweep) orphan(ctx context.Context, key blob.Key, deleted bool) error {
 	size, err := sizeOf(ctx, s.store, key)
 	if err != nil {
 		return err
 	}
 	s.report.Orphans++
 	s.report.OrphanBytes += size
-	joined, err := s.w.state.joinedAt()
+	s.doubt[key.SnapshotID] = s.marked[key.SnapshotID]
+	log := s.w.log.With("snapshot_id", key.SnapshotID, "bytes", size)
+	removable, err := s.removable(key.SnapshotID, deleted)
 	if err != nil {
 		return err
 	}
-	log := s.w.log.With("snapshot_id", key.SnapshotID, "bytes", size)
-	if joined.IsZero() || madeAt(key.SnapshotID).Before(joined.Add(-clockTolerance)) {
-		log.Warn("a snapshot that may be from before this worker joined is unknown to the hub; it is left alone")
+	if !removable {
+		s.report.Kept++
+		log.Debug("a snapshot is unknown to the hub, and left alone")
 		return nil
 	}
 	s.asked[key.SnapshotID] = true
@@ -178,14 +219,32 @@ func (s *sweep) orphan(ctx context.Context, key blob.Key) error {
 	if since < s.w.cfg.OrphanGrace {
 		return nil
 	}
+	return s.remove(ctx, key, size)
+}
+
+// removable tells whether a snapshot that the hub does not know is nobody's for
+// certain.
+func (s *sweep) removable(id uuid.UUID, deleted bool) (bool, error) {
+	if deleted {
+		return true, nil
+	}
+	joined, err := s.w.state.joinedAt()
+	if err != nil {
+		return false, err
+	}
+	return s.marked[id] && !joined.IsZero() && !madeAt(id).Before(joined.Add(-clockTolerance)), nil
+}
+
+func (s *sweep) remove(ctx context.Context, key blob.Key, size int64) error {
 	if err := s.store.Remove(ctx, key); err != nil && !errors.Is(err, blob.ErrNotFound) {
 		return err
 	}
 	delete(s.memory.UnknownMS, key.SnapshotID)
+	delete(s.doubt, key.SnapshotID)
 	s.report.Orphans--
 	s.report.OrphanBytes -= size
 	s.memory.Removed++
 	s.memory.RemovedBytes += size
-	log.Info("removed a snapshot that is unknown to the hub")
+	s.w.log.Info("removed a snapshot that is unknown to the hub", "snapshot_id", key.SnapshotID, "bytes", size)
 	return nil
 }

@@ -68,14 +68,15 @@ func TestOnlyWhatStaysUnknownIsRemoved(t *testing.T) {
 	l.cfg.Now, l.cfg.ReconcileEvery, l.cfg.OrphanGrace = now.now, 10*time.Millisecond, time.Hour
 	l.start()
 	orphan, doubted, known := l.hub.addJob(job.Backup), l.hub.addJob(job.Backup), l.hub.addJob(job.Backup)
+	l.hub.answer("complete", tookOver(t, orphan, doubted))
+	unknown.set(orphan.SnapshotID, true)
+	unknown.set(doubted.SnapshotID, true)
 	for _, c := range []*job.Claim{orphan, doubted, known} {
 		l.deliver(c)
 	}
 	l.waitCalls("complete", 3)
 	rounds := func() { l.waitCalls("reconcile", len(l.hub.got("reconcile"))+2) }
 
-	unknown.set(orphan.SnapshotID, true)
-	unknown.set(doubted.SnapshotID, true)
 	rounds()
 	now.move(59 * time.Minute)
 	rounds()
@@ -95,6 +96,69 @@ func TestOnlyWhatStaysUnknownIsRemoved(t *testing.T) {
 		t.Error("removed although the hub knows it")
 	}
 	l.stagingIsEmpty()
+}
+
+// tookOver answers the reports of these jobs as a hub does that went on with
+// another attempt.
+func tookOver(t *testing.T, claims ...*job.Claim) func(call) (int, any) {
+	t.Helper()
+	return func(c call) (int, any) {
+		req := decode[job.CompleteRequest](t, c.body)
+		for _, claim := range claims {
+			if req.Snapshot != nil && req.Snapshot.ID == claim.SnapshotID {
+				return problem(409, job.RefusedLeaseLost)
+			}
+		}
+		return 0, nil
+	}
+}
+
+// TestWhatTheCatalogForgotStays: a snapshot that the hub took, or knew once, is
+// never removed for being unknown, whatever became of the catalog since. One that
+// the catalog knows as deleted is.
+func TestWhatTheCatalogForgotStays(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	unknown := &unknownHub{}
+	l.hub.answer("reconcile", unknown.answer(t))
+	l.cfg.ReconcileEvery, l.cfg.OrphanGrace = 10*time.Millisecond, time.Nanosecond
+	l.start()
+	taken, known, orphan := l.hub.addJob(job.Backup), l.hub.addJob(job.Backup), l.hub.addJob(job.Backup)
+	l.hub.answer("complete", tookOver(t, known, orphan)) // and the catalog has the first of them, although its answer was lost
+	unknown.set(taken.SnapshotID, true)
+	unknown.set(orphan.SnapshotID, true)
+	for _, c := range []*job.Claim{taken, known, orphan} {
+		l.deliver(c)
+	}
+	l.waitCalls("complete", 3)
+	rounds := func() { l.waitCalls("reconcile", len(l.hub.got("reconcile"))+3) }
+	rounds()
+	unknown.set(known.SnapshotID, true)
+	testenv.Eventually(t, 20*time.Second, func() bool { return !l.exists(l.snapshotDir(orphan)) }, "an orphan stays: this proves nothing")
+	rounds()
+	l.stop()
+	if err := l.end(); err != nil {
+		t.Fatal(err)
+	}
+	l.start()
+	rounds()
+	for name, c := range map[string]*job.Claim{"taken": taken, "known once": known} {
+		if !l.exists(l.snapshotDir(c)) {
+			t.Errorf("%s, and removed", name)
+		}
+	}
+	last := l.hub.got("sweep")
+	if report := decode[job.SweepReport](t, last[len(last)-1].body); report.Kept != 2 || report.Orphans != 2 || report.Removed != 1 {
+		t.Errorf("told the hub: %+v", report)
+	}
+	l.hub.answer("reconcile", func(c call) (int, any) {
+		return 200, job.ReconcileResponse{Unknown: []uuid.UUID{taken.SnapshotID, known.SnapshotID}, Deleted: []uuid.UUID{taken.SnapshotID}}
+	})
+	testenv.Eventually(t, 20*time.Second, func() bool { return !l.exists(l.snapshotDir(taken)) }, "what was deleted stays")
+	rounds()
+	if !l.exists(l.snapshotDir(known)) {
+		t.Error("removed beside what was deleted")
+	}
 }
 
 // TestWhatWasThereBeforeStays: a new catalog that knows nothing is no reason to
@@ -130,10 +194,11 @@ func whatWasThereBeforeStays(t *testing.T, l *lab) {
 	}
 	unknown := &unknownHub{}
 	unknown.set(old.SnapshotID, true)
+	l.hub.answer("complete", tookOver(t, old))
+	l.hub.answer("reconcile", unknown.answer(t))
 	l.start()
 	l.deliver(old)
 	l.waitCalls("complete", 1)
-	l.hub.answer("reconcile", unknown.answer(t))
 	l.waitCalls("reconcile", len(l.hub.got("reconcile"))+5)
 	if !l.exists(l.snapshotDir(old)) {
 		t.Error("removed")

@@ -39,13 +39,15 @@ type Worker struct {
 	budget    *archive.Budget
 	limits    *limits
 	storage   *storage
-	kinds     map[job.Kind]kind
-	lines     []*line
-	inHand    *inHand
-	foreign   bool // the hub knows another storage; of the heartbeat alone
-	downloads *downloads
-	log       *slog.Logger
-	timing    timing
+	// unconfirmed are what the sweeper may remove.
+	unconfirmed *unconfirmed
+	kinds       map[job.Kind]kind
+	lines       []*line
+	inHand      *inHand
+	foreign     bool // the hub knows another storage; of the heartbeat alone
+	downloads   *downloads
+	log         *slog.Logger
+	timing      timing
 
 	life  context.Context         // of the process; ends with why it must
 	end   context.CancelCauseFunc // of life
@@ -104,6 +106,9 @@ func New(_ context.Context, cfg Config) (*Worker, error) {
 		return nil, errors.Join(err, st.close())
 	}
 	w.storage = newStorage(cfg, st)
+	if w.unconfirmed, err = st.unconfirmed(); err != nil {
+		return nil, errors.Join(err, st.close())
+	}
 	if w.downloads, err = newDownloads(w); err != nil {
 		return nil, errors.Join(err, st.close())
 	}

@@ -39,8 +39,9 @@ type Worker struct {
 type Sweep struct {
 	At           *Time `json:"at" nullable:"true" doc:"null: never yet"`
 	Snapshots    int64 `json:"snapshots" doc:"On the storage"`
-	Orphans      int64 `json:"orphans" doc:"Of them unknown here; they are removed after a grace time"`
+	Orphans      int64 `json:"orphans" doc:"Of them unknown here; but for those kept they are removed after a grace time"`
 	OrphanBytes  int64 `json:"orphan_bytes"`
+	Kept         int64 `json:"kept" doc:"Of the orphans those that are never removed, for they may be all that is left of what a catalog knew once; xvault hub import takes them in"`
 	Missing      int64 `json:"missing" doc:"Known here and not on the storage; each such snapshot has missing_since"`
 	Removed      int64 `json:"removed" doc:"Orphans removed from this storage, ever"`
 	RemovedBytes int64 `json:"removed_bytes"`
@@ -65,7 +66,7 @@ func workerOf(w catalog.Worker) Worker {
 		AgeRecipient: w.AgeRecipient, PublicURL: w.PublicURL, Incarnation: w.Incarnation,
 		Slots: w.Slots, SlotsBusy: w.SlotsBusy, DiskFreeBytes: w.DiskFreeBytes, DiskTotalBytes: w.DiskTotalBytes,
 		Sweep: Sweep{
-			optionalTime(w.SweptAt), w.Sweep.Snapshots, w.Sweep.Orphans, w.Sweep.OrphanBytes, w.Sweep.Missing, w.Sweep.Removed, w.Sweep.RemovedBytes,
+			optionalTime(w.SweptAt), w.Sweep.Snapshots, w.Sweep.Orphans, w.Sweep.OrphanBytes, w.Sweep.Kept, w.Sweep.Missing, w.Sweep.Removed, w.Sweep.RemovedBytes,
 		},
 		LastSeenAt: Time{w.LastSeenAt}, CreatedAt: Time{w.CreatedAt}, UpdatedAt: Time{w.UpdatedAt},
 	}

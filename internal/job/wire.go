@@ -264,6 +264,7 @@ type SweepReport struct {
 	StorageID    uuid.UUID `json:"storage_id"`
 	Snapshots    int64     `json:"snapshots"`     // on the storage
 	Orphans      int64     `json:"orphans"`       // of them unknown to the hub, and not removed yet
+	Kept         int64     `json:"kept"`          // of the orphans, those that are never removed
 	OrphanBytes  int64     `json:"orphan_bytes"`  //
 	Missing      int64     `json:"missing"`       // known to the hub, and not on the storage
 	Removed      int64     `json:"removed"`       // orphans removed from this storage, ever
@@ -291,6 +292,8 @@ type DeleteResult struct {
 type ReconcileResponse struct {
 	Unknown []uuid.UUID `json:"unknown"`
 	Missing []uuid.UUID `json:"missing"`
+	// Deleted are those of Unknown that the hub knows to have been deleted.
+	Deleted []uuid.UUID `json:"deleted,omitempty"`
 }
 
 // PublicKeyResponse answers GET /internal/tenants/{id}/public-key.

@@ -16,8 +16,9 @@ import (
 //
 // Unknown is what stands for nothing: no snapshot row that is not deleted, of
 // whichever worker, and no attempt that may still become one. That is wide on
-// purpose, for a worker deletes what is unknown: a disk that was moved to a
-// worker of another name keeps its snapshots.
+// purpose, for a worker may delete what is unknown: a disk that was moved to a
+// worker of another name keeps its snapshots. Deleted are those of them that the
+// catalog knows to have been deleted.
 //
 // Missing is answered only where the listing is complete. A storage that is
 // not the one registered gets no answer at all: neither are its contents ours
@@ -38,8 +39,14 @@ func (db *DB) Reconcile(ctx context.Context, w WorkerRef, req job.ReconcileReque
 		if !ownStorage(row, req.StorageID) {
 			return nil
 		}
-		if res.Unknown, err = unknownSnapshots(ctx, q, req.Snapshots); err != nil || !req.Complete {
+		if res.Unknown, err = unknownSnapshots(ctx, q, req.Snapshots); err != nil {
 			return err
+		}
+		if res.Deleted, err = q.DeletedSnapshots(ctx, res.Unknown); err != nil {
+			return fmt.Errorf("look for deleted snapshots: %w", err)
+		}
+		if !req.Complete {
+			return nil
 		}
 		res.Missing, err = q.MissingSnapshots(ctx, query.MissingSnapshotsParams{
 			WorkerID: &w.ID, StorageID: &req.StorageID, Ids: nonNil(req.Snapshots),
@@ -81,7 +88,7 @@ func (db *DB) KeepSweep(ctx context.Context, w WorkerRef, r job.SweepReport) err
 	n, err := db.q().KeepSweep(ctx, query.KeepSweepParams{
 		ID: w.ID, Incarnation: w.Incarnation, SweepSnapshots: max(r.Snapshots, 0),
 		SweepOrphans: max(r.Orphans, 0), SweepOrphanBytes: max(r.OrphanBytes, 0), SweepMissing: max(r.Missing, 0),
-		SweepRemoved: max(r.Removed, 0), SweepRemovedBytes: max(r.RemovedBytes, 0),
+		SweepRemoved: max(r.Removed, 0), SweepRemovedBytes: max(r.RemovedBytes, 0), SweepKept: max(r.Kept, 0),
 	})
 	if err != nil {
 		return fmt.Errorf("keep the sweep's result: %w", err)

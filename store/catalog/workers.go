@@ -60,7 +60,7 @@ func workerOf(r query.Worker) (Worker, error) {
 		Slots: int(r.Slots), SlotsBusy: int(r.SlotsBusy),
 		DiskFreeBytes: r.DiskFreeBytes, DiskTotalBytes: r.DiskTotalBytes,
 		SweptAt: r.SweptAt, Sweep: job.SweepReport{
-			Snapshots: r.SweepSnapshots, Orphans: r.SweepOrphans, OrphanBytes: r.SweepOrphanBytes, Missing: r.SweepMissing,
+			Snapshots: r.SweepSnapshots, Orphans: r.SweepOrphans, OrphanBytes: r.SweepOrphanBytes, Kept: r.SweepKept, Missing: r.SweepMissing,
 			Removed: r.SweepRemoved, RemovedBytes: r.SweepRemovedBytes,
 		},
 		LastSeenAt: r.LastSeenAt, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,

@@ -15,6 +15,9 @@ UNION
 SELECT j.attempt_snapshot_id::uuid FROM jobs j
 WHERE j.status IN ('running', 'finalizing') AND j.attempt_snapshot_id = ANY(sqlc.arg(ids)::uuid[]);
 
+-- name: DeletedSnapshots :many
+SELECT id FROM snapshots WHERE id = ANY(sqlc.arg(ids)::uuid[]) AND status = 'deleted';
+
 -- name: MissingSnapshots :many
 -- What should be on this storage of this worker and was not listed.
 SELECT s.id FROM snapshots s

@@ -77,5 +77,5 @@ SELECT EXISTS (SELECT 1 FROM snapshots
 -- name: KeepSweep :execrows
 UPDATE workers
 SET swept_at = xvault_now(), sweep_snapshots = $3, sweep_orphans = $4, sweep_orphan_bytes = $5, sweep_missing = $6,
-    sweep_removed = $7, sweep_removed_bytes = $8
+    sweep_removed = $7, sweep_removed_bytes = $8, sweep_kept = $9
 WHERE id = $1 AND incarnation = $2;

@@ -74,6 +74,32 @@ type IdempotencyKey struct {
 	CreatedAt   time.Time
 }
 
+type Import struct {
+	ID        uuid.UUID
+	WorkerID  string
+	StorageID *uuid.UUID
+	ListingID *uuid.UUID
+	Found     int64
+	Bytes     int64
+	ListedAt  *time.Time
+	Problem   string
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+type ImportItem struct {
+	ImportID      uuid.UUID
+	Place         string
+	TenantID      *uuid.UUID
+	SourceID      *uuid.UUID
+	SnapshotID    *uuid.UUID
+	Unconfirmed   bool
+	ArtifactBytes int64
+	Meta          []byte
+	Manifest      []byte
+	Problem       string
+}
+
 type Job struct {
 	ID                uuid.UUID
 	TenantID          uuid.UUID
@@ -259,6 +285,7 @@ type TenantKey struct {
 	KeyStatus           string
 	CreatedAt           time.Time
 	UpdatedAt           time.Time
+	IdentityMissing     bool
 }
 
 type Ticket struct {
@@ -324,6 +351,7 @@ type Worker struct {
 	SweepMissing      int64
 	SweepRemoved      int64
 	SweepRemovedBytes int64
+	SweepKept         int64
 }
 
 type WorkerPastToken struct {

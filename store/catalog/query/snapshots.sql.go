@@ -11,6 +11,30 @@ import (
 	"github.com/google/uuid"
 )
 
+const deletedSnapshots = `-- name: DeletedSnapshots :many
+SELECT id FROM snapshots WHERE id = ANY($1::uuid[]) AND status = 'deleted'
+`
+
+func (q *Queries) DeletedSnapshots(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, deletedSnapshots, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []uuid.UUID{}
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const knownSnapshots = `-- name: KnownSnapshots :many
 SELECT s.id FROM snapshots s WHERE s.id = ANY($1::uuid[]) AND s.status <> 'deleted'
 UNION

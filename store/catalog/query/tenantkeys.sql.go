@@ -12,7 +12,7 @@ import (
 )
 
 const activeTenantKey = `-- name: ActiveTenantKey :one
-SELECT id, tenant_id, algorithm, public_key, encrypted_private_key, key_id, key_status, created_at, updated_at FROM tenant_keys WHERE tenant_id = $1 AND key_status = 'active'
+SELECT id, tenant_id, algorithm, public_key, encrypted_private_key, key_id, key_status, created_at, updated_at, identity_missing FROM tenant_keys WHERE tenant_id = $1 AND key_status = 'active'
 `
 
 func (q *Queries) ActiveTenantKey(ctx context.Context, tenantID uuid.UUID) (TenantKey, error) {
@@ -28,6 +28,7 @@ func (q *Queries) ActiveTenantKey(ctx context.Context, tenantID uuid.UUID) (Tena
 		&i.KeyStatus,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.IdentityMissing,
 	)
 	return i, err
 }

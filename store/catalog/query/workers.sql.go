@@ -68,7 +68,7 @@ INSERT INTO workers (id, name, version, status, capabilities, storage_base_path,
                      age_recipient, token_hash, registration_hash, public_url, slots)
 VALUES ($1, $2, $3, 'online', $4, $5, $11, $6, $7, $8, $12, $9, $10)
 ON CONFLICT (id) DO NOTHING
-RETURNING id, name, version, status, drain_requested, capabilities, storage_base_path, storage_id, storage_state, age_recipient, token_hash, registration_hash, incarnation, public_url, slots, slots_busy, disk_free_bytes, disk_total_bytes, last_seen_at, created_at, updated_at, swept_at, sweep_snapshots, sweep_orphans, sweep_orphan_bytes, sweep_missing, sweep_removed, sweep_removed_bytes
+RETURNING id, name, version, status, drain_requested, capabilities, storage_base_path, storage_id, storage_state, age_recipient, token_hash, registration_hash, incarnation, public_url, slots, slots_busy, disk_free_bytes, disk_total_bytes, last_seen_at, created_at, updated_at, swept_at, sweep_snapshots, sweep_orphans, sweep_orphan_bytes, sweep_missing, sweep_removed, sweep_removed_bytes, sweep_kept
 `
 
 type InsertWorkerParams struct {
@@ -132,6 +132,7 @@ func (q *Queries) InsertWorker(ctx context.Context, arg InsertWorkerParams) (Wor
 		&i.SweepMissing,
 		&i.SweepRemoved,
 		&i.SweepRemovedBytes,
+		&i.SweepKept,
 	)
 	return i, err
 }
@@ -154,7 +155,7 @@ func (q *Queries) KeepPastToken(ctx context.Context, arg KeepPastTokenParams) er
 const keepSweep = `-- name: KeepSweep :execrows
 UPDATE workers
 SET swept_at = xvault_now(), sweep_snapshots = $3, sweep_orphans = $4, sweep_orphan_bytes = $5, sweep_missing = $6,
-    sweep_removed = $7, sweep_removed_bytes = $8
+    sweep_removed = $7, sweep_removed_bytes = $8, sweep_kept = $9
 WHERE id = $1 AND incarnation = $2
 `
 
@@ -167,6 +168,7 @@ type KeepSweepParams struct {
 	SweepMissing      int64
 	SweepRemoved      int64
 	SweepRemovedBytes int64
+	SweepKept         int64
 }
 
 func (q *Queries) KeepSweep(ctx context.Context, arg KeepSweepParams) (int64, error) {
@@ -179,6 +181,7 @@ func (q *Queries) KeepSweep(ctx context.Context, arg KeepSweepParams) (int64, er
 		arg.SweepMissing,
 		arg.SweepRemoved,
 		arg.SweepRemovedBytes,
+		arg.SweepKept,
 	)
 	if err != nil {
 		return 0, err
@@ -187,7 +190,7 @@ func (q *Queries) KeepSweep(ctx context.Context, arg KeepSweepParams) (int64, er
 }
 
 const lockWorker = `-- name: LockWorker :one
-SELECT id, name, version, status, drain_requested, capabilities, storage_base_path, storage_id, storage_state, age_recipient, token_hash, registration_hash, incarnation, public_url, slots, slots_busy, disk_free_bytes, disk_total_bytes, last_seen_at, created_at, updated_at, swept_at, sweep_snapshots, sweep_orphans, sweep_orphan_bytes, sweep_missing, sweep_removed, sweep_removed_bytes FROM workers WHERE id = $1 FOR UPDATE
+SELECT id, name, version, status, drain_requested, capabilities, storage_base_path, storage_id, storage_state, age_recipient, token_hash, registration_hash, incarnation, public_url, slots, slots_busy, disk_free_bytes, disk_total_bytes, last_seen_at, created_at, updated_at, swept_at, sweep_snapshots, sweep_orphans, sweep_orphan_bytes, sweep_missing, sweep_removed, sweep_removed_bytes, sweep_kept FROM workers WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) LockWorker(ctx context.Context, id string) (Worker, error) {
@@ -222,6 +225,7 @@ func (q *Queries) LockWorker(ctx context.Context, id string) (Worker, error) {
 		&i.SweepMissing,
 		&i.SweepRemoved,
 		&i.SweepRemovedBytes,
+		&i.SweepKept,
 	)
 	return i, err
 }
@@ -257,7 +261,7 @@ func (q *Queries) MarkSilentWorkers(ctx context.Context, silenceSeconds float64)
 }
 
 const pastTokenWorker = `-- name: PastTokenWorker :one
-SELECT w.id, w.name, w.version, w.status, w.drain_requested, w.capabilities, w.storage_base_path, w.storage_id, w.storage_state, w.age_recipient, w.token_hash, w.registration_hash, w.incarnation, w.public_url, w.slots, w.slots_busy, w.disk_free_bytes, w.disk_total_bytes, w.last_seen_at, w.created_at, w.updated_at, w.swept_at, w.sweep_snapshots, w.sweep_orphans, w.sweep_orphan_bytes, w.sweep_missing, w.sweep_removed, w.sweep_removed_bytes FROM worker_past_tokens p JOIN workers w ON w.id = p.worker_id WHERE p.token_hash = $1
+SELECT w.id, w.name, w.version, w.status, w.drain_requested, w.capabilities, w.storage_base_path, w.storage_id, w.storage_state, w.age_recipient, w.token_hash, w.registration_hash, w.incarnation, w.public_url, w.slots, w.slots_busy, w.disk_free_bytes, w.disk_total_bytes, w.last_seen_at, w.created_at, w.updated_at, w.swept_at, w.sweep_snapshots, w.sweep_orphans, w.sweep_orphan_bytes, w.sweep_missing, w.sweep_removed, w.sweep_removed_bytes, w.sweep_kept FROM worker_past_tokens p JOIN workers w ON w.id = p.worker_id WHERE p.token_hash = $1
 `
 
 func (q *Queries) PastTokenWorker(ctx context.Context, tokenHash []byte) (Worker, error) {
@@ -292,6 +296,7 @@ func (q *Queries) PastTokenWorker(ctx context.Context, tokenHash []byte) (Worker
 		&i.SweepMissing,
 		&i.SweepRemoved,
 		&i.SweepRemovedBytes,
+		&i.SweepKept,
 	)
 	return i, err
 }
@@ -316,7 +321,7 @@ SET drain_requested = $2,
     status = CASE WHEN $2 AND status = 'online' THEN 'draining' ELSE status END,
     updated_at = xvault_now()
 WHERE id = $1
-RETURNING id, name, version, status, drain_requested, capabilities, storage_base_path, storage_id, storage_state, age_recipient, token_hash, registration_hash, incarnation, public_url, slots, slots_busy, disk_free_bytes, disk_total_bytes, last_seen_at, created_at, updated_at, swept_at, sweep_snapshots, sweep_orphans, sweep_orphan_bytes, sweep_missing, sweep_removed, sweep_removed_bytes
+RETURNING id, name, version, status, drain_requested, capabilities, storage_base_path, storage_id, storage_state, age_recipient, token_hash, registration_hash, incarnation, public_url, slots, slots_busy, disk_free_bytes, disk_total_bytes, last_seen_at, created_at, updated_at, swept_at, sweep_snapshots, sweep_orphans, sweep_orphan_bytes, sweep_missing, sweep_removed, sweep_removed_bytes, sweep_kept
 `
 
 type SetWorkerDrainParams struct {
@@ -358,6 +363,7 @@ func (q *Queries) SetWorkerDrain(ctx context.Context, arg SetWorkerDrainParams) 
 		&i.SweepMissing,
 		&i.SweepRemoved,
 		&i.SweepRemovedBytes,
+		&i.SweepKept,
 	)
 	return i, err
 }
@@ -370,7 +376,7 @@ SET incarnation = incarnation + 1, token_hash = $2, registration_hash = $11,
     status = CASE WHEN drain_requested THEN 'draining' ELSE 'online' END,
     last_seen_at = xvault_now(), updated_at = xvault_now()
 WHERE id = $1
-RETURNING id, name, version, status, drain_requested, capabilities, storage_base_path, storage_id, storage_state, age_recipient, token_hash, registration_hash, incarnation, public_url, slots, slots_busy, disk_free_bytes, disk_total_bytes, last_seen_at, created_at, updated_at, swept_at, sweep_snapshots, sweep_orphans, sweep_orphan_bytes, sweep_missing, sweep_removed, sweep_removed_bytes
+RETURNING id, name, version, status, drain_requested, capabilities, storage_base_path, storage_id, storage_state, age_recipient, token_hash, registration_hash, incarnation, public_url, slots, slots_busy, disk_free_bytes, disk_total_bytes, last_seen_at, created_at, updated_at, swept_at, sweep_snapshots, sweep_orphans, sweep_orphan_bytes, sweep_missing, sweep_removed, sweep_removed_bytes, sweep_kept
 `
 
 type StartIncarnationParams struct {
@@ -433,6 +439,7 @@ func (q *Queries) StartIncarnation(ctx context.Context, arg StartIncarnationPara
 		&i.SweepMissing,
 		&i.SweepRemoved,
 		&i.SweepRemovedBytes,
+		&i.SweepKept,
 	)
 	return i, err
 }
@@ -457,7 +464,7 @@ func (q *Queries) StorageInUse(ctx context.Context, arg StorageInUseParams) (boo
 }
 
 const worker = `-- name: Worker :one
-SELECT id, name, version, status, drain_requested, capabilities, storage_base_path, storage_id, storage_state, age_recipient, token_hash, registration_hash, incarnation, public_url, slots, slots_busy, disk_free_bytes, disk_total_bytes, last_seen_at, created_at, updated_at, swept_at, sweep_snapshots, sweep_orphans, sweep_orphan_bytes, sweep_missing, sweep_removed, sweep_removed_bytes FROM workers WHERE id = $1
+SELECT id, name, version, status, drain_requested, capabilities, storage_base_path, storage_id, storage_state, age_recipient, token_hash, registration_hash, incarnation, public_url, slots, slots_busy, disk_free_bytes, disk_total_bytes, last_seen_at, created_at, updated_at, swept_at, sweep_snapshots, sweep_orphans, sweep_orphan_bytes, sweep_missing, sweep_removed, sweep_removed_bytes, sweep_kept FROM workers WHERE id = $1
 `
 
 func (q *Queries) Worker(ctx context.Context, id string) (Worker, error) {
@@ -492,12 +499,13 @@ func (q *Queries) Worker(ctx context.Context, id string) (Worker, error) {
 		&i.SweepMissing,
 		&i.SweepRemoved,
 		&i.SweepRemovedBytes,
+		&i.SweepKept,
 	)
 	return i, err
 }
 
 const workerByToken = `-- name: WorkerByToken :one
-SELECT id, name, version, status, drain_requested, capabilities, storage_base_path, storage_id, storage_state, age_recipient, token_hash, registration_hash, incarnation, public_url, slots, slots_busy, disk_free_bytes, disk_total_bytes, last_seen_at, created_at, updated_at, swept_at, sweep_snapshots, sweep_orphans, sweep_orphan_bytes, sweep_missing, sweep_removed, sweep_removed_bytes FROM workers WHERE token_hash = $1
+SELECT id, name, version, status, drain_requested, capabilities, storage_base_path, storage_id, storage_state, age_recipient, token_hash, registration_hash, incarnation, public_url, slots, slots_busy, disk_free_bytes, disk_total_bytes, last_seen_at, created_at, updated_at, swept_at, sweep_snapshots, sweep_orphans, sweep_orphan_bytes, sweep_missing, sweep_removed, sweep_removed_bytes, sweep_kept FROM workers WHERE token_hash = $1
 `
 
 func (q *Queries) WorkerByToken(ctx context.Context, tokenHash []byte) (Worker, error) {
@@ -532,6 +540,7 @@ func (q *Queries) WorkerByToken(ctx context.Context, tokenHash []byte) (Worker, 
 		&i.SweepMissing,
 		&i.SweepRemoved,
 		&i.SweepRemovedBytes,
+		&i.SweepKept,
 	)
 	return i, err
 }
