@@ -5,7 +5,7 @@ import "github.com/spf13/cobra"
 // newHubCommand holds what runs and tends a hub.
 func newHubCommand() *cobra.Command {
 	return noun("hub", "Run a hub and tend its keys", settingsHelp,
-		newHubServeCommand(), newHubHealthCommand(), newHubKeygenCommand(), newHubRekeyCommand(), newHubOpenAPICommand())
+		newHubServeCommand(), newHubHealthCommand(), newHubKeygenCommand(), newHubRekeyCommand(), newHubImportCommand(), newHubOpenAPICommand())
 }
 
 func hubSettings() []string {

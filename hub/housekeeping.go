@@ -41,4 +41,7 @@ func (h *Hub) chores(ctx context.Context) {
 	if _, err := h.db.PruneTickets(ctx, idempotencyBatch); err != nil && ctx.Err() == nil {
 		h.log.Warn("cannot forget old tickets", "error", err)
 	}
+	if _, err := h.db.PruneImports(ctx); err != nil && ctx.Err() == nil {
+		h.log.Warn("cannot forget old imports", "error", err)
+	}
 }

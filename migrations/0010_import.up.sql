@@ -26,7 +26,7 @@ CREATE TABLE imports (
 -- What it found: as the worker says, and nothing of it is believed yet.
 CREATE TABLE import_items (
     import_id      uuid NOT NULL REFERENCES imports (id) ON DELETE CASCADE,
-    place          text NOT NULL CHECK (length(place) BETWEEN 1 AND 1000), -- below the storage's root
+    place          text COLLATE "C" NOT NULL CHECK (length(place) BETWEEN 1 AND 1000), -- below the storage's root
     tenant_id      uuid,
     source_id      uuid,
     snapshot_id    uuid, -- NULL: it is not named like a snapshot

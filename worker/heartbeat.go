@@ -91,5 +91,6 @@ func (w *Worker) beat(ctx context.Context, state string) (drain bool, err error)
 		w.log.Warn("whether the hub knows this storage has changed; no job is taken on one that it does not know: "+
 			"this worker's snapshots are on another. Mount that one, or give this one a worker of its own", "foreign", w.foreign)
 	}
+	w.listings.ask(res.List)
 	return res.Drain || res.StorageForeign, nil
 }

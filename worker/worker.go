@@ -41,6 +41,7 @@ type Worker struct {
 	storage   *storage
 	// unconfirmed are what the sweeper may remove.
 	unconfirmed *unconfirmed
+	listings    *listings
 	kinds       map[job.Kind]kind
 	lines       []*line
 	inHand      *inHand
@@ -93,6 +94,7 @@ func New(_ context.Context, cfg Config) (*Worker, error) {
 		cfg: cfg, state: st, hub: hub, redis: client, budget: budget, limits: limits, log: cfg.Log,
 		inHand: newInHand(), timing: defaultTiming(),
 	}
+	w.listings = &listings{w: w}
 	w.kinds = map[job.Kind]kind{
 		job.Backup: {run: w.backup},
 		job.Probe:  {run: w.probe},
@@ -178,6 +180,7 @@ func (w *Worker) work(ctx context.Context, beat time.Duration, handBack context.
 	w.end(nil)
 	guard.close()
 	loops.Wait()
+	w.listings.wait()
 	if ended {
 		in.wait()
 	}

@@ -190,10 +190,29 @@ func (s *server) updateSource(ctx context.Context, in *updateSourceInput) (*Body
 		}
 		change.Bandwidth = &limit
 	}
+	if err := s.mayEnable(source, change); err != nil {
+		return nil, err
+	}
 	if source, err = scope.UpdateSource(ctx, in.ID, change); err != nil {
 		return nil, noCredential(err)
 	}
 	return &Body[Source]{sourceOf(source)}, nil
+}
+
+// mayEnable refuses to enable what cannot be backed up: a source that came out of
+// a rebuilt catalog has neither configuration nor credential.
+func (s *server) mayEnable(source catalog.Source, change catalog.SourceChange) error {
+	if deref(change.Status) != catalog.SourceActive || source.Status == catalog.SourceActive {
+		return nil
+	}
+	if source.CredentialID == nil && change.CredentialID == nil {
+		return problem.Field("body.credential_id", "the source has none: give it one before it is enabled")
+	}
+	if change.Config != nil {
+		return nil // just checked
+	}
+	_, err := s.validateConfig(source.Type, Object{source.Config})
+	return err
 }
 
 func (s *server) deleteSource(ctx context.Context, in *IDPath) (*Empty, error) {

@@ -70,6 +70,9 @@ func claimOf(c catalog.Claimed) job.Claim {
 	return claim
 }
 
+// errNoIdentity: the catalog was rebuilt without the identity of this key.
+var errNoIdentity = errors.New("the tenant's identity is missing: it was not given when the catalog was rebuilt")
+
 // sealIdentity opens a tenant's stored identity and seals it to the worker's own
 // recipient. The plaintext never leaves this function.
 func (a *api) sealIdentity(w catalog.Worker, k catalog.SealedCredential) ([]byte, error) {
@@ -78,6 +81,9 @@ func (a *api) sealIdentity(w catalog.Worker, k catalog.SealedCredential) ([]byte
 		return nil, fmt.Errorf("open tenant key %s: %w", k.ID, err)
 	}
 	defer clear(plaintext)
+	if len(plaintext) == 0 {
+		return nil, errNoIdentity
+	}
 	sealed, err := seal.Message(w.AgeRecipient, plaintext)
 	if err != nil {
 		return nil, fmt.Errorf("seal tenant key %s to worker %s: %w", k.ID, w.ID, err)
@@ -109,6 +115,15 @@ const withoutKey = 5 * time.Second
 // fails the job, for no hub can open it.
 func (a *api) cannotStart(ctx context.Context, c *call, f catalog.Fence, cause error) error {
 	a.log.LogAttrs(ctx, slog.LevelError, "a claimed job's credential or key does not open", attemptAttrs(c, f, slog.Any("error", cause))...)
+	if errors.Is(cause, errNoIdentity) {
+		failed := job.CompleteRequest{Attempt: f.Attempt, Status: job.Failed, Error: &job.WireError{
+			Code: job.ConfigInvalid, Message: "The catalog was rebuilt without the identity that opens this snapshot. Bring the tenant's recovery kit in: xvault hub import --worker W --identity KIT.",
+		}}
+		if err := a.db.CompleteJob(ctx, f, failed); err != nil {
+			return err
+		}
+		return catalog.ErrGone
+	}
 	if errors.Is(cause, seal.ErrEnvelope) {
 		failed := job.CompleteRequest{Attempt: f.Attempt, Status: job.Failed, Error: &job.WireError{
 			Code: job.Internal, Message: "The stored credential of this source, or the tenant's key, is damaged and does not open. A credential can be set again.",

@@ -38,6 +38,7 @@ const (
 	smallBody     = 64 << 10
 	completeBody  = 2 << 20
 	reconcileBody = 8 << 20
+	foundBody     = 4 << 20 // base64 and all
 )
 
 type api struct {
@@ -68,6 +69,7 @@ func Handler(cfg Config) (http.Handler, error) {
 		r.Use(a.authenticate)
 		r.Post("/workers/heartbeat", body(a, smallBody, a.heartbeat))
 		r.Post("/workers/reconcile", body(a, reconcileBody, a.reconcile))
+		r.Post("/workers/found", body(a, foundBody, a.found))
 		r.Post("/workers/sweep", body(a, smallBody, a.sweep))
 		r.Post("/jobs/{id}/host-key", body(a, smallBody, a.hostKey))
 		r.Post("/tickets/redeem", body(a, smallBody, a.redeemTicket))

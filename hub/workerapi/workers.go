@@ -105,10 +105,10 @@ func (a *api) heartbeat(ctx context.Context, c *call, hb job.Heartbeat) (job.Hea
 	if faults := heartbeatFaults(hb); len(faults) > 0 {
 		return job.HeartbeatResponse{}, problem.Validation(faults...)
 	}
-	drain, err := a.db.Heartbeat(ctx, c.ref(), hb)
+	drain, list, err := a.db.Heartbeat(ctx, c.ref(), hb)
 	known := c.worker.StorageID
 	foreign := known != nil && hb.StorageID != uuid.Nil && hb.StorageID != *known
-	return job.HeartbeatResponse{Drain: drain, StorageForeign: foreign}, err
+	return job.HeartbeatResponse{Drain: drain, StorageForeign: foreign, List: list}, err
 }
 
 func heartbeatFaults(hb job.Heartbeat) []problem.FieldError {

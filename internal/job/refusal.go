@@ -25,4 +25,6 @@ const (
 	RefusedTicketExpired = "ticket_expired"
 	RefusedTicketRevoked = "ticket_revoked"
 	RefusedTicketGone    = "snapshot_deleted"
+	// RefusedListing (409): nobody asks for this listing, or not any more.
+	RefusedListing = "listing_over"
 )

@@ -77,6 +77,8 @@ type HeartbeatResponse struct {
 	// StorageForeign: snapshots of this worker stand on another storage than the
 	// one it shows; what it would store there is not taken.
 	StorageForeign bool `json:"storage_foreign,omitempty"`
+	// List asks for a listing of the storage, under this id; none where it is zero.
+	List uuid.UUID `json:"list,omitzero"`
 }
 
 // ClaimRequest is the body of POST /internal/jobs/claim. Repeating a claim_id

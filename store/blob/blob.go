@@ -90,6 +90,28 @@ type Store interface {
 	Close() error
 }
 
+// Surveyor is a Store that can tell all that stands where snapshots should, so
+// that a catalog can be rebuilt from it.
+type Surveyor interface {
+	// Survey visits every folder below Root that is a snapshot's or should not be
+	// there, whatever is in it: nothing is checked but that it is not more than
+	// MaxBeside bytes. An error of visit ends it and is returned as it is.
+	Survey(ctx context.Context, visit func(Surveyed) error) error
+}
+
+// Surveyed is one thing that a survey came by.
+type Surveyed struct {
+	Place string // slash-separated, below the storage's root
+	Key   Key    // zero where Place is not named by ids
+	// ArtifactBytes is the artifact's size; -1: there is none.
+	ArtifactBytes  int64
+	Manifest, Meta []byte
+	Problem        string // why it is no snapshot; empty where it may be one
+}
+
+// MaxBeside bounds what a survey reads of a manifest or meta file, in bytes.
+const MaxBeside = 32 << 10
+
 // Object is a stored artifact, open for reading anywhere in it, from any number
 // of goroutines. Its errors are *Error, but for io.EOF.
 type Object interface {

@@ -88,6 +88,9 @@ func (s Scope) held(ctx context.Context, q *query.Queries, id uuid.UUID) (query.
 	if err := restorable(snapshot); err != nil {
 		return query.Snapshot{}, query.Worker{}, err
 	}
+	if err := openable(ctx, q, snapshot); err != nil {
+		return query.Snapshot{}, query.Worker{}, err
+	}
 	worker, err := q.Worker(ctx, *snapshot.WorkerID)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):

@@ -26,8 +26,8 @@ type DownloadRequest struct {
 
 // CreateDownload queues a restore for the worker that holds the snapshot, and
 // its ticket with it, which comes to life when the job completes. Errors:
-// ErrNotFound; *Conflict "snapshot_not_restorable", "worker_removed",
-// "worker_unreachable", "not_on_worker".
+// ErrNotFound; *Conflict "snapshot_not_restorable", "identity_missing",
+// "worker_removed", "worker_unreachable", "not_on_worker".
 func (s Scope) CreateDownload(ctx context.Context, req DownloadRequest) (Job, error) {
 	req.Payload.Destination = job.DestinationDownload
 	payload, err := encodePayload(req.Payload)
@@ -90,6 +90,18 @@ func restorable(s query.Snapshot) error {
 	}
 	if s.StorageBackend != "local_fs" || s.WorkerID == nil {
 		return &Conflict{"not_on_worker", "The snapshot is on no worker's disk, so that no worker can hand it out."}
+	}
+	return nil
+}
+
+// openable refuses snapshots whose identity is not in this catalog.
+func openable(ctx context.Context, q *query.Queries, s query.Snapshot) error {
+	missing, err := q.IdentityMissing(ctx, query.IdentityMissingParams{TenantID: s.TenantID, ID: s.EncryptionKeyID})
+	if err != nil {
+		return fmt.Errorf("look up the snapshot's key: %w", err)
+	}
+	if missing {
+		return identityMissing(s.EncryptionRecipient)
 	}
 	return nil
 }

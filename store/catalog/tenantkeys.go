@@ -50,7 +50,8 @@ func (s Scope) ActiveTenantKey(ctx context.Context, tenant uuid.UUID) (TenantKey
 }
 
 // ExportTenantKey gives the active key to be shown to a person. The audit event
-// is committed before it returns, so that no key leaves unrecorded.
+// is committed before it returns, so that no key leaves unrecorded. *Conflict
+// "identity_missing": the catalog was rebuilt without it.
 func (s Scope) ExportTenantKey(ctx context.Context, tenant uuid.UUID) (TenantKey, error) {
 	if s.tenant != nil {
 		return TenantKey{}, ErrNotFound
@@ -61,6 +62,9 @@ func (s Scope) ExportTenantKey(ctx context.Context, tenant uuid.UUID) (TenantKey
 		if err != nil {
 			return notFound(err)
 		}
+		if row.IdentityMissing {
+			return identityMissing(row.PublicKey)
+		}
 		key = tenantKeyOf(row)
 		return s.audit(ctx, q, Event{
 			TenantID: &tenant, Action: "tenant.export_key", ObjectType: "tenant", ObjectID: tenant.String(),
@@ -68,6 +72,13 @@ func (s Scope) ExportTenantKey(ctx context.Context, tenant uuid.UUID) (TenantKey
 		})
 	})
 	return key, err
+}
+
+// identityMissing is the refusal of what needs the private half of a key that the
+// catalog was rebuilt without.
+func identityMissing(recipient string) error {
+	return &Conflict{"identity_missing", "The catalog was rebuilt without the identity of the key " + recipient + ". Whoever has the tenant's recovery kit " +
+		"brings it in with `xvault hub import --worker W --identity KIT`, or opens the artifact with it and without a hub: xvault snapshot open."}
 }
 
 func tenantKeyOf(row query.TenantKey) TenantKey {

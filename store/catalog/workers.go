@@ -72,21 +72,22 @@ func workerOf(r query.Worker) (Worker, error) {
 }
 
 // Heartbeat records that this incarnation of a worker lives and tells whether
-// the operator wants it to drain. ErrSuperseded: a later incarnation has begun.
-func (db *DB) Heartbeat(ctx context.Context, w WorkerRef, hb job.Heartbeat) (drain bool, err error) {
-	drain, err = db.q().Heartbeat(ctx, query.HeartbeatParams{
+// the operator wants it to drain, and for which listing of its storage, if any.
+// ErrSuperseded: a later incarnation has begun.
+func (db *DB) Heartbeat(ctx context.Context, w WorkerRef, hb job.Heartbeat) (drain bool, list uuid.UUID, err error) {
+	row, err := db.q().Heartbeat(ctx, query.HeartbeatParams{
 		ID: w.ID, Incarnation: w.Incarnation, Status: hb.Status,
 		Slots: int32(hb.Slots), SlotsBusy: int32(hb.SlotsBusy),
 		DiskFreeBytes: hb.DiskFreeBytes, DiskTotalBytes: hb.DiskTotalBytes,
 		StorageID: optionalID(hb.StorageID), StorageState: hb.StorageState,
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return false, ErrSuperseded
+		return false, uuid.Nil, ErrSuperseded
 	}
 	if err != nil {
-		return false, fmt.Errorf("record heartbeat of worker %s: %w", w.ID, err)
+		return false, uuid.Nil, fmt.Errorf("record heartbeat of worker %s: %w", w.ID, err)
 	}
-	return drain, nil
+	return row.DrainRequested, row.List, nil
 }
 
 // MarkSilentWorkers turns workers offline that were silent for

@@ -190,7 +190,7 @@ func TestRegistrationWhoseAnswerWasLost(t *testing.T) {
 	if err != nil {
 		t.Fatalf("the same start, join token: %v", err)
 	}
-	if _, err := f.Heartbeat(t.Context(), ref("w1", again.Incarnation), heartbeat(reg.StorageID)); err != nil {
+	if _, _, err := f.Heartbeat(t.Context(), ref("w1", again.Incarnation), heartbeat(reg.StorageID)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.RegisterWorker(t.Context(), reg); !errors.Is(err, catalog.ErrNotYours) {
@@ -205,7 +205,7 @@ func TestRegistrationWhoseAnswerWasLost(t *testing.T) {
 	if err != nil {
 		t.Fatalf("the same start, own token: %v", err)
 	}
-	if _, err := f.Heartbeat(t.Context(), ref("w1", third.Incarnation), heartbeat(reg.StorageID)); err != nil {
+	if _, _, err := f.Heartbeat(t.Context(), ref("w1", third.Incarnation), heartbeat(reg.StorageID)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.RegisterWorker(t.Context(), reg); !errors.Is(err, catalog.ErrSuperseded) {
@@ -270,7 +270,7 @@ func TestHeartbeat(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	reg, _ := f.join("w1")
-	drain, err := f.Heartbeat(t.Context(), ref("w1", 1), heartbeat(reg.StorageID))
+	drain, _, err := f.Heartbeat(t.Context(), ref("w1", 1), heartbeat(reg.StorageID))
 	if err != nil || drain {
 		t.Fatalf("heartbeat: drain %t, %v", drain, err)
 	}
@@ -278,7 +278,7 @@ func TestHeartbeat(t *testing.T) {
 	if w.Status != catalog.WorkerOnline || w.SlotsBusy != 1 || w.DiskFreeBytes != 10 || w.DiskTotalBytes != 20 || w.StorageState != job.StorageOK {
 		t.Errorf("worker after heartbeat: %+v", w)
 	}
-	if _, err := f.Heartbeat(t.Context(), ref("w1", 2), heartbeat(reg.StorageID)); !errors.Is(err, catalog.ErrSuperseded) {
+	if _, _, err := f.Heartbeat(t.Context(), ref("w1", 2), heartbeat(reg.StorageID)); !errors.Is(err, catalog.ErrSuperseded) {
 		t.Errorf("heartbeat of another incarnation: %v", err)
 	}
 }
@@ -292,7 +292,7 @@ func TestStorageIdentity(t *testing.T) {
 		t.Helper()
 		hb := heartbeat(id)
 		hb.StorageState = state
-		if _, err := f.Heartbeat(t.Context(), ref("w1", f.worker("w1").Incarnation), hb); err != nil {
+		if _, _, err := f.Heartbeat(t.Context(), ref("w1", f.worker("w1").Incarnation), hb); err != nil {
 			t.Fatal(err)
 		}
 		w := f.worker("w1")
@@ -363,14 +363,14 @@ func TestAWorkerWithoutStorageGetsItsIdentityLater(t *testing.T) {
 	}
 	hb := heartbeat(uuid.New())
 	hb.StorageState = job.StorageForeign
-	if _, err := f.Heartbeat(t.Context(), ref("w1", 1), hb); err != nil {
+	if _, _, err := f.Heartbeat(t.Context(), ref("w1", 1), hb); err != nil {
 		t.Fatal(err)
 	}
 	if w := f.worker("w1"); w.StorageID != nil {
 		t.Errorf("a foreign storage became the worker's own")
 	}
 	own := uuid.New()
-	if _, err := f.Heartbeat(t.Context(), ref("w1", 1), heartbeat(own)); err != nil {
+	if _, _, err := f.Heartbeat(t.Context(), ref("w1", 1), heartbeat(own)); err != nil {
 		t.Fatal(err)
 	}
 	if w := f.worker("w1"); w.StorageID == nil || *w.StorageID != own || w.StorageState != job.StorageOK {
@@ -398,7 +398,7 @@ func TestSilentWorkersGoOffline(t *testing.T) {
 	if got := f.worker("silent").Status; got != catalog.WorkerOffline {
 		t.Errorf("status of the silent one: %s", got)
 	}
-	if _, err := f.Heartbeat(t.Context(), ref("silent", 1), heartbeat(reg.StorageID)); err != nil {
+	if _, _, err := f.Heartbeat(t.Context(), ref("silent", 1), heartbeat(reg.StorageID)); err != nil {
 		t.Fatal(err)
 	}
 	if got := f.worker("silent").Status; got != catalog.WorkerOnline {
@@ -414,7 +414,7 @@ func TestDrainAndResume(t *testing.T) {
 	if err != nil || w.Status != catalog.WorkerDraining || !w.DrainRequested {
 		t.Fatalf("drain: %+v, %v", w, err)
 	}
-	drain, err := f.Heartbeat(t.Context(), ref("w1", 1), heartbeat(reg.StorageID))
+	drain, _, err := f.Heartbeat(t.Context(), ref("w1", 1), heartbeat(reg.StorageID))
 	if err != nil || !drain {
 		t.Fatalf("heartbeat while draining: %t, %v", drain, err)
 	}
@@ -459,7 +459,7 @@ func TestRemovedWorkerIsGone(t *testing.T) {
 	if _, err := f.WorkerByToken(t.Context(), done.Token); !errors.Is(err, catalog.ErrBadToken) {
 		t.Errorf("token of a removed worker: %v", err)
 	}
-	if _, err := f.Heartbeat(t.Context(), ref("w1", 2), heartbeat(reg.StorageID)); !errors.Is(err, catalog.ErrSuperseded) {
+	if _, _, err := f.Heartbeat(t.Context(), ref("w1", 2), heartbeat(reg.StorageID)); !errors.Is(err, catalog.ErrSuperseded) {
 		t.Errorf("heartbeat of a removed worker: %v", err)
 	}
 	if _, err := f.operator().Snapshot(t.Context(), snapshot); err != nil {

@@ -29,6 +29,11 @@ func (c *Client) Sweep(ctx context.Context, report job.SweepReport) error {
 	return c.post(ctx, "workers/sweep", report, nil)
 }
 
+// Found tells some of what stands on the storage, where the hub asked for it.
+func (c *Client) Found(ctx context.Context, page job.FoundPage) error {
+	return c.post(ctx, "workers/found", page, nil)
+}
+
 // Reconcile asks which of the listed snapshots the hub does not know.
 func (c *Client) Reconcile(ctx context.Context, req job.ReconcileRequest) (job.ReconcileResponse, error) {
 	var res job.ReconcileResponse

@@ -95,3 +95,9 @@ func refusedWith(err error, status int, code string) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.Code != "" && e.Status == status && (code == "" || e.Code == code)
 }
+
+// Refused reports whether the hub answered and will answer the same again.
+func Refused(err error) bool {
+	_, ok := errors.AsType[*Error](err)
+	return ok && !Transient(err)
+}

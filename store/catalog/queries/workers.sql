@@ -40,8 +40,8 @@ SET status = CASE WHEN drain_requested THEN 'draining' ELSE sqlc.arg(status)::te
     storage_id = coalesce(storage_id, CASE WHEN sqlc.arg(storage_state)::text = 'ok' THEN sqlc.narg(storage_id)::uuid END),
     storage_state = CASE WHEN sqlc.narg(storage_id)::uuid <> storage_id THEN 'foreign' ELSE sqlc.arg(storage_state)::text END,
     registration_hash = NULL, last_seen_at = xvault_now(), updated_at = xvault_now()
-WHERE id = $1 AND incarnation = $2
-RETURNING drain_requested;
+WHERE workers.id = $1 AND workers.incarnation = $2
+RETURNING workers.drain_requested, coalesce((SELECT i.id FROM imports i WHERE i.worker_id = workers.id AND i.listed_at IS NULL), '00000000-0000-0000-0000-000000000000')::uuid AS list;
 
 -- name: MarkSilentWorkers :many
 -- workers_last_seen serves it. Several hubs may sweep at once, and a heartbeat

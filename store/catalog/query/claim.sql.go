@@ -51,7 +51,7 @@ SELECT a.id, a.tenant_id, a.type, a.attempt, a.payload, a.created_at, a.started_
        sk.id AS identity_id, sk.encrypted_private_key AS identity_ciphertext, sk.key_id AS identity_key_id
 FROM attempt a
 JOIN sources s ON s.tenant_id = a.tenant_id AND s.id = a.source_id
-LEFT JOIN tenant_keys k ON k.tenant_id = a.tenant_id AND k.key_status = 'active'
+LEFT JOIN tenant_keys k ON k.tenant_id = a.tenant_id AND k.key_status = 'active' AND NOT k.identity_missing
 LEFT JOIN credentials c ON c.tenant_id = a.tenant_id AND c.id = s.credential_id
 LEFT JOIN snapshots sn ON a.type IN ('restore', 'verify') AND sn.tenant_id = a.tenant_id AND sn.id = a.snapshot_id
 LEFT JOIN tenant_keys sk ON sk.tenant_id = sn.tenant_id AND sk.id = sn.encryption_key_id
@@ -102,6 +102,7 @@ type ClaimJobRow struct {
 // One conditional UPDATE takes the attempt; the rest of the statement collects
 // what the job needs. A claim that already succeeded (same claim, same worker)
 // gives the same answer. Without its storage a worker can only probe.
+// A key that nobody has shown to have an identity is none to seal to.
 // What reads a snapshot gets the identity that it was sealed to.
 func (q *Queries) ClaimJob(ctx context.Context, arg ClaimJobParams) (ClaimJobRow, error) {
 	row := q.db.QueryRow(ctx, claimJob,

@@ -33,6 +33,22 @@ func (q *Queries) ActiveTenantKey(ctx context.Context, tenantID uuid.UUID) (Tena
 	return i, err
 }
 
+const identityMissing = `-- name: IdentityMissing :one
+SELECT identity_missing FROM tenant_keys WHERE tenant_id = $1 AND id = $2
+`
+
+type IdentityMissingParams struct {
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+func (q *Queries) IdentityMissing(ctx context.Context, arg IdentityMissingParams) (bool, error) {
+	row := q.db.QueryRow(ctx, identityMissing, arg.TenantID, arg.ID)
+	var identity_missing bool
+	err := row.Scan(&identity_missing)
+	return identity_missing, err
+}
+
 const insertTenantKey = `-- name: InsertTenantKey :exec
 INSERT INTO tenant_keys (id, tenant_id, algorithm, public_key, encrypted_private_key, key_id, key_status)
 VALUES ($1, $2, 'age-x25519', $3, $4, $5, 'active')

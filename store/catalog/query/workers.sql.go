@@ -28,8 +28,8 @@ SET status = CASE WHEN drain_requested THEN 'draining' ELSE $7::text END,
     storage_id = coalesce(storage_id, CASE WHEN $8::text = 'ok' THEN $9::uuid END),
     storage_state = CASE WHEN $9::uuid <> storage_id THEN 'foreign' ELSE $8::text END,
     registration_hash = NULL, last_seen_at = xvault_now(), updated_at = xvault_now()
-WHERE id = $1 AND incarnation = $2
-RETURNING drain_requested
+WHERE workers.id = $1 AND workers.incarnation = $2
+RETURNING workers.drain_requested, coalesce((SELECT i.id FROM imports i WHERE i.worker_id = workers.id AND i.listed_at IS NULL), '00000000-0000-0000-0000-000000000000')::uuid AS list
 `
 
 type HeartbeatParams struct {
@@ -44,9 +44,14 @@ type HeartbeatParams struct {
 	StorageID      *uuid.UUID
 }
 
+type HeartbeatRow struct {
+	DrainRequested bool
+	List           uuid.UUID
+}
+
 // registration_hash goes: the worker has the token, for it called with it.
 // The storage's identity is filled in once, never replaced here.
-func (q *Queries) Heartbeat(ctx context.Context, arg HeartbeatParams) (bool, error) {
+func (q *Queries) Heartbeat(ctx context.Context, arg HeartbeatParams) (HeartbeatRow, error) {
 	row := q.db.QueryRow(ctx, heartbeat,
 		arg.ID,
 		arg.Incarnation,
@@ -58,9 +63,9 @@ func (q *Queries) Heartbeat(ctx context.Context, arg HeartbeatParams) (bool, err
 		arg.StorageState,
 		arg.StorageID,
 	)
-	var drain_requested bool
-	err := row.Scan(&drain_requested)
-	return drain_requested, err
+	var i HeartbeatRow
+	err := row.Scan(&i.DrainRequested, &i.List)
+	return i, err
 }
 
 const insertWorker = `-- name: InsertWorker :one
