@@ -61,6 +61,7 @@ type sweep struct {
 	// the comparison began.
 	marked map[uuid.UUID]bool
 	doubt  map[uuid.UUID]bool // of those marked, unknown in this comparison
+	silent bool               // the hub did not say that it compared
 }
 
 // reconcile asks about everything on the storage, removes what has been unknown
@@ -111,6 +112,9 @@ func (w *Worker) reconcile(ctx context.Context, memory *orphans) error {
 // settle takes the marks from snapshots that the hub knows, and from those that
 // are not on the storage: of them there is nothing to remove.
 func (s *sweep) settle() error {
+	if s.silent {
+		return nil
+	}
 	for id := range s.marked {
 		if s.doubt[id] {
 			continue
@@ -165,6 +169,7 @@ func (s *sweep) ask(ctx context.Context, keys []blob.Key) error {
 	if err != nil {
 		return err
 	}
+	s.silent = s.silent || !res.Compared
 	if len(res.Missing) > 0 {
 		s.report.Missing = int64(len(res.Missing))
 		s.w.log.Error("snapshots that the catalog has are not on the storage",

@@ -32,7 +32,7 @@ func (u *unknownHub) answer(t *testing.T) func(call) (int, any) {
 	return func(c call) (int, any) {
 		u.mu.Lock()
 		defer u.mu.Unlock()
-		res := job.ReconcileResponse{Unknown: []uuid.UUID{uuid.New()}} // and one that nobody asked about
+		res := job.ReconcileResponse{Compared: true, Unknown: []uuid.UUID{uuid.New()}} // and one that nobody asked about
 		for _, id := range decode[job.ReconcileRequest](t, c.body).Snapshots {
 			if u.ids[id] {
 				res.Unknown = append(res.Unknown, id)

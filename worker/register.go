@@ -71,6 +71,9 @@ func (w *Worker) tryRegister(ctx context.Context, req job.RegisterRequest) (job.
 		w.log.Warn("the hub does not know this worker's token; joining as a new worker")
 		return w.join(ctx, req)
 	}
+	if hubclient.Unauthorized(err) && !hubclient.Superseded(err) {
+		err = fmt.Errorf("%w: this worker was removed there, or the hub has another catalog; set WORKER_JOIN_TOKEN to the hub's HUB_WORKER_JOIN_TOKEN to join", err)
+	}
 	return res, err
 }
 

@@ -264,7 +264,7 @@ func (w *Worker) lostToken(err error) {
 		w.end(fmt.Errorf("%w: another process started as worker %q and took over; two must not share one WORKER_ID or WORKER_STATE_DIR", errSuperseded, w.id))
 		return
 	}
-	w.end(fmt.Errorf("%w: the hub does not take its token any more; it was removed there (%w)", errSuperseded, err))
+	w.end(fmt.Errorf("%w: the hub does not take its token any more; it was removed there, or the hub has another catalog; with WORKER_JOIN_TOKEN set it joins when it is started again (%w)", errSuperseded, err))
 }
 
 func (w *Worker) close() error {

@@ -294,6 +294,8 @@ type DeleteResult struct {
 type ReconcileResponse struct {
 	Unknown []uuid.UUID `json:"unknown"`
 	Missing []uuid.UUID `json:"missing"`
+	// Compared says that the storage is the right one: what is not Unknown is known.
+	Compared bool `json:"compared,omitempty"`
 	// Deleted are those of Unknown that the hub knows to have been deleted.
 	Deleted []uuid.UUID `json:"deleted,omitempty"`
 }

@@ -39,6 +39,7 @@ func (db *DB) Reconcile(ctx context.Context, w WorkerRef, req job.ReconcileReque
 		if !ownStorage(row, req.StorageID) {
 			return nil
 		}
+		res.Compared = true
 		if res.Unknown, err = unknownSnapshots(ctx, q, req.Snapshots); err != nil {
 			return err
 		}
