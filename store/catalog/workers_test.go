@@ -429,7 +429,7 @@ func TestDrainAndResume(t *testing.T) {
 	if w, err = f.operator().SetDrain(t.Context(), "w1", false); err != nil || w.DrainRequested {
 		t.Fatalf("resume: %+v, %v", w, err)
 	}
-	if drain, err = f.Heartbeat(t.Context(), ref("w1", 2), heartbeat(reg.StorageID)); err != nil || drain {
+	if drain, _, err = f.Heartbeat(t.Context(), ref("w1", 2), heartbeat(reg.StorageID)); err != nil || drain {
 		t.Fatalf("heartbeat after resume: %t, %v", drain, err)
 	}
 	if got := f.worker("w1").Status; got != catalog.WorkerOnline {
