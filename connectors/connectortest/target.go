@@ -491,7 +491,7 @@ func testResume(t *testing.T, start Factory) {
 		must(t, os.Chtimes(tr.path(dir), modTime, modTime))
 	}
 	before, all := onDisk(t, s, tr.root), backedUp(t, s, tr.root)
-	for steps := 0; ; steps++ {
+	for steps := 0; ; steps += 1 + steps/6 {
 		must(t, os.RemoveAll(tr.root))
 		left := steps
 		broken := errors.New("the process dies here")

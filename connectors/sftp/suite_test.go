@@ -28,10 +28,13 @@ func keyOf(s *testenv.SSHServer) job.Credential {
 	return job.Credential{Type: "private_key", PrivateKey: secret.New(s.ClientKeyPEM)}
 }
 
+// On a server that can do no more than it must; what OpenSSH can do besides is
+// tried with the type ssh.
 func TestTargetSuite(t *testing.T) {
 	t.Parallel()
+	plain := testenv.SSHOptions{NoSFTP: true, Extra: []string{"Subsystem sftp internal-sftp -P posix-rename,hardlink,statvfs,fsync"}}
 	connectortest.RunTarget(t, func(t *testing.T, o connectortest.Options) *connectortest.Server {
 		t.Helper()
-		return connectortest.OverSSH(t, testenv.SSHOptions{}, o, sftp.New(quick), 10*time.Second)
+		return connectortest.OverSSH(t, plain, o, sftp.New(quick), 10*time.Second)
 	})
 }
