@@ -76,6 +76,29 @@ func TestActingOutsideFencesItselfOff(t *testing.T) {
 	}
 }
 
+// A process that stood still must not act before anything told it that it is late:
+// what keeps its lease may not have had its turn.
+func TestNothingIsDoneOutsideByALateAttempt(t *testing.T) {
+	t.Parallel()
+	h, now := newProtocolHub(t), &clock{}
+	h.answer("renew", func(call) (int, any) { return problem(503, "unavailable") })
+	a := attemptOn(t, h)
+	a.actsOutside, a.now, a.timing.fenceAfter = true, now.now, time.Hour
+	a.run(func(ctx context.Context, a *attempt) outcome {
+		if err := a.mayActOutside(ctx); err != nil {
+			t.Errorf("at the beginning: %v", err)
+		}
+		now.move(2 * time.Hour)
+		if err := a.mayActOutside(ctx); !errors.Is(err, errSilence) {
+			t.Errorf("two hours later: %v", err)
+		}
+		return outcome{err: errSilence}
+	})
+	if names := h.names(); len(names) > 0 {
+		t.Errorf("calls: %v", names)
+	}
+}
+
 func TestARenewalPutsTheFenceOff(t *testing.T) {
 	t.Parallel()
 	h, now := newProtocolHub(t), &clock{}
