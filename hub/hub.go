@@ -108,17 +108,18 @@ func (h *Hub) assemble(ctx context.Context, keyring *seal.Keyring) error {
 	}
 	h.dispatcher, err = dispatch.New(dispatch.Config{
 		DB: h.db, RedisURL: h.cfg.RedisURL, Log: h.log,
-		Tick: failpoint.Pace(time.Second), ReconcileEvery: failpoint.Pace(10 * time.Second), ReapEvery: failpoint.Pace(5 * time.Second),
+		Tick:           failpoint.Hurry(time.Second, 200*time.Millisecond),
+		ReconcileEvery: failpoint.Hurry(10*time.Second, time.Second), ReapEvery: failpoint.Hurry(5*time.Second, time.Second),
 	})
 	if err != nil {
 		return err
 	}
-	if h.scheduler, err = scheduler.New(scheduler.Config{DB: h.db, Log: h.log, Tick: failpoint.Pace(time.Second)}); err != nil {
+	if h.scheduler, err = scheduler.New(scheduler.Config{DB: h.db, Log: h.log, Tick: failpoint.Hurry(time.Second, 100*time.Millisecond)}); err != nil {
 		return err
 	}
 	h.pruner, err = prune.New(prune.Config{
 		DB: h.db, Grace: h.cfg.DeleteGrace, Log: h.log,
-		Every: failpoint.Pace(5 * time.Minute), DueEvery: failpoint.Pace(5 * time.Second),
+		Every: failpoint.Hurry(5*time.Minute, time.Second), DueEvery: failpoint.Hurry(5*time.Second, 300*time.Millisecond),
 	})
 	if err != nil {
 		return err

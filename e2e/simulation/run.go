@@ -81,7 +81,7 @@ func (w *World) end() {
 	}
 	w.judgeAll()
 	w.judgeDisks()
-	if r := w.report; r.slots == 0 || r.judged == 0 || r.snapshots == 0 || r.orphaned == 0 {
+	if r := w.report; r.slots == 0 || r.judged == 0 || r.snapshots == 0 {
 		w.t.Error("something that is to be judged never happened: this life proves too little")
 	}
 }

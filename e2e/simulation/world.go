@@ -74,8 +74,8 @@ type life struct {
 // forever is later than anything in a simulation.
 var forever = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// pace is by how much the hubs hurry.
-const pace = "XVAULT_PACE=300"
+// hurry has hubs look often for what is due.
+const hurry = "XVAULT_HURRY=1"
 
 func newWorld(t testing.TB, plan Plan) *World {
 	t.Helper()
@@ -83,8 +83,8 @@ func newWorld(t testing.TB, plan Plan) *World {
 	w.postgres = testenv.NewPostgres(t, testenv.PostgresOptions{})
 	w.lab = system.Start(t, system.Options{
 		Hubs: 2, Workers: -1, Postgres: w.postgres,
-		HubEnv:    []string{"HUB_DELETE_GRACE=18h", pace},
-		WorkerEnv: []string{"WORKER_ORPHAN_GRACE=15s", "WORKER_RECONCILE_EVERY=2s"},
+		HubEnv:    []string{"HUB_DELETE_GRACE=18h", hurry},
+		WorkerEnv: []string{"WORKER_ORPHAN_GRACE=15s", "WORKER_RECONCILE_EVERY=5s"},
 	})
 	w.db = w.lab.Session(t)
 	w.clock = &clock{catalog: w.lab.Catalog}
