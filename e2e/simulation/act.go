@@ -1,11 +1,14 @@
 package simulation
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"time"
 
 	"xvault/e2e/system"
+	"xvault/internal/testenv"
 )
 
 // act does what the plan says. Everything rests when it begins.
@@ -57,12 +60,28 @@ func (w *World) edit(rng *rand.Rand) {
 	s.want = system.Scan(w.t, s.path)
 }
 
-// backUp asks for a backup of a source, and gives the job.
+// backUp asks for a backup of a source, and gives the job. A hub may die while it
+// is asked: the same is asked again, of the other one too.
 func (w *World) backUp(s *source) system.Job {
 	w.t.Helper()
-	j := w.lab.API.StartBackup(w.t, s.id)
-	w.posted[j.ID] = true
-	return j
+	w.asked++
+	key := fmt.Sprintf("backup-%d", w.asked)
+	var job system.Job
+	testenv.Eventually(w.t, calmTimeout, func() bool {
+		for _, h := range w.lab.Hubs {
+			hub := system.NewClient(h.URL, w.lab.OperatorKey)
+			r, err := hub.Try("POST", "/api/v1/jobs", map[string]any{"source_id": s.id}, "Idempotency-Key", key)
+			if err != nil || r.Status != http.StatusCreated {
+				continue
+			}
+			var decoded error
+			job, decoded = decode[system.Job](r)
+			return decoded == nil
+		}
+		return false
+	}, "no hub takes a backup")
+	w.posted[job.ID] = true
+	return job
 }
 
 // backUpAll puts work into the queue: two backups of each source.

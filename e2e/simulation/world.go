@@ -25,6 +25,7 @@ type World struct {
 	sources  []*source
 	due      []Action // what is still to happen, in order
 	posted   map[string]bool
+	asked    int // backups by hand
 	ledger   ledger
 	report   *report
 	excuses  []excuse
