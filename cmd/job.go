@@ -110,6 +110,8 @@ func newJobWaitCommand() *cobra.Command {
 				show = showProbe
 			case job.Restore:
 				show = showRestored
+			case job.Verify:
+				show = showVerified
 			}
 			return s.follow(ctx, item, true, show)
 		}),

@@ -29,6 +29,8 @@ func jobHint(kind job.Kind, code job.Code) string {
 		return "Make room on the worker's storage or use another worker: `xvault worker ls` shows the room they have."
 	case job.StorageFailed:
 		return "Look at the worker's disk and at its log."
+	case job.ArtifactMissing, job.ArtifactCorrupt:
+		return "Look at that disk before you trust it again; `xvault snapshot ls --status completed` shows what else there is. After a verification a new backup runs by itself."
 	case job.ConfigInvalid:
 		return "Correct the source: `xvault source show SOURCE`."
 	case job.WorkerRemoved:

@@ -10,10 +10,10 @@ import (
 )
 
 var snapshotView = view[apiclient.Snapshot]{
-	heading: []string{"ID", "STATUS", "SOURCE", "FINISHED", "SIZE", "FILES", "CONTENT", "HOLD"},
+	heading: []string{"ID", "STATUS", "SOURCE", "FINISHED", "SIZE", "FILES", "CONTENT", "HOLD", "VERIFIED"},
 	row: func(s apiclient.Snapshot) []string {
 		c := s.Manifest.Content
-		return []string{s.ID, s.Status, s.SourceID, when(s.FinishedAt), size(s.SizeBytes), count(c.Files), size(c.Bytes), yes(s.Hold)}
+		return []string{s.ID, s.Status, s.SourceID, when(s.FinishedAt), size(s.SizeBytes), count(c.Files), size(c.Bytes), yes(s.Hold), verifiedNote(s)}
 	},
 	fields: func(s apiclient.Snapshot) []string {
 		c := s.Manifest.Content
@@ -23,7 +23,7 @@ var snapshotView = view[apiclient.Snapshot]{
 			"content", count(c.Files) + " files, " + count(c.Dirs) + " folders, " + count(c.Links) + " links, " + size(c.Bytes),
 			"skipped", counted(c.Skipped), "changed while read", counted(c.ChangedWhileRead), "errors", counted(c.Errors),
 			"artifact", size(s.SizeBytes), "sha256", s.Manifest.Artifact.SHA256, "sealed to", s.Recipient,
-			"worker", s.WorkerID, "folder", s.LocalPath, "hold", yes(s.Hold), "note", s.Note, "verified", whenMaybe(s.VerifiedAt),
+			"worker", s.WorkerID, "folder", s.LocalPath, "hold", yes(s.Hold), "note", s.Note, "verified", whenMaybe(s.VerifiedAt), "verdict", verdictText(s.VerifyResult),
 			"suspicion", s.Suspicion, "accepted", whenMaybe(s.AcceptedAt), "files missing since", whenMaybe(s.MissingSince),
 			"files removed after", whenMaybe(s.DeleteAfter), "deleted", whenMaybe(s.DeletedAt),
 		}
@@ -43,6 +43,7 @@ and what the hub knows of it.`,
 		holdCommand("hold", "Keep a snapshot from being deleted", true),
 		holdCommand("release", "Let a held snapshot be deleted again", false),
 		newSnapshotNoteCommand(),
+		newSnapshotVerifyCommand(),
 		newSnapshotRemoveCommand(),
 		actCommand("undelete", "snapshot", "Take the deletion of a snapshot back", snaps, resource, snapshotView),
 		actCommand("accept", "snapshot", "Say that a suspicious snapshot is good", snaps, resource, snapshotView),

@@ -21,7 +21,8 @@ var sourceView = view[apiclient.Source]{
 	fields: func(s apiclient.Source) []string {
 		return append([]string{
 			"id", s.ID, "name", s.Name, "tenant", s.TenantID, "type", s.Type, "status", s.Status,
-			"credential", s.CredentialID, "bandwidth", bandwidthText(s.Bandwidth), "max age", maxAgeText(s.MaxAgeHours), "created", when(s.CreatedAt),
+			"credential", s.CredentialID, "bandwidth", bandwidthText(s.Bandwidth), "max age", maxAgeText(s.MaxAgeHours),
+			"verified", rhythmText(s), "created", when(s.CreatedAt),
 		}, configFields(s.Config)...)
 	},
 }
@@ -51,6 +52,10 @@ type sourceBody struct {
 	Bandwidth *bandwidth.Plan `json:"bandwidth,omitempty"`
 	// MaxAgeHours is nil where it is not to be changed.
 	MaxAgeHours *int `json:"max_age_hours,omitempty"`
+	// Empty ones end a rhythm.
+	VerifyEvery   *string `json:"verify_every,omitempty"`
+	VerifyKind    string  `json:"verify_kind,omitempty"`
+	ReverifyAfter *string `json:"reverify_after,omitempty"`
 }
 
 // sourceOptions are the flags that make or change a source.
@@ -60,12 +65,14 @@ type sourceOptions struct {
 	credential, kind string
 	bandwidth        string
 	maxAge           time.Duration
+	rhythm           rhythmOptions
 	name             nameOptions
 }
 
 func (o *sourceOptions) addFlags(c *cobra.Command) {
 	o.clientOptions.addFlags(c)
 	o.config.addFlags(c)
+	o.rhythm.addFlags(c)
 	c.Flags().StringVar(&o.credential, "credential", "", "the credential to log in with")
 	mustComplete(c, "credential", o.flagCompletion(creds))
 	c.Flags().StringVar(&o.bandwidth, "bandwidth", "",
@@ -134,6 +141,9 @@ Check it with: xvault source probe web1 --wait`,
 		if body.MaxAgeHours != nil && *body.MaxAgeHours == 0 {
 			body.MaxAgeHours = nil // a new source has none
 		}
+		if err := opts.rhythm.apply(&body); err != nil {
+			return err
+		}
 		if opts.credential != "" {
 			if body.CredentialID, err = s.resolve(ctx, "credential", creds, opts.credential); err != nil {
 				return err
@@ -159,6 +169,7 @@ func newSourceUpdateCommand() *cobra.Command {
 		Long: "Changes what is given and leaves the rest. A list, as of --path, replaces the whole list.",
 		Example: `  xvault source update web1 --host web1.new.example.com
   xvault source update web1 --path /srv/www --path /var/mail
+  xvault source update web1 --verify-every 7d --verify-kind full --reverify-after 90d
   xvault source update web1 --bandwidth "none, 08:00-18:00=5MB/s, timezone=Europe/Berlin"`,
 		ValidArgsFunction: opts.completion(sources),
 	}
@@ -172,6 +183,9 @@ func newSourceUpdateCommand() *cobra.Command {
 			return err
 		}
 		if body.MaxAgeHours, err = opts.objective(c); err != nil {
+			return err
+		}
+		if err := opts.rhythm.apply(&body); err != nil {
 			return err
 		}
 		if opts.config.changed(c) {

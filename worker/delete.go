@@ -83,8 +83,13 @@ func rightStorage(payload json.RawMessage, here uuid.UUID) error {
 			return job.Errorf(job.ConfigInvalid, "The job's payload is not one of a deletion: %w", err)
 		}
 	}
-	if p.StorageID != uuid.Nil && p.StorageID != here {
-		return job.Errorf(job.StorageFailed, "The snapshot is on another storage than the one that this worker has (%s, not %s). Mount that one; nothing was deleted.", p.StorageID, here)
+	return onStorage(p.StorageID, here, "nothing was deleted")
+}
+
+// onStorage compares where a snapshot was put with what this worker has.
+func onStorage(put, here uuid.UUID, so string) error {
+	if put != uuid.Nil && put != here {
+		return job.Errorf(job.StorageFailed, "The snapshot is on another storage than the one that this worker has (%s, not %s). Mount that one; %s.", put, here, so)
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ type progress struct {
 	mu      sync.Mutex
 	phase   string
 	count   func() (files, bytes int64) // nil: nothing to count yet
+	total   int64                       // bytes that there will be; 0: nobody knows
 	last    int64                       // bytes at the last look
 	lastAt  time.Time
 	rateBPS int64
@@ -39,6 +40,13 @@ func (p *progress) counts(count func() (files, bytes int64)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.count = count
+}
+
+// expects says how many bytes there will be.
+func (p *progress) expects(total int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.total = total
 }
 
 // sum gives the figures of the whole attempt, which took that long.
@@ -60,7 +68,7 @@ func (p *progress) sum(took time.Duration) *job.Progress {
 func (p *progress) look(now time.Time) job.Progress {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	out := job.Progress{Phase: p.phase}
+	out := job.Progress{Phase: p.phase, BytesTotal: p.total}
 	if p.count == nil {
 		p.lastAt = now
 		return out

@@ -101,6 +101,8 @@ func New(_ context.Context, cfg Config) (*Worker, error) {
 		// One for downloading writes nothing: what it promises is sent later, ticket
 		// by ticket.
 		job.Restore: {run: w.restore},
+		// It only reads.
+		job.Verify: {run: w.verify},
 		// Its own storage, but for good: two attempts must not be at it.
 		job.DeleteSnapshot: {run: w.deleteSnapshot, actsOutside: true},
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
-	"xvault/hub/problem"
 	"xvault/store/catalog"
 )
 
@@ -36,7 +35,9 @@ type Snapshot struct {
 	ETag                *string         `json:"etag"`
 	Hold                bool            `json:"hold" doc:"A held snapshot is never deleted"`
 	Note                string          `json:"note"`
-	VerifiedAt          *Time           `json:"verified_at" nullable:"true"`
+	VerifiedAt          *Time           `json:"verified_at" nullable:"true" doc:"When a verification last came to a verdict"`
+	FullyVerifiedAt     *Time           `json:"fully_verified_at" nullable:"true" doc:"When a full verification last found it whole"`
+	VerifyResult        *VerifyResult   `json:"verify_result" doc:"What the verification of verified_at found"`
 	Suspicion           string          `json:"suspicion" doc:"Why it is suspicious, or was until someone accepted it"`
 	AcceptedAt          *Time           `json:"accepted_at" nullable:"true" doc:"When someone said that it is good all the same"`
 	MissingSince        *Time           `json:"missing_since" nullable:"true" doc:"Since when its files are not on its storage, though that is there"`
@@ -55,6 +56,7 @@ func snapshotOf(s catalog.Snapshot) Snapshot {
 		EncryptionRecipient: s.EncryptionRecipient, StorageBackend: s.StorageBackend, WorkerID: s.WorkerID,
 		LocalPath: s.LocalPath, Bucket: s.Bucket, ObjectKey: s.ObjectKey, ETag: s.ETag,
 		Hold: s.Hold, Note: s.Note, VerifiedAt: optionalTime(s.VerifiedAt),
+		FullyVerifiedAt: optionalTime(s.FullyVerifiedAt), VerifyResult: verifyResultOf(s.VerifyResult),
 		Suspicion: s.Suspicion, AcceptedAt: optionalTime(s.AcceptedAt), MissingSince: optionalTime(s.MissingSince),
 		DeletingFrom: s.DeletingFrom, DeleteAfter: optionalTime(s.DeleteAfter), DeletedAt: optionalTime(s.DeletedAt),
 		CreatedAt: Time{s.CreatedAt}, UpdatedAt: Time{s.UpdatedAt},
@@ -74,10 +76,7 @@ func (s *server) registerSnapshots(api huma.API) {
 		Summary: "Hold a snapshot, let it go, or note something about it",
 	}, s.updateSnapshot)
 	s.registerSnapshotLife(api)
-	register(s, api, notYet(huma.Operation{
-		OperationID: "verify-snapshot", Method: http.MethodPost, Path: "/snapshots/{id}/verify", Tags: tags,
-		Summary: "Read a snapshot whole and compare it with its hashes",
-	}), s.workOnSnapshot)
+	s.registerVerify(api)
 }
 
 type listSnapshotsInput struct {
@@ -128,24 +127,4 @@ func (s *server) updateSnapshot(ctx context.Context, in *updateSnapshotInput) (*
 		return nil, err
 	}
 	return &Body[Snapshot]{snapshotOf(snapshot)}, nil
-}
-
-func (s *server) workOnSnapshot(ctx context.Context, in *IDPath) (*Body[Job], error) {
-	if _, err := s.scope(ctx).Snapshot(ctx, in.ID); err != nil {
-		return nil, err
-	}
-	return nil, notAvailableYet()
-}
-
-// notYet marks an operation that a later release answers otherwise than 501.
-func notYet(op huma.Operation) huma.Operation {
-	op.Description = "Not available yet: this release answers 501 with the code not_available_yet."
-	op.DefaultStatus = http.StatusCreated
-	op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusNotFound, http.StatusConflict, http.StatusNotImplemented)
-	return op
-}
-
-func notAvailableYet() error {
-	return problem.New(http.StatusNotImplemented, "not_available_yet",
-		"This release cannot do that yet. A finished snapshot opens with stock tools and the tenant's exported key: age -d, zstd -d, tar x.")
 }

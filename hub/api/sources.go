@@ -25,15 +25,15 @@ type Source struct {
 	PinnedHostKeys []string   `json:"pinned_host_keys" nullable:"false" doc:"Host keys that were trusted on first use"`
 	Bandwidth      *Bandwidth `json:"bandwidth,omitempty" doc:"Not there: no limit"`
 	MaxAgeHours    int32      `json:"max_age_hours,omitempty" doc:"For how long nothing may have succeeded before someone is notified. Not there: any time"`
-	CreatedAt      Time       `json:"created_at"`
-	UpdatedAt      Time       `json:"updated_at"`
+	Verify
+	CreatedAt Time `json:"created_at"`
+	UpdatedAt Time `json:"updated_at"`
 }
 
 func sourceOf(c catalog.Source) Source {
 	return Source{
 		c.ID, c.TenantID, c.Type, c.Name, Object{c.Config}, c.CredentialID, c.Status, c.PinnedHostKeys, bandwidthOf(c.Bandwidth),
-		deref(c.MaxAgeHours),
-		Time{c.CreatedAt}, Time{c.UpdatedAt},
+		deref(c.MaxAgeHours), verifyOf(c.VerifyRhythm), Time{c.CreatedAt}, Time{c.UpdatedAt},
 	}
 }
 
@@ -69,6 +69,7 @@ type createSourceInput struct {
 		Config       Object     `json:"config" doc:"What it holds depends on type"`
 		Bandwidth    *Bandwidth `json:"bandwidth,omitempty" doc:"A limit on what passes between worker and source"`
 		MaxAgeHours  *int32     `json:"max_age_hours,omitempty" minimum:"1" maximum:"87600" doc:"For how long nothing may have succeeded before someone is notified"`
+		VerifyChange
 	}
 }
 
@@ -90,9 +91,18 @@ func (s *server) createSource(ctx context.Context, in *createSourceInput) (*Body
 			return nil, err
 		}
 	}
+	change, err := in.Body.apply()
+	if err != nil {
+		return nil, err
+	}
+	var rhythm catalog.VerifyRhythm
+	if change != nil {
+		change(&rhythm)
+	}
 	created, err := s.scope(ctx).CreateSource(ctx, catalog.NewSource{
 		ID: catalog.NewID(), TenantID: tenant, Type: in.Body.Type, Name: in.Body.Name,
 		Config: config, CredentialID: &in.Body.CredentialID, Bandwidth: limit, MaxAgeHours: in.Body.MaxAgeHours,
+		Verify: rhythm,
 	})
 	if err != nil {
 		return nil, noCredential(err)
@@ -162,6 +172,7 @@ type updateSourceInput struct {
 		Bandwidth      BandwidthChange `json:"bandwidth,omitzero" doc:"The whole limit, from the next job on; null or an empty object removes it"`
 		MaxAgeHours    *int32          `json:"max_age_hours,omitempty" minimum:"0" maximum:"87600" doc:"For how long nothing may have succeeded before someone is notified; 0: any time"`
 		PinnedHostKeys *[]string       `json:"pinned_host_keys,omitempty" maxItems:"0" doc:"An empty list forgets the host keys that were trusted on first use"`
+		VerifyChange
 	}
 }
 
@@ -191,6 +202,9 @@ func (s *server) updateSource(ctx context.Context, in *updateSourceInput) (*Body
 		change.Bandwidth = &limit
 	}
 	if err := s.mayEnable(source, change); err != nil {
+		return nil, err
+	}
+	if change.Verify, err = in.Body.apply(); err != nil {
 		return nil, err
 	}
 	if source, err = scope.UpdateSource(ctx, in.ID, change); err != nil {

@@ -1,4 +1,5 @@
-// Package scheduler turns due slots of schedules into jobs. Every hub runs one
+// Package scheduler turns due slots of schedules into jobs, and has sources'
+// snapshots verified in their rhythm. Every hub runs one
 // Scheduler; any number may run at once, and none leads: a slot is a row that
 // one of them inserts, in the transaction that makes its job and moves the
 // schedule to its next slot. The time is the catalog's.
@@ -27,6 +28,9 @@ type Config struct {
 	Tick time.Duration
 	// Batch is how many schedules one transaction takes. Default 500.
 	Batch int
+	// VerifyBatch is of how many sources a tick asks for a verification at most.
+	// Default 100.
+	VerifyBatch int
 	// KeepSlots is for how long it is known what became of a slot. Default 60
 	// days.
 	KeepSlots time.Duration
@@ -40,7 +44,7 @@ func (c *Config) setDefaults() error {
 		return errors.New("scheduler: no catalog")
 	case c.Log == nil:
 		return errors.New("scheduler: no logger")
-	case c.Tick < 0 || c.Batch < 0 || c.KeepSlots < 0 || c.MaxBackoff < 0:
+	case c.Tick < 0 || c.Batch < 0 || c.VerifyBatch < 0 || c.KeepSlots < 0 || c.MaxBackoff < 0:
 		return errors.New("scheduler: a setting is negative")
 	}
 	if c.Tick == 0 {
@@ -48,6 +52,9 @@ func (c *Config) setDefaults() error {
 	}
 	if c.Batch == 0 {
 		c.Batch = 500
+	}
+	if c.VerifyBatch == 0 {
+		c.VerifyBatch = 100
 	}
 	if c.KeepSlots == 0 {
 		c.KeepSlots = 60 * 24 * time.Hour
@@ -91,6 +98,9 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	failures := 0
 	for {
 		err := s.Pass(ctx)
+		if err == nil {
+			err = s.Verify(ctx)
+		}
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -154,6 +164,18 @@ func (s *Scheduler) Pass(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// Verify asks for verifications that are due, at most a batch of them. Schedules
+// come first, in time and in the queue.
+func (s *Scheduler) Verify(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	due, queued, err := s.cfg.DB.TickVerifications(ctx, s.cfg.VerifyBatch)
+	if due > 0 && err == nil {
+		s.cfg.Log.Info("verifications were due", "sources", due, "jobs", queued)
+	}
+	return err
 }
 
 func (s *Scheduler) plan(ctx context.Context) (int, error) {

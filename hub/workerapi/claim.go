@@ -39,7 +39,7 @@ func (a *api) claim(ctx context.Context, c *call, req job.ClaimRequest) (job.Cla
 			return job.Claim{}, a.cannotStart(ctx, c, fence, err)
 		}
 	}
-	if claimed.Snapshot != nil {
+	if claimed.Snapshot != nil && job.OpensSnapshot(claimed.Kind, claimed.Payload) {
 		answer.SealedIdentity, err = a.sealIdentity(c.worker, claimed.Snapshot.Identity)
 		if err != nil {
 			return job.Claim{}, a.cannotStart(ctx, c, fence, err)
@@ -65,7 +65,9 @@ func claimOf(c catalog.Claimed) job.Claim {
 		claim.TenantKey = &job.ClaimTenantKey{ID: c.TenantKey.ID, Algorithm: c.TenantKey.Algorithm, PublicKey: c.TenantKey.PublicKey}
 	}
 	if c.Snapshot != nil {
-		claim.Snapshot = &job.ClaimSnapshot{SourceID: c.Snapshot.SourceID, SizeBytes: c.Snapshot.SizeBytes, SHA256: c.Snapshot.SHA256, Recipient: c.Snapshot.Recipient}
+		claim.Snapshot = &job.ClaimSnapshot{
+			SourceID: c.Snapshot.SourceID, SizeBytes: c.Snapshot.SizeBytes, SHA256: c.Snapshot.SHA256, Recipient: c.Snapshot.Recipient, Manifest: c.Snapshot.Manifest,
+		}
 	}
 	return claim
 }

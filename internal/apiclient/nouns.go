@@ -45,7 +45,11 @@ type Source struct {
 	Bandwidth *bandwidth.Plan `json:"bandwidth"`
 	// MaxAgeHours is 0 where nothing has to have succeeded lately.
 	MaxAgeHours int `json:"max_age_hours"`
-	CreatedAt time.Time       `json:"created_at"`
+	// VerifyEvery and ReverifyAfter are empty for never.
+	VerifyEvery   string    `json:"verify_every"`
+	VerifyKind    string    `json:"verify_kind"`
+	ReverifyAfter string    `json:"reverify_after"`
+	CreatedAt     time.Time `json:"created_at"`
 }
 
 // Schedule says when a source is backed up.
@@ -106,29 +110,30 @@ type JobError struct {
 
 // Snapshot is the result of one backup.
 type Snapshot struct {
-	ID             string     `json:"id"`
-	TenantID       string     `json:"tenant_id"`
-	SourceID       string     `json:"source_id"`
-	JobID          string     `json:"job_id"`
-	Status         string     `json:"status"`
-	SizeBytes      int64      `json:"size_bytes"`
-	StartedAt      time.Time  `json:"started_at"`
-	FinishedAt     time.Time  `json:"finished_at"`
-	DurationMS     int64      `json:"duration_ms"`
-	Manifest       Manifest   `json:"manifest"`
-	Recipient      string     `json:"encryption_recipient"`
-	StorageBackend string     `json:"storage_backend"`
-	WorkerID       string     `json:"worker_id"`
-	LocalPath      string     `json:"local_path"`
-	Hold           bool       `json:"hold"`
-	Note           string     `json:"note"`
-	VerifiedAt     *time.Time `json:"verified_at"`
-	Suspicion      string     `json:"suspicion"`
-	AcceptedAt     *time.Time `json:"accepted_at"`
-	MissingSince   *time.Time `json:"missing_since"`
-	DeleteAfter    *time.Time `json:"delete_after"`
-	DeletedAt      *time.Time `json:"deleted_at"`
-	CreatedAt      time.Time  `json:"created_at"`
+	ID             string            `json:"id"`
+	TenantID       string            `json:"tenant_id"`
+	SourceID       string            `json:"source_id"`
+	JobID          string            `json:"job_id"`
+	Status         string            `json:"status"`
+	SizeBytes      int64             `json:"size_bytes"`
+	StartedAt      time.Time         `json:"started_at"`
+	FinishedAt     time.Time         `json:"finished_at"`
+	DurationMS     int64             `json:"duration_ms"`
+	Manifest       Manifest          `json:"manifest"`
+	Recipient      string            `json:"encryption_recipient"`
+	StorageBackend string            `json:"storage_backend"`
+	WorkerID       string            `json:"worker_id"`
+	LocalPath      string            `json:"local_path"`
+	Hold           bool              `json:"hold"`
+	Note           string            `json:"note"`
+	VerifiedAt     *time.Time        `json:"verified_at"`
+	VerifyResult   *job.VerifyResult `json:"verify_result"`
+	Suspicion      string            `json:"suspicion"`
+	AcceptedAt     *time.Time        `json:"accepted_at"`
+	MissingSince   *time.Time        `json:"missing_since"`
+	DeleteAfter    *time.Time        `json:"delete_after"`
+	DeletedAt      *time.Time        `json:"deleted_at"`
+	CreatedAt      time.Time         `json:"created_at"`
 }
 
 // Manifest is the part of a snapshot's manifest that people look at.

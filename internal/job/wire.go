@@ -121,6 +121,8 @@ type ClaimSnapshot struct {
 	SizeBytes int64     `json:"size_bytes"`
 	SHA256    string    `json:"sha256"` // of the artifact, lower-case hex
 	Recipient string    `json:"recipient"`
+	// Manifest is what the catalog has of manifest.json, for a verification.
+	Manifest json.RawMessage `json:"manifest,omitempty"`
 }
 
 // ClaimSource is the source of a claimed job.

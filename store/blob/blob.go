@@ -71,6 +71,10 @@ type Store interface {
 	// Open opens the artifact of this key for reading; ErrNotFound where there is
 	// none. What is open stays whole while the snapshot is removed.
 	Open(ctx context.Context, key Key) (Object, error)
+	// ReadBeside reads one of the small files beside the artifact, Manifest or
+	// Meta; ErrNotFound where there is none. Of a file that is longer than limit it
+	// gives limit bytes and one more.
+	ReadBeside(ctx context.Context, key Key, name string, limit int) ([]byte, error)
 	// Location is where the snapshot of this key is kept: an absolute path or an
 	// object's key. It need not exist.
 	Location(key Key) string

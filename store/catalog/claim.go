@@ -57,6 +57,7 @@ type ClaimedSnapshot struct {
 	SHA256    string // of the artifact
 	Recipient string
 	Identity  SealedCredential
+	Manifest  json.RawMessage // of a job that verifies it
 }
 
 // ClaimedSource is the source of a claimed job.
@@ -174,6 +175,7 @@ func claimedOf(r query.ClaimJobRow) Claimed {
 	if r.SnapshotSize != nil && r.IdentityID != nil {
 		c.Snapshot = &ClaimedSnapshot{
 			SourceID: *r.SnapshotSourceID, SizeBytes: *r.SnapshotSize, SHA256: *r.ArtifactSha256, Recipient: *r.EncryptionRecipient,
+			Manifest: r.SnapshotManifest,
 			Identity: SealedCredential{ID: *r.IdentityID, TenantID: r.TenantID, KeyID: *r.IdentityKeyID, Ciphertext: r.IdentityCiphertext},
 		}
 	}

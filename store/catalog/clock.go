@@ -18,7 +18,7 @@ const ClockMargin = time.Minute
 
 // PullBack mends what was written while the clock was ahead, and would otherwise
 // stand still until that time comes: jobs that were put off, leases, signs
-// of life of workers, and when retention was run. It returns how many rows there
+// of life of workers, and when retention was run and verifications are due. It returns how many rows there
 // were; schedules are planned anew by PlanSchedules.
 func (db *DB) PullBack(ctx context.Context) (int, error) {
 	var sum int64
@@ -31,6 +31,7 @@ func (db *DB) PullBack(ctx context.Context) (int, error) {
 			},
 			func() (int64, error) { return q.PullBackWorkers(ctx, margin) },
 			func() (int64, error) { return q.PullBackRetention(ctx, margin) },
+			func() (int64, error) { return q.PullBackVerifications(ctx) },
 		} {
 			n, err := pull()
 			if err != nil {

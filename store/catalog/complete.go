@@ -30,10 +30,7 @@ func (db *DB) CompleteJob(ctx context.Context, f Fence, req job.CompleteRequest)
 	case report.snapshot != nil:
 		err = db.completeWithSnapshot(ctx, f, report)
 	case report.status == job.Completed:
-		_, err = db.q().CompleteJob(ctx, query.CompleteJobParams{
-			JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation, TokenHash: storedToken(f.Token), Result: report.result,
-			EventID: NewID(),
-		})
+		err = db.completeWithout(ctx, f, report)
 	default:
 		err = db.failAttempt(ctx, f, report)
 	}
@@ -108,22 +105,46 @@ func (db *DB) completeAndTell(ctx context.Context, params query.CompleteWithSnap
 	return done, err
 }
 
-// failAttempt takes failures and what the worker answers to a cancel.
+// completeWithout takes what succeeded and makes no snapshot. Only where that is
+// not current, or a verification, is looked what it is.
+func (db *DB) completeWithout(ctx context.Context, f Fence, r report) error {
+	_, err := db.q().CompleteJob(ctx, query.CompleteJobParams{
+		JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation, TokenHash: storedToken(f.Token), Result: r.result,
+		EventID: NewID(),
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return db.passVerify(ctx, f, r)
+	}
+	return err
+}
+
+// failAttempt takes failures and what the worker answers to a cancel. What a
+// verification proved stands whether or not somebody wanted to cancel it.
 func (db *DB) failAttempt(ctx context.Context, f Fence, r report) error {
 	return db.inTx(ctx, func(_ pgx.Tx, q *query.Queries) error {
-		attempt, err := q.LockAttempt(ctx, query.LockAttemptParams{
-			JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation, TokenHash: storedToken(f.Token),
-		})
+		attempt, err := db.lockAttempt(ctx, q, f)
 		if err != nil {
 			return err
 		}
 		if r.status == job.Canceled && !attempt.CancelRequested {
 			return invalidReport("nobody asked for a cancel")
 		}
+		if attempt.Type == string(job.Verify) && r.code.ProvesDamage() {
+			if r, err = db.failVerify(ctx, q, f, attempt, r); err != nil {
+				return err
+			}
+		}
 		_, err = endAttempts(ctx, q, []uuid.UUID{attempt.ID}, failure{
 			outcome: r.status, code: r.code, message: r.message, result: r.result,
 		})
 		return err
+	})
+}
+
+// lockAttempt locks the job of a current attempt; else pgx.ErrNoRows.
+func (db *DB) lockAttempt(ctx context.Context, q *query.Queries, f Fence) (query.LockAttemptRow, error) {
+	return q.LockAttempt(ctx, query.LockAttemptParams{
+		JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation, TokenHash: storedToken(f.Token),
 	})
 }
 

@@ -96,11 +96,13 @@ func (db *DB) pickJobs(ctx context.Context, queue string, tenants []uuid.UUID, r
 	if err != nil {
 		return nil, fmt.Errorf("look for jobs at work: %w", err)
 	}
-	front, err := db.q().WaitingJobs(ctx, query.WaitingJobsParams{Tenants: tenants, Queue: queue, Depth: int32(depth)})
+	p := newPicker(db.limits, tenants, busy)
+	front, err := db.q().WaitingJobs(ctx, query.WaitingJobsParams{
+		Tenants: tenants, Queue: queue, Depth: int32(depth), NoVerify: p.verifying >= maxVerifying,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("look for waiting jobs: %w", err)
 	}
-	p := newPicker(db.limits, tenants, busy)
 	for _, row := range front {
 		p.add(waitingJob(row))
 	}

@@ -24,11 +24,12 @@ type waitingJob struct {
 }
 
 // picker chooses jobs in turn over tenants, within limits. What is in Redis or at
-// work counts in all of it. Limits hold for backups.
+// work counts in all of it. Limits hold for backups and verifications.
 type picker struct {
 	limits             Limits
 	bySource, byTenant map[uuid.UUID]int
 	byHost             map[string]int
+	verifying          int
 	lines              map[uuid.UUID]*tenantLine
 	queue              lineHeap
 	picked             []uuid.UUID
@@ -61,6 +62,9 @@ func newPicker(limits Limits, tenants []uuid.UUID, busy []query.BusyJobsRow) *pi
 }
 
 func (p *picker) count(j waitingJob) {
+	if j.Type == string(job.Verify) {
+		p.verifying++
+	}
 	if j.Type != string(job.Backup) {
 		return
 	}
@@ -125,7 +129,14 @@ func (p *picker) advance(line *tenantLine) bool {
 	return len(line.jobs) > 0
 }
 
+// maxVerifying is how many verifications one worker has at once. They may take
+// hours, and nobody should wait that long for a restore.
+const maxVerifying = 1
+
 func (p *picker) blocked(line *tenantLine, j waitingJob) bool {
+	if j.Type == string(job.Verify) {
+		return p.verifying >= maxVerifying
+	}
 	if j.Type != string(job.Backup) {
 		return false
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"xvault/internal/job"
 	"xvault/store/catalog/query"
 )
 
@@ -28,6 +29,15 @@ type Source struct {
 	Bandwidth      json.RawMessage // a bandwidth.Plan; nil: no limit
 	// MaxAgeHours is for how long nothing may have succeeded; nil: nobody minds.
 	MaxAgeHours *int32
+	VerifyRhythm
+}
+
+// VerifyRhythm is how often, and how, snapshots of a source are verified by
+// themselves; in hours, nil: never.
+type VerifyRhythm struct {
+	Kind       string // a job.VerifyKind; empty: quick
+	EveryHours *int32 // the newest good snapshot
+	AgainHours *int32 // good ones that were not verified for so long
 }
 
 // The states of a source.
@@ -49,6 +59,7 @@ type NewSource struct {
 	CredentialID *uuid.UUID
 	Bandwidth    json.RawMessage // nil: no limit
 	MaxAgeHours  *int32          // nil: nobody minds
+	Verify       VerifyRhythm
 }
 
 // SourceChange is what PATCH may change; nil leaves it.
@@ -61,6 +72,8 @@ type SourceChange struct {
 	Bandwidth *json.RawMessage
 	// MaxAgeHours is the new objective; 0 removes it.
 	MaxAgeHours *int32
+	// Verify changes a rhythm; what it does not touch stays.
+	Verify func(*VerifyRhythm)
 	// ForgetHostKeys empties the pinned host keys. A configuration that names
 	// another host or port does so too.
 	ForgetHostKeys bool
@@ -79,7 +92,8 @@ func (s Scope) CreateSource(ctx context.Context, n NewSource) (Source, error) {
 		}
 		row, err := q.InsertSource(ctx, query.InsertSourceParams{
 			ID: n.ID, TenantID: n.TenantID, Type: n.Type, Name: n.Name, Config: n.Config, CredentialID: n.CredentialID,
-			Bandwidth: n.Bandwidth, MaxAgeHours: n.MaxAgeHours,
+			Bandwidth: n.Bandwidth, MaxAgeHours: n.MaxAgeHours, VerifyKind: n.Verify.kind(),
+			VerifyEveryHours: n.Verify.EveryHours, ReverifyAfterHours: n.Verify.AgainHours,
 		})
 		if isViolation(err, "sources_tenant_id_fkey") {
 			return ErrNotFound
@@ -109,7 +123,7 @@ func (s Scope) Sources(ctx context.Context, wanted *uuid.UUID, p Page) ([]Source
 		return nil, ErrNotFound
 	}
 	sql, args := f.newestFirst(`SELECT id, tenant_id, type, name, config, credential_id, status, pinned_host_keys,
-		created_at, updated_at, bandwidth, max_age_hours FROM sources`, "id", p)
+		created_at, updated_at, bandwidth, max_age_hours, verify_kind, verify_every_hours, reverify_after_hours FROM sources`, "id", p)
 	rows, err := s.db.pool.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list sources: %w", err)
@@ -133,6 +147,7 @@ func (s Scope) UpdateSource(ctx context.Context, id uuid.UUID, c SourceChange) (
 			TenantID: row.TenantID, ID: id, Name: row.Name, Status: row.Status, Config: row.Config,
 			CredentialID: row.CredentialID, PinnedHostKeys: row.PinnedHostKeys, Bandwidth: row.Bandwidth,
 			MaxAgeHours: row.MaxAgeHours,
+			VerifyKind:  row.VerifyKind, VerifyEveryHours: row.VerifyEveryHours, ReverifyAfterHours: row.ReverifyAfterHours,
 		})
 		if err != nil {
 			return fmt.Errorf("update source: %w", err)
@@ -174,6 +189,12 @@ func (c SourceChange) apply(row *query.Source) []string {
 			row.MaxAgeHours = nil
 		}
 		changed = append(changed, "max_age_hours")
+	}
+	if c.Verify != nil {
+		rhythm := rhythmOf(*row)
+		c.Verify(&rhythm)
+		row.VerifyKind, row.VerifyEveryHours, row.ReverifyAfterHours = rhythm.kind(), rhythm.EveryHours, rhythm.AgainHours
+		changed = append(changed, "verify")
 	}
 	moved := c.Config != nil && endpointOf(c.Config) != endpointOf(row.Config)
 	if c.Config != nil {
@@ -258,6 +279,17 @@ func sourceEvent(action string, source Source, detail map[string]any) Event {
 func sourceOf(row query.Source) Source {
 	return Source{
 		row.ID, row.TenantID, row.Type, row.Name, row.Config, row.CredentialID, row.Status, row.PinnedHostKeys,
-		row.CreatedAt, row.UpdatedAt, row.Bandwidth, row.MaxAgeHours,
+		row.CreatedAt, row.UpdatedAt, row.Bandwidth, row.MaxAgeHours, rhythmOf(row),
 	}
+}
+
+func rhythmOf(row query.Source) VerifyRhythm {
+	return VerifyRhythm{Kind: row.VerifyKind, EveryHours: row.VerifyEveryHours, AgainHours: row.ReverifyAfterHours}
+}
+
+func (r VerifyRhythm) kind() string {
+	if r.Kind == "" {
+		return string(job.VerifyQuick)
+	}
+	return r.Kind
 }

@@ -25,7 +25,7 @@ type Request struct {
 	Sealed []byte
 	// Worker is this worker's own identity.
 	Worker secret.Text
-	// KeepIdentity is for a full check, which reads the seal a second time.
+	// KeepIdentity is for a full check, which opens the seal a second time.
 	KeepIdentity bool
 	// Budget bounds what is read ahead, of all artifacts together. Nil: each
 	// reading has memory of its own.
@@ -79,9 +79,8 @@ func unseal(req Request) (secret.Text, error) {
 }
 
 func open(object blob.Object, req Request, identity secret.Text) (*Artifact, error) {
-	if object.Size() != req.Snapshot.SizeBytes {
-		return nil, job.Errorf(job.ArtifactCorrupt, "The artifact has %d bytes on the worker's storage, and had %d when it was made: it was cut, or replaced by another.",
-			object.Size(), req.Snapshot.SizeBytes)
+	if err := rightSize(object, req.Snapshot); err != nil {
+		return nil, err
 	}
 	reader, err := archive.Open(object, object.Size(), identity)
 	if err != nil {
@@ -115,12 +114,12 @@ func Explain(err error) error {
 		e.Code, e.Message = job.PathNotFound, "A path is not in the snapshot: "+err.Error()
 	case errors.Is(err, archive.ErrNotStored):
 		e.Code, e.Message = job.PathNotFound, "A path is known to the snapshot by its name only, for it could not be read, or is no file: "+err.Error()
+	case storage: // whatever else it looks like: what was not read is not damaged
+		e.Code, e.Message = job.StorageFailed, "The worker's storage could not be read, or is not there. Check that its disk is mounted and sound."
 	case errors.Is(err, seal.ErrWrongIdentity), errors.Is(err, seal.ErrNotSealed):
 		e.Code, e.Message = job.ArtifactCorrupt, "The artifact does not open with its tenant's key: its header is damaged, or it is not the one that was put there."
 	case errors.Is(err, seal.ErrCorrupt), errors.Is(err, archive.ErrCorrupt):
 		e.Code, e.Message = job.ArtifactCorrupt, "The artifact is damaged: "+err.Error()
-	case storage:
-		e.Code, e.Message = job.StorageFailed, "The worker's storage could not be read, or is not there. Check that its disk is mounted and sound."
 	default:
 		return err
 	}

@@ -49,15 +49,15 @@ WHERE j.id = sqlc.arg(job_id) AND j.attempt = sqlc.arg(attempt) AND j.worker_id 
 RETURNING j.status;
 
 -- name: CompleteJob :one
--- The end of an attempt that succeeded and makes no snapshot. It happened, so
--- it stands even where a cancel was asked for meanwhile. What was deleted is
+-- The end of an attempt that succeeded and makes no snapshot; that of a
+-- verification is EndVerify. It happened, so it stands even where a cancel was asked for meanwhile. What was deleted is
 -- marked as such in the same statement, and its row stays for the audit.
 WITH done AS (
     UPDATE jobs j
     SET status = 'completed', attempt_outcome = 'completed', lease_expires_at = NULL, result = sqlc.narg(result),
         error_code = NULL, error_message = NULL, finished_at = xvault_now(), updated_at = xvault_now()
     WHERE j.id = sqlc.arg(job_id) AND j.attempt = sqlc.arg(attempt) AND j.worker_id = sqlc.arg(worker_id)
-      AND j.worker_incarnation = sqlc.arg(incarnation) AND j.lease_expires_at IS NOT NULL AND j.type <> 'backup'
+      AND j.worker_incarnation = sqlc.arg(incarnation) AND j.lease_expires_at IS NOT NULL AND j.type NOT IN ('backup', 'verify')
       AND EXISTS (SELECT 1 FROM workers w WHERE w.id = sqlc.arg(worker_id) AND w.incarnation = sqlc.arg(incarnation)
                   AND w.token_hash = coalesce(sqlc.narg(token_hash)::bytea, w.token_hash))
     RETURNING j.id, j.tenant_id, j.type, j.snapshot_id, j.worker_id
@@ -164,7 +164,7 @@ FROM jobs j LEFT JOIN workers w ON w.id = j.worker_id
 WHERE j.id = $1;
 
 -- name: LockAttempt :one
-SELECT j.id, j.cancel_requested FROM jobs j
+SELECT j.id, j.cancel_requested, j.tenant_id, j.source_id, j.type, j.payload, j.snapshot_id FROM jobs j
 WHERE j.id = sqlc.arg(job_id) AND j.attempt = sqlc.arg(attempt) AND j.worker_id = sqlc.arg(worker_id)
   AND j.worker_incarnation = sqlc.arg(incarnation) AND j.lease_expires_at IS NOT NULL
   AND EXISTS (SELECT 1 FROM workers w WHERE w.id = sqlc.arg(worker_id) AND w.incarnation = sqlc.arg(incarnation)

@@ -36,6 +36,7 @@ SELECT a.id, a.tenant_id, a.type, a.attempt, a.payload, a.created_at, a.started_
        k.id AS tenant_key_id, k.algorithm AS tenant_key_algorithm, k.public_key AS tenant_public_key,
        c.id AS credential_id, c.ciphertext AS credential_ciphertext, c.key_id AS credential_key_id,
        sn.source_id AS snapshot_source_id, sn.size_bytes AS snapshot_size, sn.artifact_sha256, sn.encryption_recipient,
+       (CASE WHEN a.type = 'verify' THEN sn.manifest_json END)::jsonb AS snapshot_manifest,
        sk.id AS identity_id, sk.encrypted_private_key AS identity_ciphertext, sk.key_id AS identity_key_id
 FROM attempt a
 JOIN sources s ON s.tenant_id = a.tenant_id AND s.id = a.source_id

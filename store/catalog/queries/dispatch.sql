@@ -50,14 +50,15 @@ FROM (
 ) b;
 
 -- name: WaitingJobs :many
--- The first jobs of each tenant that are due.
+-- The first jobs of each tenant that are due; without verifications where there
+-- is no room for one, so that many of them do not hide what stands behind.
 SELECT t.tenant_id::uuid AS tenant_id, j.id, j.source_id, j.type, j.priority, j.run_after,
        coalesce((SELECT s.host FROM sources s WHERE s.id = j.source_id), '')::text AS host
 FROM unnest(sqlc.arg(tenants)::uuid[]) AS t(tenant_id)
 CROSS JOIN LATERAL (
     SELECT j.id, j.source_id, j.type, j.priority, j.run_after FROM jobs j
     WHERE j.queue = sqlc.arg(queue) AND j.tenant_id = t.tenant_id AND j.status = 'queued' AND j.dispatched_at IS NULL
-      AND j.run_after <= xvault_now()
+      AND j.run_after <= xvault_now() AND (j.type <> 'verify' OR NOT sqlc.arg(no_verify)::boolean)
     ORDER BY j.priority DESC, j.run_after, j.id
     LIMIT sqlc.arg(depth)::integer) j;
 

@@ -1,8 +1,16 @@
 -- name: InsertSource :one
-INSERT INTO sources (id, tenant_id, type, name, config, credential_id, bandwidth, max_age_hours, max_age_since, max_age_check)
+-- The first verification comes somewhere within the first round, so that
+-- sources that are made together are not verified together.
+INSERT INTO sources (id, tenant_id, type, name, config, credential_id, bandwidth, max_age_hours, max_age_since, max_age_check,
+                     verify_kind, verify_every_hours, verify_due, reverify_after_hours, reverify_due)
 VALUES ($1, $2, $3, $4, $5, sqlc.narg(credential_id), sqlc.narg(bandwidth), sqlc.narg(max_age_hours),
         CASE WHEN sqlc.narg(max_age_hours)::integer IS NOT NULL THEN xvault_now() END,
-        CASE WHEN sqlc.narg(max_age_hours)::integer IS NOT NULL THEN xvault_now() END)
+        CASE WHEN sqlc.narg(max_age_hours)::integer IS NOT NULL THEN xvault_now() END,
+        sqlc.arg(verify_kind),
+        sqlc.narg(verify_every_hours)::integer, xvault_now() + random() * make_interval(hours => sqlc.narg(verify_every_hours)::integer),
+        sqlc.narg(reverify_after_hours)::integer,
+        CASE WHEN sqlc.narg(reverify_after_hours)::integer IS NOT NULL
+             THEN xvault_now() + random() * least(interval '1 day', make_interval(hours => sqlc.narg(reverify_after_hours)::integer)) END)
 RETURNING *;
 
 -- name: SourceByID :one
@@ -22,6 +30,13 @@ SET name = $3, status = $4, config = $5, credential_id = sqlc.narg(credential_id
     max_age_since = CASE WHEN sqlc.narg(max_age_hours)::integer IS NULL THEN NULL
                          WHEN max_age_hours IS NULL OR status <> $4 THEN xvault_now() ELSE max_age_since END,
     max_age_check = CASE WHEN sqlc.narg(max_age_hours)::integer IS NOT NULL THEN xvault_now() END,
+    verify_kind = sqlc.arg(verify_kind), verify_every_hours = sqlc.narg(verify_every_hours)::integer,
+    verify_due = CASE WHEN verify_every_hours IS NOT DISTINCT FROM sqlc.narg(verify_every_hours)::integer THEN verify_due
+                      ELSE xvault_now() + random() * make_interval(hours => sqlc.narg(verify_every_hours)::integer) END,
+    reverify_after_hours = sqlc.narg(reverify_after_hours)::integer,
+    reverify_due = CASE WHEN sqlc.narg(reverify_after_hours)::integer IS NULL THEN NULL
+                        WHEN reverify_after_hours = sqlc.narg(reverify_after_hours)::integer THEN reverify_due
+                        ELSE xvault_now() + random() * least(interval '1 day', make_interval(hours => sqlc.narg(reverify_after_hours)::integer)) END,
     updated_at = xvault_now()
 WHERE tenant_id = $1 AND id = $2
 RETURNING *;

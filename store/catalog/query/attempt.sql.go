@@ -66,7 +66,7 @@ WITH done AS (
     SET status = 'completed', attempt_outcome = 'completed', lease_expires_at = NULL, result = $1,
         error_code = NULL, error_message = NULL, finished_at = xvault_now(), updated_at = xvault_now()
     WHERE j.id = $2 AND j.attempt = $3 AND j.worker_id = $4
-      AND j.worker_incarnation = $5 AND j.lease_expires_at IS NOT NULL AND j.type <> 'backup'
+      AND j.worker_incarnation = $5 AND j.lease_expires_at IS NOT NULL AND j.type NOT IN ('backup', 'verify')
       AND EXISTS (SELECT 1 FROM workers w WHERE w.id = $4 AND w.incarnation = $5
                   AND w.token_hash = coalesce($6::bytea, w.token_hash))
     RETURNING j.id, j.tenant_id, j.type, j.snapshot_id, j.worker_id
@@ -94,8 +94,8 @@ type CompleteJobParams struct {
 	EventID     uuid.UUID
 }
 
-// The end of an attempt that succeeded and makes no snapshot. It happened, so
-// it stands even where a cancel was asked for meanwhile. What was deleted is
+// The end of an attempt that succeeded and makes no snapshot; that of a
+// verification is EndVerify. It happened, so it stands even where a cancel was asked for meanwhile. What was deleted is
 // marked as such in the same statement, and its row stays for the audit.
 func (q *Queries) CompleteJob(ctx context.Context, arg CompleteJobParams) (uuid.UUID, error) {
 	row := q.db.QueryRow(ctx, completeJob,
@@ -467,7 +467,7 @@ func (q *Queries) FinalizeJob(ctx context.Context, arg FinalizeJobParams) (strin
 }
 
 const lockAttempt = `-- name: LockAttempt :one
-SELECT j.id, j.cancel_requested FROM jobs j
+SELECT j.id, j.cancel_requested, j.tenant_id, j.source_id, j.type, j.payload, j.snapshot_id FROM jobs j
 WHERE j.id = $1 AND j.attempt = $2 AND j.worker_id = $3
   AND j.worker_incarnation = $4 AND j.lease_expires_at IS NOT NULL
   AND EXISTS (SELECT 1 FROM workers w WHERE w.id = $3 AND w.incarnation = $4
@@ -486,6 +486,11 @@ type LockAttemptParams struct {
 type LockAttemptRow struct {
 	ID              uuid.UUID
 	CancelRequested bool
+	TenantID        uuid.UUID
+	SourceID        uuid.UUID
+	Type            string
+	Payload         json.RawMessage
+	SnapshotID      *uuid.UUID
 }
 
 func (q *Queries) LockAttempt(ctx context.Context, arg LockAttemptParams) (LockAttemptRow, error) {
@@ -497,7 +502,15 @@ func (q *Queries) LockAttempt(ctx context.Context, arg LockAttemptParams) (LockA
 		arg.TokenHash,
 	)
 	var i LockAttemptRow
-	err := row.Scan(&i.ID, &i.CancelRequested)
+	err := row.Scan(
+		&i.ID,
+		&i.CancelRequested,
+		&i.TenantID,
+		&i.SourceID,
+		&i.Type,
+		&i.Payload,
+		&i.SnapshotID,
+	)
 	return i, err
 }
 

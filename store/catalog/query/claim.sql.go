@@ -48,6 +48,7 @@ SELECT a.id, a.tenant_id, a.type, a.attempt, a.payload, a.created_at, a.started_
        k.id AS tenant_key_id, k.algorithm AS tenant_key_algorithm, k.public_key AS tenant_public_key,
        c.id AS credential_id, c.ciphertext AS credential_ciphertext, c.key_id AS credential_key_id,
        sn.source_id AS snapshot_source_id, sn.size_bytes AS snapshot_size, sn.artifact_sha256, sn.encryption_recipient,
+       (CASE WHEN a.type = 'verify' THEN sn.manifest_json END)::jsonb AS snapshot_manifest,
        sk.id AS identity_id, sk.encrypted_private_key AS identity_ciphertext, sk.key_id AS identity_key_id
 FROM attempt a
 JOIN sources s ON s.tenant_id = a.tenant_id AND s.id = a.source_id
@@ -94,6 +95,7 @@ type ClaimJobRow struct {
 	SnapshotSize         *int64
 	ArtifactSha256       *string
 	EncryptionRecipient  *string
+	SnapshotManifest     json.RawMessage
 	IdentityID           *uuid.UUID
 	IdentityCiphertext   []byte
 	IdentityKeyID        *string
@@ -142,6 +144,7 @@ func (q *Queries) ClaimJob(ctx context.Context, arg ClaimJobParams) (ClaimJobRow
 		&i.SnapshotSize,
 		&i.ArtifactSha256,
 		&i.EncryptionRecipient,
+		&i.SnapshotManifest,
 		&i.IdentityID,
 		&i.IdentityCiphertext,
 		&i.IdentityKeyID,

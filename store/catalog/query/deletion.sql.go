@@ -131,7 +131,7 @@ UPDATE snapshots
 SET delete_after = least(coalesce(delete_after, xvault_now()), xvault_now() + make_interval(secs => $1::float8)),
     delete_cause = 'request', updated_at = xvault_now()
 WHERE id = $2 AND status = 'deleting'
-RETURNING id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at
+RETURNING id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at, verify_result, fully_verified_at, verify_asked_at, corrupt_from
 `
 
 type HastenDeletionParams struct {
@@ -178,6 +178,10 @@ func (q *Queries) HastenDeletion(ctx context.Context, arg HastenDeletionParams) 
 		&i.DeleteCause,
 		&i.DeleteAfter,
 		&i.DeletedAt,
+		&i.VerifyResult,
+		&i.FullyVerifiedAt,
+		&i.VerifyAskedAt,
+		&i.CorruptFrom,
 	)
 	return i, err
 }
@@ -220,7 +224,7 @@ UPDATE snapshots
 SET deleting_from = status, status = 'deleting', delete_cause = 'request',
     delete_after = xvault_now() + make_interval(secs => $1::float8), updated_at = xvault_now()
 WHERE id = $2 AND status NOT IN ('deleting', 'deleted') AND NOT hold
-RETURNING id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at
+RETURNING id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at, verify_result, fully_verified_at, verify_asked_at, corrupt_from
 `
 
 type MarkDeletingParams struct {
@@ -266,6 +270,10 @@ func (q *Queries) MarkDeleting(ctx context.Context, arg MarkDeletingParams) (Sna
 		&i.DeleteCause,
 		&i.DeleteAfter,
 		&i.DeletedAt,
+		&i.VerifyResult,
+		&i.FullyVerifiedAt,
+		&i.VerifyAskedAt,
+		&i.CorruptFrom,
 	)
 	return i, err
 }
@@ -291,7 +299,7 @@ const takeBackSnapshot = `-- name: TakeBackSnapshot :one
 UPDATE snapshots
 SET status = coalesce(deleting_from, 'suspicious'), deleting_from = NULL, delete_cause = NULL, delete_after = NULL, updated_at = xvault_now()
 WHERE id = $1 AND status = 'deleting'
-RETURNING id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at
+RETURNING id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at, verify_result, fully_verified_at, verify_asked_at, corrupt_from
 `
 
 func (q *Queries) TakeBackSnapshot(ctx context.Context, id uuid.UUID) (Snapshot, error) {
@@ -331,6 +339,10 @@ func (q *Queries) TakeBackSnapshot(ctx context.Context, id uuid.UUID) (Snapshot,
 		&i.DeleteCause,
 		&i.DeleteAfter,
 		&i.DeletedAt,
+		&i.VerifyResult,
+		&i.FullyVerifiedAt,
+		&i.VerifyAskedAt,
+		&i.CorruptFrom,
 	)
 	return i, err
 }

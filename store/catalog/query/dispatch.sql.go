@@ -335,15 +335,16 @@ FROM unnest($1::uuid[]) AS t(tenant_id)
 CROSS JOIN LATERAL (
     SELECT j.id, j.source_id, j.type, j.priority, j.run_after FROM jobs j
     WHERE j.queue = $2 AND j.tenant_id = t.tenant_id AND j.status = 'queued' AND j.dispatched_at IS NULL
-      AND j.run_after <= xvault_now()
+      AND j.run_after <= xvault_now() AND (j.type <> 'verify' OR NOT $3::boolean)
     ORDER BY j.priority DESC, j.run_after, j.id
-    LIMIT $3::integer) j
+    LIMIT $4::integer) j
 `
 
 type WaitingJobsParams struct {
-	Tenants []uuid.UUID
-	Queue   string
-	Depth   int32
+	Tenants  []uuid.UUID
+	Queue    string
+	NoVerify bool
+	Depth    int32
 }
 
 type WaitingJobsRow struct {
@@ -356,9 +357,15 @@ type WaitingJobsRow struct {
 	Host     string
 }
 
-// The first jobs of each tenant that are due.
+// The first jobs of each tenant that are due; without verifications where there
+// is no room for one, so that many of them do not hide what stands behind.
 func (q *Queries) WaitingJobs(ctx context.Context, arg WaitingJobsParams) ([]WaitingJobsRow, error) {
-	rows, err := q.db.Query(ctx, waitingJobs, arg.Tenants, arg.Queue, arg.Depth)
+	rows, err := q.db.Query(ctx, waitingJobs,
+		arg.Tenants,
+		arg.Queue,
+		arg.NoVerify,
+		arg.Depth,
+	)
 	if err != nil {
 		return nil, err
 	}

@@ -246,25 +246,34 @@ type Snapshot struct {
 	DeleteCause         *string
 	DeleteAfter         *time.Time
 	DeletedAt           *time.Time
+	VerifyResult        json.RawMessage
+	FullyVerifiedAt     *time.Time
+	VerifyAskedAt       *time.Time
+	CorruptFrom         *string
 }
 
 type Source struct {
-	ID             uuid.UUID
-	TenantID       uuid.UUID
-	Type           string
-	Name           string
-	Config         json.RawMessage
-	CredentialID   *uuid.UUID
-	Status         string
-	PinnedHostKeys []string
-	CreatedAt      time.Time
-	UpdatedAt      time.Time
-	Host           *string
-	RetainedAt     *time.Time
-	Bandwidth      json.RawMessage
-	MaxAgeHours    *int32
-	MaxAgeSince    *time.Time
-	MaxAgeCheck    *time.Time
+	ID                 uuid.UUID
+	TenantID           uuid.UUID
+	Type               string
+	Name               string
+	Config             json.RawMessage
+	CredentialID       *uuid.UUID
+	Status             string
+	PinnedHostKeys     []string
+	CreatedAt          time.Time
+	UpdatedAt          time.Time
+	Host               *string
+	RetainedAt         *time.Time
+	Bandwidth          json.RawMessage
+	VerifyEveryHours   *int32
+	ReverifyAfterHours *int32
+	VerifyKind         string
+	VerifyDue          *time.Time
+	ReverifyDue        *time.Time
+	MaxAgeHours        *int32
+	MaxAgeSince        *time.Time
+	MaxAgeCheck        *time.Time
 }
 
 type Tenant struct {

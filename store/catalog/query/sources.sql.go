@@ -74,24 +74,35 @@ func (q *Queries) DeleteSourceSnapshotRows(ctx context.Context, arg DeleteSource
 }
 
 const insertSource = `-- name: InsertSource :one
-INSERT INTO sources (id, tenant_id, type, name, config, credential_id, bandwidth, max_age_hours, max_age_since, max_age_check)
+INSERT INTO sources (id, tenant_id, type, name, config, credential_id, bandwidth, max_age_hours, max_age_since, max_age_check,
+                     verify_kind, verify_every_hours, verify_due, reverify_after_hours, reverify_due)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8,
         CASE WHEN $8::integer IS NOT NULL THEN xvault_now() END,
-        CASE WHEN $8::integer IS NOT NULL THEN xvault_now() END)
-RETURNING id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at, bandwidth, max_age_hours, max_age_since, max_age_check
+        CASE WHEN $8::integer IS NOT NULL THEN xvault_now() END,
+        $9,
+        $10::integer, xvault_now() + random() * make_interval(hours => $10::integer),
+        $11::integer,
+        CASE WHEN $11::integer IS NOT NULL
+             THEN xvault_now() + random() * least(interval '1 day', make_interval(hours => $11::integer)) END)
+RETURNING id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at, bandwidth, verify_every_hours, reverify_after_hours, verify_kind, verify_due, reverify_due, max_age_hours, max_age_since, max_age_check
 `
 
 type InsertSourceParams struct {
-	ID           uuid.UUID
-	TenantID     uuid.UUID
-	Type         string
-	Name         string
-	Config       json.RawMessage
-	CredentialID *uuid.UUID
-	Bandwidth    json.RawMessage
-	MaxAgeHours  *int32
+	ID                 uuid.UUID
+	TenantID           uuid.UUID
+	Type               string
+	Name               string
+	Config             json.RawMessage
+	CredentialID       *uuid.UUID
+	Bandwidth          json.RawMessage
+	MaxAgeHours        *int32
+	VerifyKind         string
+	VerifyEveryHours   *int32
+	ReverifyAfterHours *int32
 }
 
+// The first verification comes somewhere within the first round, so that
+// sources that are made together are not verified together.
 func (q *Queries) InsertSource(ctx context.Context, arg InsertSourceParams) (Source, error) {
 	row := q.db.QueryRow(ctx, insertSource,
 		arg.ID,
@@ -102,6 +113,9 @@ func (q *Queries) InsertSource(ctx context.Context, arg InsertSourceParams) (Sou
 		arg.CredentialID,
 		arg.Bandwidth,
 		arg.MaxAgeHours,
+		arg.VerifyKind,
+		arg.VerifyEveryHours,
+		arg.ReverifyAfterHours,
 	)
 	var i Source
 	err := row.Scan(
@@ -118,6 +132,11 @@ func (q *Queries) InsertSource(ctx context.Context, arg InsertSourceParams) (Sou
 		&i.Host,
 		&i.RetainedAt,
 		&i.Bandwidth,
+		&i.VerifyEveryHours,
+		&i.ReverifyAfterHours,
+		&i.VerifyKind,
+		&i.VerifyDue,
+		&i.ReverifyDue,
 		&i.MaxAgeHours,
 		&i.MaxAgeSince,
 		&i.MaxAgeCheck,
@@ -126,7 +145,7 @@ func (q *Queries) InsertSource(ctx context.Context, arg InsertSourceParams) (Sou
 }
 
 const lockSource = `-- name: LockSource :one
-SELECT id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at, bandwidth, max_age_hours, max_age_since, max_age_check FROM sources
+SELECT id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at, bandwidth, verify_every_hours, reverify_after_hours, verify_kind, verify_due, reverify_due, max_age_hours, max_age_since, max_age_check FROM sources
 WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2)
 FOR UPDATE
 `
@@ -153,6 +172,11 @@ func (q *Queries) LockSource(ctx context.Context, arg LockSourceParams) (Source,
 		&i.Host,
 		&i.RetainedAt,
 		&i.Bandwidth,
+		&i.VerifyEveryHours,
+		&i.ReverifyAfterHours,
+		&i.VerifyKind,
+		&i.VerifyDue,
+		&i.ReverifyDue,
 		&i.MaxAgeHours,
 		&i.MaxAgeSince,
 		&i.MaxAgeCheck,
@@ -161,7 +185,7 @@ func (q *Queries) LockSource(ctx context.Context, arg LockSourceParams) (Source,
 }
 
 const sourceByID = `-- name: SourceByID :one
-SELECT id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at, bandwidth, max_age_hours, max_age_since, max_age_check FROM sources
+SELECT id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at, bandwidth, verify_every_hours, reverify_after_hours, verify_kind, verify_due, reverify_due, max_age_hours, max_age_since, max_age_check FROM sources
 WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2)
 `
 
@@ -187,6 +211,11 @@ func (q *Queries) SourceByID(ctx context.Context, arg SourceByIDParams) (Source,
 		&i.Host,
 		&i.RetainedAt,
 		&i.Bandwidth,
+		&i.VerifyEveryHours,
+		&i.ReverifyAfterHours,
+		&i.VerifyKind,
+		&i.VerifyDue,
+		&i.ReverifyDue,
 		&i.MaxAgeHours,
 		&i.MaxAgeSince,
 		&i.MaxAgeCheck,
@@ -202,21 +231,31 @@ SET name = $3, status = $4, config = $5, credential_id = $7, pinned_host_keys = 
     max_age_since = CASE WHEN $9::integer IS NULL THEN NULL
                          WHEN max_age_hours IS NULL OR status <> $4 THEN xvault_now() ELSE max_age_since END,
     max_age_check = CASE WHEN $9::integer IS NOT NULL THEN xvault_now() END,
+    verify_kind = $10, verify_every_hours = $11::integer,
+    verify_due = CASE WHEN verify_every_hours IS NOT DISTINCT FROM $11::integer THEN verify_due
+                      ELSE xvault_now() + random() * make_interval(hours => $11::integer) END,
+    reverify_after_hours = $12::integer,
+    reverify_due = CASE WHEN $12::integer IS NULL THEN NULL
+                        WHEN reverify_after_hours = $12::integer THEN reverify_due
+                        ELSE xvault_now() + random() * least(interval '1 day', make_interval(hours => $12::integer)) END,
     updated_at = xvault_now()
 WHERE tenant_id = $1 AND id = $2
-RETURNING id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at, bandwidth, max_age_hours, max_age_since, max_age_check
+RETURNING id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at, bandwidth, verify_every_hours, reverify_after_hours, verify_kind, verify_due, reverify_due, max_age_hours, max_age_since, max_age_check
 `
 
 type UpdateSourceParams struct {
-	TenantID       uuid.UUID
-	ID             uuid.UUID
-	Name           string
-	Status         string
-	Config         json.RawMessage
-	PinnedHostKeys []string
-	CredentialID   *uuid.UUID
-	Bandwidth      json.RawMessage
-	MaxAgeHours    *int32
+	TenantID           uuid.UUID
+	ID                 uuid.UUID
+	Name               string
+	Status             string
+	Config             json.RawMessage
+	PinnedHostKeys     []string
+	CredentialID       *uuid.UUID
+	Bandwidth          json.RawMessage
+	MaxAgeHours        *int32
+	VerifyKind         string
+	VerifyEveryHours   *int32
+	ReverifyAfterHours *int32
 }
 
 func (q *Queries) UpdateSource(ctx context.Context, arg UpdateSourceParams) (Source, error) {
@@ -230,6 +269,9 @@ func (q *Queries) UpdateSource(ctx context.Context, arg UpdateSourceParams) (Sou
 		arg.CredentialID,
 		arg.Bandwidth,
 		arg.MaxAgeHours,
+		arg.VerifyKind,
+		arg.VerifyEveryHours,
+		arg.ReverifyAfterHours,
 	)
 	var i Source
 	err := row.Scan(
@@ -246,6 +288,11 @@ func (q *Queries) UpdateSource(ctx context.Context, arg UpdateSourceParams) (Sou
 		&i.Host,
 		&i.RetainedAt,
 		&i.Bandwidth,
+		&i.VerifyEveryHours,
+		&i.ReverifyAfterHours,
+		&i.VerifyKind,
+		&i.VerifyDue,
+		&i.ReverifyDue,
 		&i.MaxAgeHours,
 		&i.MaxAgeSince,
 		&i.MaxAgeCheck,
