@@ -18,11 +18,13 @@ func TestAccess(t *testing.T) {
 	_, bKey := l.tenant("b")
 	credential := l.credential(aKey, a, "pw")
 	source := l.source(aKey, a, credential)
-	var job, key, schedule object
+	var job, key, schedule, channel object
+	l.must(201, aKey, "POST", "/api/v1/notification-channels", pingChannel("http://127.0.0.1:1/"), &channel)
 	l.must(201, aKey, "POST", "/api/v1/schedules", object{"source_id": source, "cron": "@yearly"}, &schedule)
 	l.must(201, aKey, "POST", "/api/v1/jobs", object{"source_id": source}, &job)
 	l.must(201, aKey, "POST", "/api/v1/api-keys", object{"name": "n"}, &key)
-	owned := map[string]string{"tenants": a, "credentials": credential, "sources": source, "jobs": job.id(), "api-keys": key.id(), "schedules": schedule.id()}
+	owned := map[string]string{"tenants": a, "credentials": credential, "sources": source, "jobs": job.id(), "api-keys": key.id(), "schedules": schedule.id(),
+		"notification-channels": channel.id()}
 	bodies := map[string]any{
 		"PUT /credentials/{id}/secret": object{"type": "password", "password": "taken over"},
 	}
@@ -90,12 +92,14 @@ func TestListsShowNothingForeign(t *testing.T) {
 	credential := l.credential(aKey, a, "pw")
 	source := l.source(aKey, a, credential)
 	l.source(bKey, b, l.credential(bKey, b, "pw"))
-	for _, noun := range []string{"tenants", "credentials", "sources", "jobs", "snapshots", "api-keys", "audit-events"} {
+	var channel object
+	l.must(201, aKey, "POST", "/api/v1/notification-channels", pingChannel("http://127.0.0.1:1/"), &channel)
+	for _, noun := range []string{"tenants", "credentials", "sources", "jobs", "snapshots", "api-keys", "audit-events", "notification-channels", "notifications"} {
 		r := l.do(bKey, "GET", "/api/v1/"+noun+"?limit=500", nil)
 		if r.status != 200 {
 			t.Errorf("%s: %d %s", noun, r.status, r.body)
 		}
-		for _, foreign := range []string{a, credential, source} {
+		for _, foreign := range []string{a, credential, source, channel.id()} {
 			if strings.Contains(string(r.body), foreign) {
 				t.Errorf("%s shows %s: %s", noun, foreign, r.body)
 			}

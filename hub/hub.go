@@ -40,6 +40,7 @@ type Hub struct {
 	scheduler  *scheduler.Scheduler
 	pruner     *prune.Pruner
 	notifier   *notify.Notifier
+	backups    *backupMetrics
 	listener   net.Listener
 	server     *http.Server
 }
@@ -65,11 +66,14 @@ func New(ctx context.Context, cfg Config) (_ *Hub, err error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := catalog.Open(ctx, catalog.Config{URL: cfg.DatabaseURL, MaxConns: cfg.DatabaseConns, Limits: cfg.Limits})
+	backups := newBackupMetrics()
+	db, err := catalog.Open(ctx, catalog.Config{
+		URL: cfg.DatabaseURL, MaxConns: cfg.DatabaseConns, Limits: cfg.Limits, Recorded: backups.observe,
+	})
 	if err != nil {
 		return nil, err
 	}
-	h := &Hub{cfg: cfg, log: cfg.Log, db: db}
+	h := &Hub{cfg: cfg, log: cfg.Log, db: db, backups: backups}
 	defer func() {
 		if err != nil {
 			h.Close()
@@ -143,7 +147,7 @@ func (h *Hub) assemble(ctx context.Context, keyring *seal.Keyring) error {
 		},
 		Workers:        workers,
 		Health:         newHealth(h.db, h.dispatcher, h.cfg.DatabaseURL),
-		Metrics:        newMetrics(h.db, h.log),
+		Metrics:        newMetrics(h.db, h.log, h.backups, newSourceCollector(h.db, h.log, h.cfg.MetricsSources)),
 		AllowPlainHTTP: h.cfg.AllowPlainHTTP,
 		Log:            h.log,
 	})

@@ -23,7 +23,7 @@ type metrics struct {
 	requests *prometheus.HistogramVec
 }
 
-func newMetrics(db *catalog.DB, log *slog.Logger) *metrics {
+func newMetrics(db *catalog.DB, log *slog.Logger, backups *backupMetrics, sources *sourceCollector) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -32,7 +32,7 @@ func newMetrics(db *catalog.DB, log *slog.Logger) *metrics {
 		}, []string{"method", "route", "status"}),
 	}
 	m.registry.MustRegister(
-		m.requests, newCatalogCollector(db, log),
+		m.requests, newCatalogCollector(db, log), backups.duration, backups.size, sources,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -67,6 +67,9 @@ type catalogCollector struct {
 
 	storage, orphanBytes, sweptBytes *prometheus.Desc
 
+	alerts, notifications, oldestNotification *prometheus.Desc
+	slots, slotsBusy, diskFree, diskTotal     *prometheus.Desc
+
 	mu     sync.Mutex
 	taken  time.Time
 	recent catalog.Stats
@@ -90,12 +93,27 @@ func newCatalogCollector(db *catalog.DB, log *slog.Logger) *catalogCollector {
 			"Snapshots by how the last sweeps found storage and catalog to differ: orphan, unknown to the catalog; missing, not on its storage.", []string{"kind"}, nil),
 		orphanBytes: prometheus.NewDesc("xvault_storage_orphan_bytes", "Size of the artifacts that the catalog does not know.", nil, nil),
 		sweptBytes:  prometheus.NewDesc("xvault_storage_swept_bytes", "Size of the orphaned artifacts that were removed from the present storages, ever.", nil, nil),
+
+		alerts:             prometheus.NewDesc("xvault_alerts", "What is wrong just now: sources and workers with an open alert, by its kind.", []string{"kind"}, nil),
+		notifications:      prometheus.NewDesc("xvault_notifications", "Notifications that wait to be sent, and those that were given up lately.", []string{"status"}, nil),
+		oldestNotification: prometheus.NewDesc("xvault_notifications_oldest_pending_seconds", "For how long the longest waiting notification has waited.", nil, nil),
+		slots:              workerDesc("slots", "How many jobs a worker does at once."),
+		slotsBusy:          workerDesc("slots_busy", "How many of them it does."),
+		diskFree:           workerDesc("disk_free_bytes", "What is free of a worker's storage."),
+		diskTotal:          workerDesc("disk_total_bytes", "The size of a worker's storage."),
 	}
+}
+
+func workerDesc(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc("xvault_worker_"+name, help, []string{"worker_id"}, nil)
 }
 
 // Describe implements prometheus.Collector.
 func (c *catalogCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.up, c.jobs, c.work, c.wait, c.due, c.storage, c.orphanBytes, c.sweptBytes} {
+	for _, d := range []*prometheus.Desc{
+		c.up, c.jobs, c.work, c.wait, c.due, c.storage, c.orphanBytes, c.sweptBytes, c.alerts, c.notifications, c.oldestNotification,
+		c.slots, c.slotsBusy, c.diskFree, c.diskTotal,
+	} {
 		ch <- d
 	}
 }
@@ -125,6 +143,18 @@ func (c *catalogCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.storage, float64(stats.Missing), "missing")
 	gauge(c.orphanBytes, float64(stats.OrphanBytes))
 	gauge(c.sweptBytes, float64(stats.SweptBytes))
+	for _, kind := range catalog.AlertKinds() {
+		gauge(c.alerts, float64(stats.Alerts[kind]), kind)
+	}
+	gauge(c.notifications, float64(stats.NotificationsPending), "pending")
+	gauge(c.notifications, float64(stats.NotificationsFailed), "failed")
+	gauge(c.oldestNotification, stats.OldestNotification)
+	for _, w := range stats.Workers {
+		gauge(c.slots, float64(w.Slots), w.ID)
+		gauge(c.slotsBusy, float64(w.SlotsBusy), w.ID)
+		gauge(c.diskFree, float64(w.DiskFreeBytes), w.ID)
+		gauge(c.diskTotal, float64(w.DiskTotalBytes), w.ID)
+	}
 }
 
 // stats counts anew when the last figures are old: /metrics needs no key, and

@@ -35,6 +35,8 @@ type Config struct {
 	ConnectTimeout time.Duration
 	// Limits bound the backups at once.
 	Limits Limits
+	// Recorded is told of each snapshot that this DB records; nil: nobody is.
+	Recorded func(status SnapshotStatus, size int64, took time.Duration)
 }
 
 // Limits bound how many backups are made at once; 0 is no bound. All hubs of a
@@ -52,7 +54,8 @@ type DB struct {
 	changed chan struct{}
 	limits  Limits
 	// stored holds sources of which a backup was stored, for retention.
-	stored chan uuid.UUID
+	stored   chan uuid.UUID
+	recorded func(status SnapshotStatus, size int64, took time.Duration)
 }
 
 // closeTimeout bounds the goodbye to a server that may no longer answer.
@@ -87,7 +90,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		pool.Close()
 		return nil, fmt.Errorf("reach catalog: %w", err)
 	}
-	return &DB{pool: pool, changed: make(chan struct{}, 1), stored: make(chan uuid.UUID, maxStored), limits: cfg.Limits}, nil
+	return &DB{pool: pool, changed: make(chan struct{}, 1), stored: make(chan uuid.UUID, maxStored), limits: cfg.Limits, recorded: cfg.Recorded}, nil
 }
 
 // Close waits for connections in use and closes all.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -70,10 +71,25 @@ func (db *DB) completeWithSnapshot(ctx context.Context, f Fence, r report) error
 	if errors.Is(err, pgx.ErrNoRows) {
 		done, err = db.completeAndTell(ctx, params)
 	}
-	if err == nil && done.Retained {
+	if err != nil {
+		return err
+	}
+	if done.Retained {
 		db.tellStored(done.SourceID)
 	}
-	return err
+	db.tellRecorded(s, done.Suspicion)
+	return nil
+}
+
+func (db *DB) tellRecorded(s *job.SnapshotRecord, suspicion string) {
+	if db.recorded == nil {
+		return
+	}
+	status := SnapshotStatus(s.Status)
+	if suspicion != "" {
+		status = SnapshotSuspicious
+	}
+	db.recorded(status, s.SizeBytes, time.Duration(s.DurationMS)*time.Millisecond)
 }
 
 // completeQuietly commits a good snapshot that is news to nobody, as most are: in
@@ -97,7 +113,7 @@ func (db *DB) completeAndTell(ctx context.Context, params query.CompleteWithSnap
 		case params.Status == string(job.Failed):
 			return tellFailed(ctx, q, params.JobID)
 		case done.Suspicion != "":
-			return tellBad(ctx, q, params.SnapshotID, EventSuspicious, done.Suspicion)
+			return tellBad(ctx, q, params.SnapshotID, params.JobID, EventSuspicious, done.Suspicion)
 		default:
 			return tellGood(ctx, q, params.SnapshotID, true)
 		}

@@ -33,7 +33,7 @@ func (db *DB) callCorrupt(ctx context.Context, q *query.Queries, f Fence, row qu
 		return err
 	}
 	detail := map[string]any{"job_id": v.JobID.String(), "kind": v.Kind, "code": v.Code, "problem": v.Problem, "status": row.CorruptFrom}
-	if err := tellBad(ctx, q, row.ID, EventCorrupt, v.Problem); err != nil {
+	if err := tellBad(ctx, q, row.ID, v.JobID, EventCorrupt, v.Problem); err != nil {
 		return err
 	}
 	if !deleting {

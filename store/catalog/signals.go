@@ -45,9 +45,9 @@ func tellFailed(ctx context.Context, q *query.Queries, jobs ...uuid.UUID) error 
 }
 
 // tellBad writes the event of a snapshot that is EventSuspicious or
-// EventCorrupt, in the transaction that marked it.
-func tellBad(ctx context.Context, q *query.Queries, snapshot uuid.UUID, kind, reason string) error {
-	if err := q.TellSnapshot(ctx, query.TellSnapshotParams{SnapshotID: snapshot, Kind: kind, Reason: reason}); err != nil {
+// EventCorrupt, as a job found, in the transaction that marked it.
+func tellBad(ctx context.Context, q *query.Queries, snapshot, job uuid.UUID, kind, reason string) error {
+	if err := q.TellSnapshot(ctx, query.TellSnapshotParams{SnapshotID: snapshot, JobID: job, Kind: kind, Reason: reason}); err != nil {
 		return fmt.Errorf("write event of snapshot: %w", err)
 	}
 	return nil

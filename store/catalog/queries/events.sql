@@ -4,10 +4,12 @@
 
 -- name: TellJobsFailed :exec
 -- Of those of the jobs that failed for good. A person waits for the answer of a
--- probe, and needs no message about it.
+-- probe, and needs no message about it; damage that a verification found is told
+-- of its snapshot.
 WITH failed AS (
     SELECT j.id, j.tenant_id, j.source_id, j.type, j.snapshot_id, j.worker_id, j.error_code, j.error_message
     FROM jobs j WHERE j.id = ANY (sqlc.arg(ids)::uuid[]) AND j.status = 'failed' AND j.type <> 'probe'
+      AND NOT (j.type = 'verify' AND j.error_code IN ('artifact_missing', 'artifact_corrupt'))
 ), opened AS (
     INSERT INTO alerts (id, kind, tenant_id, source_id)
     SELECT xvault_new_id(), 'backup', f.tenant_id, f.source_id FROM failed f WHERE f.type = 'backup'
@@ -20,16 +22,16 @@ FROM failed f
 ON CONFLICT (event_key) DO NOTHING;
 
 -- name: TellSnapshot :exec
--- That a snapshot is suspicious or corrupt.
+-- That a snapshot is suspicious or corrupt, as this job found.
 WITH bad AS (
-    SELECT s.id, s.tenant_id, s.source_id, s.job_id, s.worker_id FROM snapshots s WHERE s.id = sqlc.arg(snapshot_id)
+    SELECT s.id, s.tenant_id, s.source_id, sqlc.arg(job_id)::uuid AS job_id, s.worker_id FROM snapshots s WHERE s.id = sqlc.arg(snapshot_id)
 ), opened AS (
     INSERT INTO alerts (id, kind, tenant_id, source_id)
     SELECT xvault_new_id(), 'backup', b.tenant_id, b.source_id FROM bad b
     ON CONFLICT DO NOTHING
 )
 INSERT INTO notification_events (id, tenant_id, event_key, kind, source_id, job_id, snapshot_id, worker_id, detail)
-SELECT xvault_new_id(), b.tenant_id, sqlc.arg(kind)::text || ':' || b.id, sqlc.arg(kind), b.source_id, b.job_id, b.id, b.worker_id,
+SELECT xvault_new_id(), b.tenant_id, sqlc.arg(kind)::text || ':' || b.id || ':' || b.job_id, sqlc.arg(kind), b.source_id, b.job_id, b.id, b.worker_id,
        jsonb_build_object('reason', left(sqlc.arg(reason)::text, 1000))
 FROM bad b
 ON CONFLICT (event_key) DO NOTHING;

@@ -111,6 +111,7 @@ const tellJobsFailed = `-- name: TellJobsFailed :exec
 WITH failed AS (
     SELECT j.id, j.tenant_id, j.source_id, j.type, j.snapshot_id, j.worker_id, j.error_code, j.error_message
     FROM jobs j WHERE j.id = ANY ($1::uuid[]) AND j.status = 'failed' AND j.type <> 'probe'
+      AND NOT (j.type = 'verify' AND j.error_code IN ('artifact_missing', 'artifact_corrupt'))
 ), opened AS (
     INSERT INTO alerts (id, kind, tenant_id, source_id)
     SELECT xvault_new_id(), 'backup', f.tenant_id, f.source_id FROM failed f WHERE f.type = 'backup'
@@ -127,7 +128,8 @@ ON CONFLICT (event_key) DO NOTHING
 // the alerts that they open or end. A key that is there already makes no second
 // event.
 // Of those of the jobs that failed for good. A person waits for the answer of a
-// probe, and needs no message about it.
+// probe, and needs no message about it; damage that a verification found is told
+// of its snapshot.
 func (q *Queries) TellJobsFailed(ctx context.Context, ids []uuid.UUID) error {
 	_, err := q.db.Exec(ctx, tellJobsFailed, ids)
 	return err
@@ -171,14 +173,14 @@ func (q *Queries) TellSlots(ctx context.Context, arg TellSlotsParams) error {
 
 const tellSnapshot = `-- name: TellSnapshot :exec
 WITH bad AS (
-    SELECT s.id, s.tenant_id, s.source_id, s.job_id, s.worker_id FROM snapshots s WHERE s.id = $3
+    SELECT s.id, s.tenant_id, s.source_id, $3::uuid AS job_id, s.worker_id FROM snapshots s WHERE s.id = $4
 ), opened AS (
     INSERT INTO alerts (id, kind, tenant_id, source_id)
     SELECT xvault_new_id(), 'backup', b.tenant_id, b.source_id FROM bad b
     ON CONFLICT DO NOTHING
 )
 INSERT INTO notification_events (id, tenant_id, event_key, kind, source_id, job_id, snapshot_id, worker_id, detail)
-SELECT xvault_new_id(), b.tenant_id, $1::text || ':' || b.id, $1, b.source_id, b.job_id, b.id, b.worker_id,
+SELECT xvault_new_id(), b.tenant_id, $1::text || ':' || b.id || ':' || b.job_id, $1, b.source_id, b.job_id, b.id, b.worker_id,
        jsonb_build_object('reason', left($2::text, 1000))
 FROM bad b
 ON CONFLICT (event_key) DO NOTHING
@@ -187,12 +189,18 @@ ON CONFLICT (event_key) DO NOTHING
 type TellSnapshotParams struct {
 	Kind       string
 	Reason     string
+	JobID      uuid.UUID
 	SnapshotID uuid.UUID
 }
 
-// That a snapshot is suspicious or corrupt.
+// That a snapshot is suspicious or corrupt, as this job found.
 func (q *Queries) TellSnapshot(ctx context.Context, arg TellSnapshotParams) error {
-	_, err := q.db.Exec(ctx, tellSnapshot, arg.Kind, arg.Reason, arg.SnapshotID)
+	_, err := q.db.Exec(ctx, tellSnapshot,
+		arg.Kind,
+		arg.Reason,
+		arg.JobID,
+		arg.SnapshotID,
+	)
 	return err
 }
 

@@ -7,7 +7,38 @@ package query
 
 import (
 	"context"
+
+	"github.com/google/uuid"
 )
+
+const countAlerts = `-- name: CountAlerts :many
+SELECT kind, count(*) AS alerts FROM alerts GROUP BY kind
+`
+
+type CountAlertsRow struct {
+	Kind   string
+	Alerts int64
+}
+
+func (q *Queries) CountAlerts(ctx context.Context) ([]CountAlertsRow, error) {
+	rows, err := q.db.Query(ctx, countAlerts)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []CountAlertsRow{}
+	for rows.Next() {
+		var i CountAlertsRow
+		if err := rows.Scan(&i.Kind, &i.Alerts); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
 
 const countJobsByStatus = `-- name: CountJobsByStatus :many
 SELECT status, count(*) AS jobs FROM jobs GROUP BY status
@@ -87,6 +118,53 @@ func (q *Queries) CountWorkersByStatus(ctx context.Context) ([]CountWorkersBySta
 	return items, nil
 }
 
+const sourceAges = `-- name: SourceAges :many
+SELECT a.id, a.tenant_id, a.age::float8 AS age, (max(a.age) OVER ())::float8 AS worst, count(*) FILTER (WHERE a.age < 0) OVER () AS never
+FROM (SELECT s.id, s.tenant_id, coalesce(greatest(extract(epoch FROM xvault_now() - g.finished_at), 0), -1) AS age
+      FROM sources s LEFT JOIN LATERAL (
+          SELECT n.finished_at FROM snapshots n
+          WHERE n.tenant_id = s.tenant_id AND n.source_id = s.id AND coalesce(n.deleting_from, n.status) = 'completed'
+          ORDER BY n.id DESC LIMIT 1) g ON true
+      WHERE s.status = 'active') a
+ORDER BY a.age DESC LIMIT $1
+`
+
+type SourceAgesRow struct {
+	ID       uuid.UUID
+	TenantID uuid.UUID
+	Age      float64
+	Worst    float64
+	Never    int64
+}
+
+// The last good backups of all active sources, through snapshots_by_source; -1
+// where there is none.
+func (q *Queries) SourceAges(ctx context.Context, maxRows int32) ([]SourceAgesRow, error) {
+	rows, err := q.db.Query(ctx, sourceAges, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []SourceAgesRow{}
+	for rows.Next() {
+		var i SourceAgesRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.TenantID,
+			&i.Age,
+			&i.Worst,
+			&i.Never,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const sumSweeps = `-- name: SumSweeps :one
 SELECT coalesce(sum(sweep_orphans), 0)::bigint AS orphans, coalesce(sum(sweep_orphan_bytes), 0)::bigint AS orphan_bytes,
        coalesce(sum(sweep_missing), 0)::bigint AS missing, coalesce(sum(sweep_removed_bytes), 0)::bigint AS removed_bytes
@@ -110,4 +188,42 @@ func (q *Queries) SumSweeps(ctx context.Context) (SumSweepsRow, error) {
 		&i.RemovedBytes,
 	)
 	return i, err
+}
+
+const workerGauges = `-- name: WorkerGauges :many
+SELECT id, slots, slots_busy, disk_free_bytes, disk_total_bytes FROM workers ORDER BY id LIMIT $1
+`
+
+type WorkerGaugesRow struct {
+	ID             string
+	Slots          int32
+	SlotsBusy      int32
+	DiskFreeBytes  int64
+	DiskTotalBytes int64
+}
+
+func (q *Queries) WorkerGauges(ctx context.Context, maxRows int32) ([]WorkerGaugesRow, error) {
+	rows, err := q.db.Query(ctx, workerGauges, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []WorkerGaugesRow{}
+	for rows.Next() {
+		var i WorkerGaugesRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Slots,
+			&i.SlotsBusy,
+			&i.DiskFreeBytes,
+			&i.DiskTotalBytes,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
