@@ -54,7 +54,7 @@ func TestUnpack(t *testing.T) {
 	for name, c := range map[string]struct{ paths, want []string }{
 		"everything": {nil, []string{"d", "d/a=content of a", "d/sub", "d/sub/x=x", "d/sub/y->d/a=content of a", "d.txt=beside",
 			"e=e", "f->e=e", "g->e=e", "l->d/a"}},
-		"some": {[]string{"d/sub/x", "d/sub/y", "d.txt"}, []string{"above d", "above d/sub", "d/sub/x=x", "d/sub/y=content of a", "d.txt=beside"}},
+		"some":                    {[]string{"d/sub/x", "d/sub/y", "d.txt"}, []string{"above d", "above d/sub", "d/sub/x=x", "d/sub/y=content of a", "d.txt=beside"}},
 		"links without the first": {[]string{"g", "f"}, []string{"f=e", "g->f=e"}},
 		"a socket":                {[]string{"h"}, nil},
 	} {

@@ -303,14 +303,16 @@ func errFull(path string) error {
 	return job.Errorf(job.StorageFull, "the server's disk is full, or the user's quota is used up: %q does not fit. Free space there, or restore fewer paths or to another folder", path)
 }
 
-// writeProblem is problem for content that does not go in: where permissions are
-// not at stake, that is for want of space.
+// writeProblem is problem for content that does not go in. Where neither
+// permissions nor the room on the disk are to blame, the user's quota may be.
 func (t *target) writeProblem(path string, err error) error {
 	out := t.problem(path, err)
-	if one, ok := errors.AsType[refused](out); ok && errors.As(err, new(*wire.StatusError)) && !strings.Contains(one.why.Message, "read-only") {
-		return errFull(path)
+	one, ok := errors.AsType[refused](out)
+	if !ok || !errors.As(err, new(*wire.StatusError)) || strings.Contains(one.why.Message, "read-only") {
+		return out
 	}
-	return out
+	return job.Errorf(job.StorageFull, "the server takes no more of %q: its disk is full or failing, or the user's quota is used up. "+
+		"Free space there, or restore fewer paths or to another folder", path)
 }
 
 // volume tells of the file system of a folder; false where the server does not.
