@@ -75,15 +75,15 @@ func openTarget(config []byte, env connectors.Env, o Options, opts connectors.Ta
 	return t, nil
 }
 
-// refused is the failure of one entry, while others can be written.
-type refused struct{ why *job.Error }
+// entryError is the failure of one entry, while others can be written.
+type entryError struct{ why *job.Error }
 
-func (e refused) Error() string { return e.why.Error() }
+func (e entryError) Error() string { return e.why.Error() }
 
-func (e refused) Unwrap() error { return e.why }
+func (e entryError) Unwrap() error { return e.why }
 
 func refusef(code job.Code, format string, args ...any) error {
-	return refused{job.Errorf(code, format, args...)}
+	return entryError{job.Errorf(code, format, args...)}
 }
 
 // start connects, with the first entry.
@@ -201,7 +201,7 @@ func (t *target) settle(path string, err error) {
 	if err == nil || t.ctx.Err() != nil {
 		return // of what was given up nothing is told
 	}
-	one, ok := errors.AsType[refused](err)
+	one, ok := errors.AsType[entryError](err)
 	if !ok {
 		t.fail(err)
 		return
@@ -307,7 +307,7 @@ func errFull(path string) error {
 // permissions nor the room on the disk are to blame, the user's quota may be.
 func (t *target) writeProblem(path string, err error) error {
 	out := t.problem(path, err)
-	one, ok := errors.AsType[refused](out)
+	one, ok := errors.AsType[entryError](out)
 	if !ok || !errors.As(err, new(*wire.StatusError)) || strings.Contains(one.why.Message, "read-only") {
 		return out
 	}

@@ -65,7 +65,7 @@ func (t *target) judge(path string, h *entry.Header, in *folder) (verdict, error
 
 // behind is why nothing can be put into a folder.
 func behind(path string, err error) error {
-	one, ok := errors.AsType[refused](err)
+	one, ok := errors.AsType[entryError](err)
 	if !ok {
 		return err
 	}

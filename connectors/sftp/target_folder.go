@@ -85,7 +85,7 @@ func (t *target) push(path string, item *connectors.TargetItem) error {
 }
 
 func onlyFatal(err error) error {
-	if _, ok := errors.AsType[refused](err); ok {
+	if _, ok := errors.AsType[entryError](err); ok {
 		return nil
 	}
 	return err
