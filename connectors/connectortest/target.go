@@ -77,7 +77,7 @@ func backedUp(t *testing.T, s *Server, paths ...string) []member {
 	source := opened(t, s, direct(t, s, paths...))
 	err := source.Read(deadline(t), func(item connectors.Item) error {
 		if item.Err != nil || item.Kind > entry.Hardlink {
-			return nil
+			return nil //nolint:nilerr // an archive has it by name only
 		}
 		m := member{Header: item.Header}
 		if item.Body != nil {
@@ -253,10 +253,10 @@ func testRestoresSingle(t *testing.T, start Factory) {
 	s := start(t, Options{})
 	tr := tree{t, s.Root + "/tree"}
 	tr.file("private/x", 10)
-	must(t, os.Chmod(tr.path("private"), 0o710), os.Chtimes(tr.path("private"), modTime, modTime))
+	must(t, os.Chmod(tr.path("private"), 0o710), os.Chtimes(tr.path("private"), modTime, modTime)) //nolint:gosec // the tree of a test
 	all := backedUp(t, s, tr.root)
 	all[0].above, all[1].above = true, true
-	must(t, os.RemoveAll(tr.path("private")), os.Chmod(tr.root, 0o700))
+	must(t, os.RemoveAll(tr.path("private")), os.Chmod(tr.root, 0o700)) //nolint:gosec // the tree of a test
 	clean(t, s.Root, mustRestore(t, s, connectors.TargetOptions{}, all, tr.root))
 	for path, mode := range map[string]os.FileMode{tr.root: 0o700, tr.path("private"): 0o710} {
 		info, err := os.Stat(path)

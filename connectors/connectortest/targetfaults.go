@@ -54,9 +54,9 @@ func testUnprivilegedTarget(t *testing.T, start Factory) {
 	tr.file("closed/y", 10)
 	tr.dir("open/read-only")
 	tr.file("open/read-only/z", 10)
-	must(t, syscall.Chmod(tr.path("open/setuid"), 0o4755), os.Chmod(tr.path("open/read-only"), 0o555))
+	must(t, syscall.Chmod(tr.path("open/setuid"), 0o4755), os.Chmod(tr.path("open/read-only"), 0o555)) //nolint:gosec // the tree of a test
 	all := backedUp(t, s, tr.root)
-	must(t, os.RemoveAll(tr.path("open")), os.Mkdir(tr.path("open"), 0o777), os.Chmod(tr.path("open"), 0o777),
+	must(t, os.RemoveAll(tr.path("open")), os.Mkdir(tr.path("open"), 0o777), os.Chmod(tr.path("open"), 0o777), //nolint:gosec // the tree of a test
 		os.Remove(tr.path("closed/y")))
 	target := restoring(t, s, connectors.TargetOptions{}, tr.root)
 	if err := putAll(deadline(t), target, all); err != nil {
@@ -93,7 +93,7 @@ func testResume(t *testing.T, start Factory) {
 	tr.dir("a/ro")
 	tr.file("a/ro/5", 10)
 	tr.link("a/link", "1")
-	must(t, os.Chmod(tr.path("a/ro"), 0o550))
+	must(t, os.Chmod(tr.path("a/ro"), 0o550)) //nolint:gosec // the tree of a test
 	for _, dir := range []string{"a/b/c", "a/b", "a/ro", "a", "d", ""} {
 		must(t, os.Chtimes(tr.path(dir), modTime, modTime))
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,7 +38,7 @@ func testRule(t *testing.T, start Factory, rule job.Existing, replaces map[time.
 	}
 	all := backedUp(t, s, s.Root)
 	must(t, os.Remove(tr.path("gone")), os.Remove(tr.path("link")), os.Symlink("old", tr.path("link")), os.Remove(tr.path("folder")),
-		os.Mkdir(tr.path("folder"), 0o755))
+		os.Mkdir(tr.path("folder"), 0o750))
 	for name, age := range map[string]time.Duration{"old": old, "same": same, "newer": newer} {
 		must(t, os.WriteFile(tr.path(name), []byte("changed"), 0o600), os.Chtimes(tr.path(name), modTime.Add(age), modTime.Add(age)))
 	}
@@ -131,7 +132,7 @@ func testHostileMembers(t *testing.T, start Factory) {
 	t.Helper()
 	s := start(t, Options{})
 	place := s.Root + "/place"
-	must(t, os.Mkdir(place, 0o755))
+	must(t, os.Mkdir(place, 0o750))
 	file := func(path string) member {
 		return member{Header: entry.Header{Path: path, Kind: entry.File, Size: 1, Mode: 0o644, ModTime: modTime}, data: []byte("x")}
 	}
@@ -140,7 +141,7 @@ func testHostileMembers(t *testing.T, start Factory) {
 	link := member{Header: entry.Header{Path: "link", Kind: entry.Symlink, LinkTarget: "../../outside", ModTime: modTime}}
 	hard := file("hard")
 	hard.Kind, hard.LinkTarget = entry.Hardlink, "../up"
-	all := append(hostile, file("fine"), hard, link, file("link/through"))
+	all := slices.Concat(hostile, []member{file("fine"), hard, link, file("link/through")})
 	report := mustRestore(t, s, connectors.TargetOptions{Folder: place}, all, s.Root)
 	names, err := os.ReadDir(place)
 	must(t, err)

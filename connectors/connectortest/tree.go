@@ -60,7 +60,7 @@ func pattern(name string, size int) []byte {
 }
 
 // awkward makes a tree of everything that a file system can hold.
-func awkward(t *testing.T, root string) tree {
+func awkward(t *testing.T, root string) {
 	t.Helper()
 	tr := tree{t, root}
 	for _, name := range []string{
@@ -90,7 +90,6 @@ func awkward(t *testing.T, root string) tree {
 	tr.file(filepath.Join("deep", relative, "leaf"), 7)
 	special(tr)
 	modes(tr)
-	return tr
 }
 
 // special makes links, and what is no file.

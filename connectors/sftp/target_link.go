@@ -135,7 +135,7 @@ func (t *target) link(item *connectors.TargetItem, in *folder, path, first strin
 		if err != nil && !wire.IsStatus(err) {
 			return false, t.sess.cause(err)
 		}
-		return false, nil // skipped, refused, or changed since
+		return false, nil //nolint:nilerr // skipped, refused, or changed since
 	}
 	if err := t.step("restore.rename"); err != nil {
 		return false, err
