@@ -130,6 +130,7 @@ func TestHubKilledAroundAVerdict(t *testing.T) {
 	trials := system.NewTrials(t, "F3, kill -9 the hub around a verdict")
 	s := system.Start(t, system.Options{}).NewScene(t, system.SceneOptions{Seed: 23, Files: 8})
 	hub := s.Hubs[0]
+	s.Acknowledged(s.Backup().ID, 2*time.Minute) // nothing happens to it
 	for _, step := range []string{"complete.before_commit", "complete.after_commit"} {
 		snap := s.API.Snapshot(t, s.MustComplete(s.Backup().ID, 2*time.Minute).SnapshotID)
 		flip(t, artifactOf(snap))
