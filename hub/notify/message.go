@@ -100,6 +100,16 @@ func wordsOf(s catalog.Signal) Message {
 	case catalog.EventMaxAgeOK:
 		m.Title = "The last backup of " + source + " is recent enough again"
 		m.What = "It was not since " + at(d.Since) + "."
+	default:
+		m.aboutWorker(worker, d)
+	}
+	m.Title = oneLine(m.Title)
+	return m
+}
+
+// aboutWorker has the words for what concerns no source.
+func (m *Message) aboutWorker(worker string, d detail) {
+	switch m.Signal.Kind {
 	case catalog.EventWorkerOffline:
 		m.Title = "The worker " + worker + " is offline"
 		m.What = "It was last heard of at " + at(d.LastSeenAt) + ". Its jobs go to others where they can; what only it can do waits. Look at its machine and its log."
@@ -113,11 +123,9 @@ func wordsOf(s catalog.Signal) Message {
 		m.Title = "The storage of worker " + worker + " has room again"
 		m.What = room(d)
 	default: // of a newer release
-		m.Title = "xVault: " + s.Kind
+		m.Title = "xVault: " + m.Signal.Kind
 		m.What = "Something happened that this hub has no words for."
 	}
-	m.Title = oneLine(m.Title)
-	return m
 }
 
 // Text is the message for people to read.

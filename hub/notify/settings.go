@@ -147,7 +147,7 @@ func split(s settings) (shown map[string]any, hidden map[string]string) {
 		if name == "" {
 			continue // not of the configuration
 		}
-		if text, ok := v.Field(i).Interface().(secret.Text); ok {
+		if text, ok := reflect.TypeAssert[secret.Text](v.Field(i)); ok {
 			if !text.IsZero() {
 				hidden[name] = text.Reveal()
 			}
@@ -163,8 +163,8 @@ func split(s settings) (shown map[string]any, hidden map[string]string) {
 func fieldNames(s settings) []string {
 	t := reflect.TypeOf(s).Elem()
 	var names []string
-	for i := range t.NumField() {
-		if name := t.Field(i).Tag.Get("json"); name != "" {
+	for field := range t.Fields() {
+		if name := field.Tag.Get("json"); name != "" {
 			names = append(names, name)
 		}
 	}
