@@ -124,7 +124,7 @@ func (t *target) writeHardlink(item *connectors.TargetItem, in *folder, path, fi
 // what stands under the first name is not the archive's.
 func (t *target) link(item *connectors.TargetItem, in *folder, path, first string, v verdict) (bool, error) {
 	if !t.can.Hardlink || checkTarget(item.LinkTarget, first) != nil {
-		return false, nil
+		return false, nil //nolint:nilerr // then it becomes a file of its own
 	}
 	direct, err := t.direct(parent(first), in)
 	if err != nil || !direct {
@@ -135,7 +135,7 @@ func (t *target) link(item *connectors.TargetItem, in *folder, path, first strin
 		if err != nil && !wire.IsStatus(err) {
 			return false, t.sess.cause(err)
 		}
-		return false, nil //nolint:nilerr // skipped, refused, or changed since
+		return false, nil // skipped, refused, or changed since
 	}
 	if err := t.step("restore.rename"); err != nil {
 		return false, err
