@@ -178,29 +178,9 @@ func newSourceUpdateCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		body := sourceBody{Name: opts.name.name}
-		if body.Bandwidth, err = opts.plan(); err != nil {
+		body, err := opts.changes(ctx, s, c, id)
+		if err != nil {
 			return err
-		}
-		if body.MaxAgeHours, err = opts.objective(c); err != nil {
-			return err
-		}
-		if err := opts.rhythm.apply(&body); err != nil {
-			return err
-		}
-		if opts.config.changed(c) {
-			current, err := s.Sources().Get(ctx, id)
-			if err != nil {
-				return err
-			}
-			if body.Config, err = opts.config.build(c, current.Value.Config); err != nil {
-				return err
-			}
-		}
-		if opts.credential != "" {
-			if body.CredentialID, err = s.resolve(ctx, "credential", creds, opts.credential); err != nil {
-				return err
-			}
 		}
 		item, err := s.Sources().Patch(ctx, id, body)
 		if err != nil {
@@ -211,6 +191,33 @@ func newSourceUpdateCommand() *cobra.Command {
 	opts.addFlags(c)
 	c.Flags().StringVar(&opts.name.name, "name", "", "a new name")
 	return c
+}
+
+// changes is what the flags change of a source.
+func (o *sourceOptions) changes(ctx context.Context, s *session, c *cobra.Command, id string) (body sourceBody, err error) {
+	body.Name = o.name.name
+	if body.Bandwidth, err = o.plan(); err != nil {
+		return body, err
+	}
+	if body.MaxAgeHours, err = o.objective(c); err != nil {
+		return body, err
+	}
+	if err = o.rhythm.apply(&body); err != nil {
+		return body, err
+	}
+	if o.config.changed(c) {
+		current, err := s.Sources().Get(ctx, id)
+		if err != nil {
+			return body, err
+		}
+		if body.Config, err = o.config.build(c, current.Value.Config); err != nil {
+			return body, err
+		}
+	}
+	if o.credential != "" {
+		body.CredentialID, err = s.resolve(ctx, "credential", creds, o.credential)
+	}
+	return body, err
 }
 
 // bandwidthText is a limit as --bandwidth takes it.

@@ -271,7 +271,6 @@ func (o faultyObject) ReadAt(p []byte, off int64) (int, error) { return o.read(o
 // cannot be read: the hub hears of a storage that failed, and tries again.
 func TestVerifyProvesNothing(t *testing.T) {
 	t.Parallel()
-	var first atomic.Bool
 	tests := []struct {
 		name    string
 		prepare func(l *lab, s sealedSnapshot, c *job.Claim)
@@ -298,6 +297,7 @@ func TestVerifyProvesNothing(t *testing.T) {
 			}
 		}},
 		{name: "other bytes the first time", read: func(*lab) func(blob.Object, []byte, int64) (int, error) {
+			var first atomic.Bool
 			return func(o blob.Object, p []byte, off int64) (int, error) {
 				n, err := o.ReadAt(p, off)
 				if n > 0 && first.CompareAndSwap(false, true) {
@@ -307,6 +307,7 @@ func TestVerifyProvesNothing(t *testing.T) {
 			}
 		}},
 		{name: "taken away while it is read", read: func(l *lab) func(blob.Object, []byte, int64) (int, error) {
+			var first atomic.Bool
 			return func(o blob.Object, p []byte, off int64) (int, error) {
 				n, err := o.ReadAt(p, off)
 				if n > 0 && first.CompareAndSwap(false, true) {
@@ -323,8 +324,8 @@ func TestVerifyProvesNothing(t *testing.T) {
 				continue
 			}
 			t.Run(tt.name+"/"+string(kind), func(t *testing.T) {
+				t.Parallel()
 				l := newLab(t)
-				first.Store(false)
 				l.quietHeart()
 				l.start()
 				s := l.sealed()

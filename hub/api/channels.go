@@ -37,16 +37,15 @@ func channelOf(c catalog.Channel) Channel {
 	}
 }
 
-const channelConfigDoc = "By kind. email: host, port, tls (explicit, implicit, none), username, password, from, to[]. " +
-	"webhook: url, secret (whsec_ and base64, as Standard Webhooks has it). slack: url. telegram: token, chat_id, api_url. ping: url."
-
 func (s *server) registerChannels(api huma.API) {
 	tags := []string{"notifications"}
 	secretBody := map[string]any{metaSecretBody: true}
 	register(s, api, huma.Operation{
 		OperationID: "create-notification-channel", Method: http.MethodPost, Path: "/notification-channels", Tags: tags,
 		DefaultStatus: http.StatusCreated, Metadata: secretBody, Summary: "Have someone notified",
-		Description: "With the operator's key and without tenant_id it is the operator's: it tells of all tenants, and of workers and their storage.",
+		Description: "With the operator's key and without tenant_id it is the operator's: it tells of all tenants, and of workers and their storage. " +
+			"The configuration by kind: email: host, port, tls (explicit, implicit, none), username, password, from, to[]; " +
+			"webhook: url, secret (whsec_ and base64, as Standard Webhooks has it); slack: url; telegram: token, chat_id, api_url; ping: url.",
 	}, s.createChannel)
 	register(s, api, huma.Operation{
 		OperationID: "list-notification-channels", Method: http.MethodGet, Path: "/notification-channels", Tags: tags,

@@ -129,7 +129,7 @@ func (m *Message) aboutWorker(worker string, d detail) {
 }
 
 // Text is the message for people to read.
-func (m Message) Text() string {
+func (m *Message) Text() string {
 	lines := []string{m.Title, "", clean(m.What)}
 	facts := m.facts()
 	if len(facts) > 0 {
@@ -141,7 +141,7 @@ func (m Message) Text() string {
 	return strings.Join(lines, "\n")
 }
 
-func (m Message) facts() [][2]string {
+func (m *Message) facts() [][2]string {
 	s := m.Signal
 	var facts [][2]string
 	add := func(name string, id *uuid.UUID, label string) {
@@ -169,7 +169,7 @@ func (m Message) facts() [][2]string {
 }
 
 // payload is the message for programs to read.
-func (m Message) payload() map[string]any {
+func (m *Message) payload() map[string]any {
 	s := m.Signal
 	severity := "ok"
 	if m.Problem {

@@ -129,7 +129,7 @@ func (db *DB) ClaimNotification(ctx context.Context, channel uuid.UUID) (Notific
 // NotificationSent records that an attempt succeeded. One that was overtaken by
 // a later attempt changes nothing.
 func (db *DB) NotificationSent(ctx context.Context, n Notification) error {
-	_, err := db.q().NotificationSent(ctx, query.NotificationSentParams{ID: n.ID, Attempt: int32(n.Attempts)}) //nolint:gosec // it came from there
+	_, err := db.q().NotificationSent(ctx, query.NotificationSentParams{ID: n.ID, Attempt: int32(n.Attempts)})
 	if err != nil {
 		return fmt.Errorf("record that a notification was sent: %w", err)
 	}
@@ -140,7 +140,7 @@ func (db *DB) NotificationSent(ctx context.Context, n Notification) error {
 // reports whether the notification was given up, for it is older than giveUp.
 func (db *DB) NotificationFailed(ctx context.Context, n Notification, reason string, giveUp time.Duration) (bool, error) {
 	status, err := db.q().NotificationFailed(ctx, query.NotificationFailedParams{
-		ID: n.ID, Attempt: int32(n.Attempts), LastError: reason, GiveUpSeconds: giveUp.Seconds(), //nolint:gosec // it came from there
+		ID: n.ID, Attempt: int32(n.Attempts), LastError: reason, GiveUpSeconds: giveUp.Seconds(),
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil

@@ -22,10 +22,11 @@ func contentOf(manifest json.RawMessage) (files, size *int64, err error) {
 		return nil, nil, invalidReport("the manifest is not what a manifest is")
 	}
 	var content struct{ Files, Bytes *int64 }
-	if json.Unmarshal(m.Content, &content) != nil {
-		return nil, nil, nil // a manifest of another version
+	// What is not as it is today is the manifest of another version.
+	if json.Unmarshal(m.Content, &content) == nil {
+		files, size = notNegative(content.Files), notNegative(content.Bytes)
 	}
-	return notNegative(content.Files), notNegative(content.Bytes), nil
+	return files, size, nil
 }
 
 func notNegative(n *int64) *int64 {
