@@ -67,8 +67,8 @@ type TargetOptions struct {
 	Folder string
 	// Existing is the rule for what is already there.
 	Existing job.Existing
-	// Allowed is asked right before each step that changes something. Its error
-	// ends the restore. Nil: always.
+	// Allowed is asked right before each step that changes something, by any
+	// goroutine. Its error ends the restore. Nil: always.
 	Allowed func() error
 	// Resumes is asked once the restore ended early, and says whether a later
 	// attempt goes on: then folders that this job made stay as they are, to be

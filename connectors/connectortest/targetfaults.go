@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -98,14 +99,12 @@ func testResume(t *testing.T, start Factory) {
 		must(t, os.Chtimes(tr.path(dir), modTime, modTime))
 	}
 	before, all := onDisk(t, s, tr.root), backedUp(t, s, tr.root)
-	for steps := 0; ; steps += 1 + steps/6 {
+	for steps := 0; ; steps += 1 + steps/3 {
 		must(t, os.RemoveAll(tr.root))
-		left := steps
+		var done atomic.Int64 // steps, of any goroutine
 		broken := errors.New("the process dies here")
-		dead := false
 		target := restoring(t, s, connectors.TargetOptions{Allowed: func() error {
-			if left--; left < 0 || dead {
-				dead = true
+			if done.Add(1) > int64(steps) {
 				return broken
 			}
 			return nil
