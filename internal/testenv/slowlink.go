@@ -79,6 +79,13 @@ func (l *Link) CutAfterSent(bytes int64) { l.upAt.Store(bytes) }
 // Sent is how many bytes went to the server.
 func (l *Link) Sent() int64 { return l.sent.Load() }
 
+// Used reports whether a connection goes through it now.
+func (l *Link) Used() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.conns) > 0
+}
+
 // Cut breaks every open connection now; new ones are accepted.
 func (l *Link) Cut() {
 	l.mu.Lock()
