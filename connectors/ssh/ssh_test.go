@@ -27,16 +27,6 @@ func TestSuiteThroughTheShell(t *testing.T) {
 	})
 }
 
-func TestTargetSuite(t *testing.T) {
-	t.Parallel()
-	connectortest.RunTarget(t, func(t *testing.T, o connectortest.Options) *connectortest.Server {
-		t.Helper()
-		s := connectortest.OverSSH(t, testenv.SSHOptions{}, o, ssh.New(quick), 10*time.Second)
-		s.HardLinks = true
-		return s
-	})
-}
-
 // Where the server runs nothing but SFTP, that is what is used.
 func TestSuiteOverSFTP(t *testing.T) {
 	t.Parallel()
