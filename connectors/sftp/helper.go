@@ -26,6 +26,8 @@ type helper struct {
 	stop    context.CancelFunc
 
 	starting sync.WaitGroup
+	mu       sync.Mutex // of tars while they are being started, and of ended
+	ended    bool
 	tars     [maxTars]*shell.Tar
 	tarErr   error // why there is no tar
 	tree     *tree
@@ -54,9 +56,12 @@ func (s *source) startHelper(conn *sshconn.Conn, list bool) *helper {
 		tars.Go(func() {
 			ctx, cancel := context.WithTimeoutCause(ctx, shellPatience, errSlowShell)
 			defer cancel()
-			if h.tars[i], errs[i] = shell.StartTar(ctx, conn, &h.watch); errs[i] != nil && ctx.Err() != nil {
-				errs[i] = context.Cause(ctx)
+			t, err := shell.StartTar(ctx, conn, &h.watch)
+			if err != nil && ctx.Err() != nil {
+				err = context.Cause(ctx)
 			}
+			errs[i] = err
+			h.started(i, t)
 		})
 	}
 	h.starting.Go(func() {
@@ -166,9 +171,22 @@ func (h *helper) help(ctx context.Context, r *reader) (stop func()) {
 	}
 }
 
+// started takes a tar, nil if there is none, and ends it if end came first.
+func (h *helper) started(i int, t *shell.Tar) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tars[i] = t
+	if h.ended && t != nil {
+		t.Stop()
+	}
+}
+
 // end ends what runs on the server, without waiting for it.
 func (h *helper) end() {
 	h.stop()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ended = true
 	for _, t := range h.tars {
 		if t != nil {
 			t.Stop()

@@ -151,7 +151,7 @@ func (p *Postgres) settings() []string {
 		"timezone=UTC", "log_timezone=UTC",
 	}
 	if !p.cfg.Durable {
-		settings = append(settings, "fsync=off", "synchronous_commit=off", "full_page_writes=off")
+		settings = append(settings, "fsync=off", "full_page_writes=off")
 	}
 	settings = append(settings, p.cfg.Extra...)
 	args := []string{"-D", p.data()}
