@@ -151,6 +151,8 @@ func (p *Postgres) settings() []string {
 		"timezone=UTC", "log_timezone=UTC",
 	}
 	if !p.cfg.Durable {
+		// Commits stay synchronous: without that a server that stops at once forgets
+		// the last of what it acknowledged.
 		settings = append(settings, "fsync=off", "full_page_writes=off")
 	}
 	settings = append(settings, p.cfg.Extra...)

@@ -17,9 +17,9 @@ import (
 const ClockMargin = time.Minute
 
 // PullBack mends what was written while the clock was ahead, and would otherwise
-// stand still until that time comes: jobs that were put off, leases, signs
-// of life of workers, and when retention was run and verifications are due. It returns how many rows there
-// were; schedules are planned anew by PlanSchedules.
+// stand still until that time comes: jobs that were put off, leases, signs of life
+// of workers, when retention was run, and when verifications are due. It returns
+// how many rows there were; schedules are planned anew by PlanSchedules.
 func (db *DB) PullBack(ctx context.Context) (int, error) {
 	var sum int64
 	margin := ClockMargin.Seconds()
