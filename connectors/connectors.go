@@ -21,6 +21,9 @@ import (
 type Env struct {
 	// Credential is the source's secret, in memory only.
 	Credential job.Credential
+	// SSHCredential is what the configuration's ssh.credential_id names: it lets
+	// into the machine through which the source is reached. Empty without one.
+	SSHCredential job.Credential
 	// PinnedHostKeys were pinned at the hub on first use; they count like those
 	// of the configuration.
 	PinnedHostKeys []string
@@ -30,7 +33,12 @@ type Env struct {
 	PinHostKey func(ctx context.Context, key string) error
 	// Dial opens outbound connections; it refuses forbidden addresses.
 	Dial Dialer
-	Log  *slog.Logger
+	// TempDir makes the job's own folder, which nobody else can look into, and gives
+	// its absolute path, always the same. The worker removes it with all that is in it when the
+	// job is over, or when it starts anew. It is for what cannot be kept in memory,
+	// a socket say; nothing that is worth anything to a thief belongs there.
+	TempDir func() (string, error)
+	Log     *slog.Logger
 }
 
 // Item is one entry on its way from the source to the archive.

@@ -76,6 +76,7 @@ type attempt struct {
 	// recorded is told of a snapshot that the catalog has.
 	recorded func(uuid.UUID) error
 	after    func() // called when all is over; may be nil
+	folder   *jobFolder
 
 	life  context.Context         // of the process: calls outlast the job's own context
 	until context.Context         // ends when the worker stops waiting for its jobs

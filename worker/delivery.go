@@ -76,8 +76,13 @@ func (w *Worker) perform(claim job.Claim) {
 		claim: claim, hub: w.hub, now: w.cfg.Now, timing: w.timing,
 		log:         w.log.With("job_id", claim.JobID, "attempt", claim.Attempt, "tenant_id", claim.TenantID),
 		actsOutside: kind.actsOutside || job.WritesSource(claim.Kind, claim.Payload), lostToken: w.lostToken, recorded: w.unconfirmed.confirm,
-		life: w.life, until: w.until,
+		life: w.life, until: w.until, folder: w.temp.folder(claim.JobID, claim.Attempt),
 	}
+	defer func() {
+		if err := a.folder.remove(); err != nil {
+			a.log.Error("a temporary folder could not be removed; the next start does", "error", err)
+		}
+	}()
 	if !known {
 		a.run(func(context.Context, *attempt) outcome {
 			return outcome{err: job.Errorf(job.ConfigInvalid, "This worker does not do jobs of type %q; update it.", claim.Kind)}

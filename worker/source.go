@@ -42,15 +42,21 @@ func (w *Worker) reach(a *attempt) (connectors.Type, connectors.Env, error) {
 	if err != nil {
 		return connectors.Type{}, connectors.Env{}, err
 	}
+	sshCredential, err := w.credential(a.claim.SealedSSHCredential)
+	if err != nil {
+		return connectors.Type{}, connectors.Env{}, err
+	}
 	dial, err := w.limits.dialer(w.cfg.Dial, claimed)
 	if err != nil {
 		return connectors.Type{}, connectors.Env{}, err
 	}
 	return kind, connectors.Env{
 		Credential:     credential,
+		SSHCredential:  sshCredential,
 		PinnedHostKeys: claimed.PinnedHostKeys,
 		PinHostKey:     func(ctx context.Context, key string) error { return w.pinHostKey(ctx, a, key) },
 		Dial:           dial,
+		TempDir:        a.folder.path,
 		Log:            a.log,
 	}, nil
 }

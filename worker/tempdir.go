@@ -5,7 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -122,3 +126,55 @@ func (t *tempDir) removeJobs(ctx context.Context) (int, error) {
 }
 
 func (t *tempDir) close() error { return errors.Join(t.lock.Close(), t.root.Close()) }
+
+// jobFolder is the private folder of one attempt, which is made when it is first
+// asked for. It may be used from many goroutines.
+type jobFolder struct {
+	temp    *tempDir
+	job     string // the folder of a job's attempts, which is what a sweep looks for
+	attempt string // below it: an attempt that was superseded may still be at its end
+	mu      sync.Mutex
+	made    bool
+}
+
+// folder gives an attempt its folder.
+func (t *tempDir) folder(id uuid.UUID, attempt int) *jobFolder {
+	return &jobFolder{temp: t, job: id.String(), attempt: filepath.Join(id.String(), strconv.Itoa(attempt))}
+}
+
+// path makes the folder, unless it is there, and gives its absolute path.
+func (f *jobFolder) path() (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	root := f.temp.root
+	if !f.made {
+		// What an attempt of this number left when its process died is swept at the
+		// start; one that stands here now belongs to somebody.
+		if err := root.Mkdir(f.job, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return "", fmt.Errorf("make a folder in WORKER_TEMP_DIR: %w", err)
+		}
+		if err := root.Mkdir(f.attempt, 0o700); err != nil {
+			return "", fmt.Errorf("make a folder in WORKER_TEMP_DIR: %w", err)
+		}
+		f.made = true
+	}
+	return filepath.Abs(filepath.Join(root.Name(), f.attempt))
+}
+
+// remove removes the folder with all that is in it.
+func (f *jobFolder) remove() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.made {
+		return nil
+	}
+	f.made = false
+	if err := f.temp.root.RemoveAll(f.attempt); err != nil {
+		return fmt.Errorf("remove a folder in WORKER_TEMP_DIR: %w", err)
+	}
+	err := f.temp.root.Remove(f.job)
+	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) || errors.Is(err, fs.ErrNotExist) {
+		return nil // another attempt has its own there, or was the last to go
+	}
+	return err
+}

@@ -45,6 +45,7 @@ type Worker struct {
 	kinds       map[job.Kind]kind
 	lines       []*line
 	inHand      *inHand
+	temp        *tempDir
 	foreign     bool // the hub knows another storage; of the heartbeat alone
 	downloads   *downloads
 	log         *slog.Logger
@@ -148,6 +149,7 @@ func (w *Worker) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, temp.close()) }()
+	w.temp = temp
 	if swept > 0 {
 		w.log.Info("removed temporary folders of jobs that died", "folders", swept)
 	}

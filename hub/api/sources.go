@@ -139,6 +139,9 @@ func noCredential(err error) error {
 	if errors.Is(err, catalog.ErrNoCredential) {
 		return problem.Field("body.credential_id", "the tenant has no such credential for sources")
 	}
+	if errors.Is(err, catalog.ErrNoSSHCredential) {
+		return problem.Field("body.config.ssh.credential_id", "the tenant has no such credential for sources")
+	}
 	return err
 }
 

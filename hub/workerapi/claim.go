@@ -39,6 +39,11 @@ func (a *api) claim(ctx context.Context, c *call, req job.ClaimRequest) (job.Cla
 			return job.Claim{}, a.cannotStart(ctx, c, fence, err)
 		}
 	}
+	if id := claimed.Source.SSHCredentialID; id != nil && job.UsesSource(claimed.Kind, claimed.Payload) {
+		if answer.SealedSSHCredential, err = a.sealSSH(ctx, c, *id); err != nil {
+			return job.Claim{}, a.cannotStart(ctx, c, fence, err)
+		}
+	}
 	if claimed.Snapshot != nil && job.OpensSnapshot(claimed.Kind, claimed.Payload) {
 		answer.SealedIdentity, err = a.sealIdentity(c.worker, claimed.Snapshot.Identity)
 		if err != nil {
@@ -70,6 +75,16 @@ func claimOf(c catalog.Claimed) job.Claim {
 		}
 	}
 	return claim
+}
+
+// sealSSH reads what lets a worker into the machine before the source. It was not
+// part of the claim, for few sources have one.
+func (a *api) sealSSH(ctx context.Context, c *call, id uuid.UUID) ([]byte, error) {
+	stored, err := a.db.JobCredential(ctx, c.ref(), id)
+	if err != nil {
+		return nil, fmt.Errorf("read the credential for ssh %s: %w", id, err)
+	}
+	return a.sealTo(c.worker, stored)
 }
 
 // errNoIdentity: the catalog was rebuilt without the identity of this key.

@@ -104,7 +104,10 @@ type Claim struct {
 	TenantKey  *ClaimTenantKey `json:"tenant_key,omitempty"`
 	// SealedCredential is an age file that opens with the worker's own identity
 	// only; its plaintext is the JSON of Credential.
-	SealedCredential []byte          `json:"sealed_credential,omitempty"`
+	SealedCredential []byte `json:"sealed_credential,omitempty"`
+	// SealedSSHCredential is the same of the machine through which the source is
+	// reached; none where it is reached directly.
+	SealedSSHCredential []byte `json:"sealed_ssh_credential,omitempty"`
 	Payload          json.RawMessage `json:"payload,omitempty"`
 	// Snapshot is what the catalog knows of SnapshotID, for jobs that read it.
 	Snapshot *ClaimSnapshot `json:"snapshot,omitempty"`

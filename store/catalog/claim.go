@@ -67,6 +67,9 @@ type ClaimedSource struct {
 	Config         json.RawMessage
 	PinnedHostKeys []string
 	Bandwidth      json.RawMessage // nil: no limit
+	// SSHCredentialID is the credential of the machine through which it is reached;
+	// nil: directly.
+	SSHCredentialID *uuid.UUID
 }
 
 // ClaimedKey is the recipient to seal a backup to.
@@ -153,7 +156,7 @@ func claimedOf(r query.ClaimJobRow) Claimed {
 	c := Claimed{
 		JobID: r.ID, TenantID: r.TenantID, Kind: job.Kind(r.Type), Attempt: int(r.Attempt),
 		Lease: time.Duration(r.LeaseMs) * time.Millisecond, CreatedAt: r.CreatedAt, Payload: r.Payload,
-		Source: ClaimedSource{ID: r.SourceID, Type: r.SourceType, Config: r.Config, PinnedHostKeys: r.PinnedHostKeys, Bandwidth: r.Bandwidth},
+		Source: ClaimedSource{ID: r.SourceID, Type: r.SourceType, Config: r.Config, PinnedHostKeys: r.PinnedHostKeys, Bandwidth: r.Bandwidth, SSHCredentialID: r.SshCredentialID},
 	}
 	if r.StartedAt != nil {
 		c.StartedAt = *r.StartedAt

@@ -49,6 +49,10 @@ const (
 // ErrNoCredential means that the source's tenant has no such credential for sources.
 var ErrNoCredential = errors.New("no such credential")
 
+// ErrNoSSHCredential means the same of what ssh.credential_id in its configuration
+// names.
+var ErrNoSSHCredential = errors.New("no such credential for ssh")
+
 // NewSource is a source to be made, its configuration validated.
 type NewSource struct {
 	ID           uuid.UUID
@@ -87,7 +91,7 @@ func (s Scope) CreateSource(ctx context.Context, n NewSource) (Source, error) {
 	}
 	var created Source
 	err := s.db.inTx(ctx, func(_ pgx.Tx, q *query.Queries) error {
-		if err := shareCredential(ctx, q, n.TenantID, n.CredentialID); err != nil {
+		if err := shareCredentials(ctx, q, n.TenantID, n.CredentialID, n.Config); err != nil {
 			return err
 		}
 		row, err := q.InsertSource(ctx, query.InsertSourceParams{
@@ -139,7 +143,7 @@ func (s Scope) UpdateSource(ctx context.Context, id uuid.UUID, c SourceChange) (
 		if err != nil {
 			return notFound(err)
 		}
-		if err := shareCredential(ctx, q, row.TenantID, c.CredentialID); err != nil {
+		if err := shareCredentials(ctx, q, row.TenantID, c.CredentialID, c.Config); err != nil {
 			return err
 		}
 		changed := c.apply(&row)
@@ -214,11 +218,29 @@ type endpoint struct {
 	Port int    `json:"port"`
 }
 
-func endpointOf(config json.RawMessage) endpoint {
-	var e endpoint
+// reach is what a configuration says of the way to the source.
+type reach struct {
+	endpoint
+	// SSH is the machine through which it is reached; nil: directly.
+	SSH *struct {
+		endpoint
+		CredentialID *uuid.UUID `json:"credential_id"`
+	} `json:"ssh"`
+}
+
+func reachOf(config json.RawMessage) reach {
+	var r reach
 	// A configuration without these fields has the zero endpoint.
-	_ = json.Unmarshal(config, &e)
-	return e
+	_ = json.Unmarshal(config, &r)
+	return r
+}
+
+func endpointOf(config json.RawMessage) endpoint {
+	r := reachOf(config)
+	if r.SSH != nil {
+		return r.SSH.endpoint
+	}
+	return r.endpoint
 }
 
 // DeleteSource removes a source that has neither snapshots nor unfinished jobs,
@@ -268,6 +290,23 @@ func shareCredential(ctx context.Context, q *query.Queries, tenant uuid.UUID, cr
 	_, err := q.ShareSourceCredential(ctx, query.ShareSourceCredentialParams{TenantID: tenant, ID: *credential})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ErrNoCredential
+	}
+	return err
+}
+
+// shareCredentials keeps both credentials of a source from being deleted until the
+// source is committed; what is nil stays as it is.
+func shareCredentials(ctx context.Context, q *query.Queries, tenant uuid.UUID, credential *uuid.UUID, config json.RawMessage) error {
+	if err := shareCredential(ctx, q, tenant, credential); err != nil {
+		return err
+	}
+	ssh := reachOf(config).SSH
+	if ssh == nil {
+		return nil
+	}
+	err := shareCredential(ctx, q, tenant, ssh.CredentialID)
+	if errors.Is(err, ErrNoCredential) {
+		return ErrNoSSHCredential
 	}
 	return err
 }

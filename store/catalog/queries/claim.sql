@@ -32,7 +32,7 @@ WITH claimer AS (
 )
 SELECT a.id, a.tenant_id, a.type, a.attempt, a.payload, a.created_at, a.started_at, a.attempt_snapshot_id, a.snapshot_id,
        (greatest(0, extract(epoch FROM a.lease_expires_at - xvault_now())) * 1000)::bigint AS lease_ms,
-       s.id AS source_id, s.type AS source_type, s.config, s.pinned_host_keys, s.bandwidth,
+       s.id AS source_id, s.type AS source_type, s.config, s.pinned_host_keys, s.bandwidth, s.ssh_credential_id,
        k.id AS tenant_key_id, k.algorithm AS tenant_key_algorithm, k.public_key AS tenant_public_key,
        c.id AS credential_id, c.ciphertext AS credential_ciphertext, c.key_id AS credential_key_id,
        sn.source_id AS snapshot_source_id, sn.size_bytes AS snapshot_size, sn.artifact_sha256, sn.encryption_recipient,
@@ -58,12 +58,12 @@ WHERE c.id = sqlc.arg(credential_id) AND EXISTS (
     SELECT 1 FROM jobs j JOIN sources s ON s.tenant_id = j.tenant_id AND s.id = j.source_id
     WHERE j.worker_id = sqlc.arg(worker_id) AND j.worker_incarnation = sqlc.arg(incarnation)
       AND j.status IN ('running', 'finalizing') AND j.lease_expires_at > xvault_now()
-      AND s.tenant_id = c.tenant_id AND s.credential_id = c.id);
+      AND s.tenant_id = c.tenant_id AND c.id IN (s.credential_id, s.ssh_credential_id));
 
 -- name: LockPinnedHostKeys :one
 -- The source of a current attempt, locked, so that one first key wins.
 SELECT s.id, s.tenant_id, s.pinned_host_keys,
-       coalesce(s.config -> 'trust_on_first_use' = 'true'::jsonb, false)::boolean AS trust_on_first_use
+       coalesce(coalesce(s.config -> 'ssh', s.config) -> 'trust_on_first_use' = 'true'::jsonb, false)::boolean AS trust_on_first_use
 FROM jobs j JOIN sources s ON s.tenant_id = j.tenant_id AND s.id = j.source_id
 WHERE j.id = sqlc.arg(job_id) AND j.attempt = sqlc.arg(attempt) AND j.worker_id = sqlc.arg(worker_id)
   AND j.worker_incarnation = sqlc.arg(incarnation) AND j.status = 'running'

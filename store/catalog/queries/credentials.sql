@@ -21,7 +21,7 @@ RETURNING *;
 DELETE FROM credentials WHERE tenant_id = $1 AND id = $2;
 
 -- name: SourcesOfCredential :many
-SELECT id, name FROM sources WHERE tenant_id = $1 AND credential_id = $2 ORDER BY id LIMIT 6;
+SELECT id, name FROM sources WHERE tenant_id = $1 AND (credential_id = $2 OR ssh_credential_id = $2) ORDER BY id LIMIT 6;
 
 -- name: ShareSourceCredential :one
 -- Keeps the credential from being deleted until the source that uses it is committed.

@@ -44,7 +44,7 @@ WITH claimer AS (
 )
 SELECT a.id, a.tenant_id, a.type, a.attempt, a.payload, a.created_at, a.started_at, a.attempt_snapshot_id, a.snapshot_id,
        (greatest(0, extract(epoch FROM a.lease_expires_at - xvault_now())) * 1000)::bigint AS lease_ms,
-       s.id AS source_id, s.type AS source_type, s.config, s.pinned_host_keys, s.bandwidth,
+       s.id AS source_id, s.type AS source_type, s.config, s.pinned_host_keys, s.bandwidth, s.ssh_credential_id,
        k.id AS tenant_key_id, k.algorithm AS tenant_key_algorithm, k.public_key AS tenant_public_key,
        c.id AS credential_id, c.ciphertext AS credential_ciphertext, c.key_id AS credential_key_id,
        sn.source_id AS snapshot_source_id, sn.size_bytes AS snapshot_size, sn.artifact_sha256, sn.encryption_recipient,
@@ -85,6 +85,7 @@ type ClaimJobRow struct {
 	Config               json.RawMessage
 	PinnedHostKeys       []string
 	Bandwidth            json.RawMessage
+	SshCredentialID      *uuid.UUID
 	TenantKeyID          *uuid.UUID
 	TenantKeyAlgorithm   *string
 	TenantPublicKey      *string
@@ -134,6 +135,7 @@ func (q *Queries) ClaimJob(ctx context.Context, arg ClaimJobParams) (ClaimJobRow
 		&i.Config,
 		&i.PinnedHostKeys,
 		&i.Bandwidth,
+		&i.SshCredentialID,
 		&i.TenantKeyID,
 		&i.TenantKeyAlgorithm,
 		&i.TenantPublicKey,
@@ -182,7 +184,7 @@ WHERE c.id = $1 AND EXISTS (
     SELECT 1 FROM jobs j JOIN sources s ON s.tenant_id = j.tenant_id AND s.id = j.source_id
     WHERE j.worker_id = $2 AND j.worker_incarnation = $3
       AND j.status IN ('running', 'finalizing') AND j.lease_expires_at > xvault_now()
-      AND s.tenant_id = c.tenant_id AND s.credential_id = c.id)
+      AND s.tenant_id = c.tenant_id AND c.id IN (s.credential_id, s.ssh_credential_id))
 `
 
 type LeasedCredentialParams struct {
@@ -211,7 +213,7 @@ func (q *Queries) LeasedCredential(ctx context.Context, arg LeasedCredentialPara
 
 const lockPinnedHostKeys = `-- name: LockPinnedHostKeys :one
 SELECT s.id, s.tenant_id, s.pinned_host_keys,
-       coalesce(s.config -> 'trust_on_first_use' = 'true'::jsonb, false)::boolean AS trust_on_first_use
+       coalesce(coalesce(s.config -> 'ssh', s.config) -> 'trust_on_first_use' = 'true'::jsonb, false)::boolean AS trust_on_first_use
 FROM jobs j JOIN sources s ON s.tenant_id = j.tenant_id AND s.id = j.source_id
 WHERE j.id = $1 AND j.attempt = $2 AND j.worker_id = $3
   AND j.worker_incarnation = $4 AND j.status = 'running'

@@ -176,7 +176,7 @@ func (q *Queries) ShareSourceCredential(ctx context.Context, arg ShareSourceCred
 }
 
 const sourcesOfCredential = `-- name: SourcesOfCredential :many
-SELECT id, name FROM sources WHERE tenant_id = $1 AND credential_id = $2 ORDER BY id LIMIT 6
+SELECT id, name FROM sources WHERE tenant_id = $1 AND (credential_id = $2 OR ssh_credential_id = $2) ORDER BY id LIMIT 6
 `
 
 type SourcesOfCredentialParams struct {

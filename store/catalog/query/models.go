@@ -263,7 +263,6 @@ type Source struct {
 	PinnedHostKeys     []string
 	CreatedAt          time.Time
 	UpdatedAt          time.Time
-	Host               *string
 	RetainedAt         *time.Time
 	Bandwidth          json.RawMessage
 	VerifyEveryHours   *int32
@@ -274,6 +273,8 @@ type Source struct {
 	MaxAgeHours        *int32
 	MaxAgeSince        *time.Time
 	MaxAgeCheck        *time.Time
+	SshCredentialID    *uuid.UUID
+	Host               *string
 }
 
 type Tenant struct {

@@ -84,7 +84,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8,
         $11::integer,
         CASE WHEN $11::integer IS NOT NULL
              THEN xvault_now() + random() * least(interval '1 day', make_interval(hours => $11::integer)) END)
-RETURNING id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at, bandwidth, verify_every_hours, reverify_after_hours, verify_kind, verify_due, reverify_due, max_age_hours, max_age_since, max_age_check
+RETURNING id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, retained_at, bandwidth, verify_every_hours, reverify_after_hours, verify_kind, verify_due, reverify_due, max_age_hours, max_age_since, max_age_check, ssh_credential_id, host
 `
 
 type InsertSourceParams struct {
@@ -129,7 +129,6 @@ func (q *Queries) InsertSource(ctx context.Context, arg InsertSourceParams) (Sou
 		&i.PinnedHostKeys,
 		&i.CreatedAt,
 		&i.UpdatedAt,
-		&i.Host,
 		&i.RetainedAt,
 		&i.Bandwidth,
 		&i.VerifyEveryHours,
@@ -140,12 +139,14 @@ func (q *Queries) InsertSource(ctx context.Context, arg InsertSourceParams) (Sou
 		&i.MaxAgeHours,
 		&i.MaxAgeSince,
 		&i.MaxAgeCheck,
+		&i.SshCredentialID,
+		&i.Host,
 	)
 	return i, err
 }
 
 const lockSource = `-- name: LockSource :one
-SELECT id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at, bandwidth, verify_every_hours, reverify_after_hours, verify_kind, verify_due, reverify_due, max_age_hours, max_age_since, max_age_check FROM sources
+SELECT id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, retained_at, bandwidth, verify_every_hours, reverify_after_hours, verify_kind, verify_due, reverify_due, max_age_hours, max_age_since, max_age_check, ssh_credential_id, host FROM sources
 WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2)
 FOR UPDATE
 `
@@ -169,7 +170,6 @@ func (q *Queries) LockSource(ctx context.Context, arg LockSourceParams) (Source,
 		&i.PinnedHostKeys,
 		&i.CreatedAt,
 		&i.UpdatedAt,
-		&i.Host,
 		&i.RetainedAt,
 		&i.Bandwidth,
 		&i.VerifyEveryHours,
@@ -180,12 +180,14 @@ func (q *Queries) LockSource(ctx context.Context, arg LockSourceParams) (Source,
 		&i.MaxAgeHours,
 		&i.MaxAgeSince,
 		&i.MaxAgeCheck,
+		&i.SshCredentialID,
+		&i.Host,
 	)
 	return i, err
 }
 
 const sourceByID = `-- name: SourceByID :one
-SELECT id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at, bandwidth, verify_every_hours, reverify_after_hours, verify_kind, verify_due, reverify_due, max_age_hours, max_age_since, max_age_check FROM sources
+SELECT id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, retained_at, bandwidth, verify_every_hours, reverify_after_hours, verify_kind, verify_due, reverify_due, max_age_hours, max_age_since, max_age_check, ssh_credential_id, host FROM sources
 WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2)
 `
 
@@ -208,7 +210,6 @@ func (q *Queries) SourceByID(ctx context.Context, arg SourceByIDParams) (Source,
 		&i.PinnedHostKeys,
 		&i.CreatedAt,
 		&i.UpdatedAt,
-		&i.Host,
 		&i.RetainedAt,
 		&i.Bandwidth,
 		&i.VerifyEveryHours,
@@ -219,6 +220,8 @@ func (q *Queries) SourceByID(ctx context.Context, arg SourceByIDParams) (Source,
 		&i.MaxAgeHours,
 		&i.MaxAgeSince,
 		&i.MaxAgeCheck,
+		&i.SshCredentialID,
+		&i.Host,
 	)
 	return i, err
 }
@@ -240,7 +243,7 @@ SET name = $3, status = $4, config = $5, credential_id = $7, pinned_host_keys = 
                         ELSE xvault_now() + random() * least(interval '1 day', make_interval(hours => $12::integer)) END,
     updated_at = xvault_now()
 WHERE tenant_id = $1 AND id = $2
-RETURNING id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, host, retained_at, bandwidth, verify_every_hours, reverify_after_hours, verify_kind, verify_due, reverify_due, max_age_hours, max_age_since, max_age_check
+RETURNING id, tenant_id, type, name, config, credential_id, status, pinned_host_keys, created_at, updated_at, retained_at, bandwidth, verify_every_hours, reverify_after_hours, verify_kind, verify_due, reverify_due, max_age_hours, max_age_since, max_age_check, ssh_credential_id, host
 `
 
 type UpdateSourceParams struct {
@@ -285,7 +288,6 @@ func (q *Queries) UpdateSource(ctx context.Context, arg UpdateSourceParams) (Sou
 		&i.PinnedHostKeys,
 		&i.CreatedAt,
 		&i.UpdatedAt,
-		&i.Host,
 		&i.RetainedAt,
 		&i.Bandwidth,
 		&i.VerifyEveryHours,
@@ -296,6 +298,8 @@ func (q *Queries) UpdateSource(ctx context.Context, arg UpdateSourceParams) (Sou
 		&i.MaxAgeHours,
 		&i.MaxAgeSince,
 		&i.MaxAgeCheck,
+		&i.SshCredentialID,
+		&i.Host,
 	)
 	return i, err
 }
