@@ -24,6 +24,8 @@ need tar tar
 need openssh-server sshd
 need openssh-client ssh ssh-keygen sftp
 need redis-server redis-server
+need mariadb-server mariadbd mariadb-install-db
+need mariadb-client mariadb mariadb-dump
 need strace strace
 need jq jq
 need gcc gcc

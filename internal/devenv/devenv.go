@@ -1,5 +1,5 @@
 // Package devenv starts the real programs that xVault needs around it, each
-// private to this process: Postgres, Redis, an SSH server. Tests use it through
+// private to this process: Postgres, Redis, MariaDB, an SSH server. Tests use it through
 // internal/testenv, and `xvault dev` uses it directly.
 //
 // What it promises: a program listens on the loopback interface only, on a port

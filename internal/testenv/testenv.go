@@ -6,13 +6,14 @@
 //
 //	func TestMain(m *testing.M) { testenv.Main(m) }
 //
-// One Postgres serves a whole test process: it starts when the first test asks
-// for it, every test gets a database of its own, and Main stops it. Everything
+// One Postgres and one MariaDB serve a whole test process: each starts when the
+// first test asks for it, every test gets databases of its own, and Main stops it. Everything
 // else belongs to the test that asked.
 package testenv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -33,6 +34,7 @@ var shared struct {
 	dir      string
 	dirErr   error
 	postgres sharedPostgres
+	mariadb  sharedMariaDB
 }
 
 // Runner is *testing.M, or something that wraps it.
@@ -67,7 +69,7 @@ func (w wrapped) Run() int {
 }
 
 func stopShared() error {
-	err := shared.postgres.stop()
+	err := errors.Join(shared.postgres.stop(), shared.mariadb.stop())
 	if shared.dir == "" {
 		return err
 	}
