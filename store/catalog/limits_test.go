@@ -151,6 +151,11 @@ func TestLimitOfAHost(t *testing.T) {
 		l.fill(o, 2, 9)
 	}
 	elsewhere := l.another(a, "other.example.net")
+	// Of a source that is reached through the host, it is that host's limit.
+	through := l.another(b, "127.0.0.1")
+	l.exec(`UPDATE sources SET config = config || '{"ssh": {"host": "FILES.example.net"}}' WHERE id = $1`, through.source)
+	on = append(on, through)
+	l.fill(through, 2, 9)
 	l.fill(elsewhere, 2, 1)
 	nowhere := l.another(b, "")
 	l.exec("UPDATE sources SET config = '{}' WHERE id = $1", nowhere.source)
@@ -168,7 +173,7 @@ func TestLimitOfAHost(t *testing.T) {
 	if host != 3 || total[elsewhere.source] != 2 || total[nowhere.source] != 5 {
 		t.Errorf("dispatched %d of the host, %d of another, %d of none", host, total[elsewhere.source], total[nowhere.source])
 	}
-	if n := l.count("SELECT count(*) FROM jobs WHERE dispatched_at IS NULL"); n != 13 {
+	if n := l.count("SELECT count(*) FROM jobs WHERE dispatched_at IS NULL"); n != 15 {
 		t.Errorf("%d wait", n)
 	}
 	waiting, err := l.operator().Jobs(t.Context(), catalog.JobFilter{}, catalog.Page{Limit: 100})
