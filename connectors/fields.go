@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -144,6 +145,90 @@ func (f *Fields) Texts(name string, limit int, clean func(string) (string, error
 	}
 	return list
 }
+
+// Given reports whether a field is there and not null.
+func (f *Fields) Given(name string) bool {
+	raw, ok := f.raw[name]
+	return ok && !bytes.Equal(raw, []byte("null"))
+}
+
+// OptionalText reads a string that may be absent.
+func (f *Fields) OptionalText(name, missing string) string {
+	s := missing
+	f.get(name, "a string", &s)
+	return s
+}
+
+// OneOf reads a string that must be one of the words.
+func (f *Fields) OneOf(name, missing string, words ...string) string {
+	word := f.OptionalText(name, missing)
+	if !slices.Contains(words, word) && !f.Wrong(name) {
+		f.Fault(name, "must be one of %s", strings.Join(words, ", "))
+	}
+	return word
+}
+
+// Object reads an object inside the configuration with read, whose faults carry the
+// object's name in front: "ssh.host". False means that it is absent.
+func (f *Fields) Object(name string, read func(*Fields)) bool {
+	f.known[name] = true
+	if !f.Given(name) {
+		return false
+	}
+	inner := &Fields{known: map[string]bool{}}
+	if err := json.Unmarshal(f.raw[name], &inner.raw); err != nil {
+		f.Fault(name, "must be an object")
+		return true
+	}
+	read(inner)
+	for _, fault := range inner.Faults() {
+		f.faults = append(f.faults, FieldError{Field: name + "." + fault.Field, Message: fault.Message})
+	}
+	return true
+}
+
+// Host reads a name or an address that must be there, without a port or brackets.
+func (f *Fields) Host(name string) string {
+	h := f.Text(name)
+	if h == "" {
+		return ""
+	}
+	if inner, ok := strings.CutPrefix(h, "["); ok && strings.HasSuffix(inner, "]") {
+		h = strings.TrimSuffix(inner, "]")
+	}
+	if _, err := netip.ParseAddr(h); err == nil {
+		return h
+	}
+	switch {
+	case len(h) > maxHost:
+		f.Fault(name, "must be at most %d characters long", maxHost)
+	case strings.Contains(h, "://"):
+		f.Fault(name, "must be a name or an address alone, without a scheme")
+	case strings.Contains(h, ":"):
+		f.Fault(name, "must be a name or an address alone; the port is a field of its own")
+	case strings.ContainsFunc(h, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`/\@"'[]<>`, r) }):
+		f.Fault(name, "must be a name or an address")
+	}
+	return h
+}
+
+// Username reads the name of an account, which must be there.
+func (f *Fields) Username(name string) string {
+	u := f.Text(name)
+	switch {
+	case len(u) > maxUsername:
+		f.Fault(name, "must be at most %d bytes long", maxUsername)
+	case strings.ContainsFunc(u, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		f.Fault(name, "must not hold control characters")
+	}
+	return u
+}
+
+// Limits of what every configuration has.
+const (
+	maxHost     = 253
+	maxUsername = 255
+)
 
 // Wrong reports whether a fault of the field, or of an item of it, was recorded.
 func (f *Fields) Wrong(name string) bool {

@@ -2,9 +2,7 @@ package sftp
 
 import (
 	"encoding/json"
-	"net/netip"
 	"slices"
-	"strings"
 
 	"xvault/connectors"
 	"xvault/connectors/sshconn"
@@ -31,9 +29,6 @@ const (
 	defaultPort = 22
 	maxPaths    = 1000
 	maxExcludes = 1000
-	maxHostKeys = 100
-	maxHost     = 253
-	maxUsername = 255
 )
 
 // Validate checks a raw configuration and returns it in canonical form, or every
@@ -53,50 +48,15 @@ func Validate(raw []byte) ([]byte, []connectors.FieldError) {
 func parse(raw []byte) (Config, []connectors.FieldError) {
 	f := connectors.ParseFields(raw)
 	c := Config{
-		Host:            host(f),
+		Host:            f.Host("host"),
 		Port:            f.Int("port", defaultPort, 1, 65535),
-		Username:        username(f),
+		Username:        f.Username("username"),
 		Paths:           paths(f),
 		Exclude:         excludes(f),
-		HostKeys:        hostKeys(f),
+		HostKeys:        sshconn.HostKeys(f, "host_keys"),
 		TrustOnFirstUse: f.Bool("trust_on_first_use", false),
 	}
 	return c, f.Faults()
-}
-
-func host(f *connectors.Fields) string {
-	h := f.Text("host")
-	if h == "" {
-		return ""
-	}
-	if inner, ok := strings.CutPrefix(h, "["); ok && strings.HasSuffix(inner, "]") {
-		h = strings.TrimSuffix(inner, "]")
-	}
-	if _, err := netip.ParseAddr(h); err == nil {
-		return h
-	}
-	switch {
-	case len(h) > maxHost:
-		f.Fault("host", "must be at most %d characters long", maxHost)
-	case strings.Contains(h, "://"):
-		f.Fault("host", "must be a name or an address alone, without a scheme")
-	case strings.Contains(h, ":"):
-		f.Fault("host", "must be a name or an address alone; the port is a field of its own")
-	case strings.ContainsFunc(h, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`/\@"'[]<>`, r) }):
-		f.Fault("host", "must be a name or an address")
-	}
-	return h
-}
-
-func username(f *connectors.Fields) string {
-	u := f.Text("username")
-	switch {
-	case len(u) > maxUsername:
-		f.Fault("username", "must be at most %d bytes long", maxUsername)
-	case strings.ContainsFunc(u, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		f.Fault("username", "must not hold control characters")
-	}
-	return u
 }
 
 func paths(f *connectors.Fields) []string {
@@ -112,13 +72,6 @@ func excludes(f *connectors.Fields) []string {
 		_, faults := connectors.ParseExcludes([]string{pattern})
 		return pattern, faults[0]
 	})
-}
-
-func hostKeys(f *connectors.Fields) []string {
-	return unique(f.Texts("host_keys", maxHostKeys, func(text string) (string, error) {
-		p, err := sshconn.ParsePin(text)
-		return p.String(), err
-	}))
 }
 
 // unique keeps the first of equal items, in order.

@@ -1,0 +1,133 @@
+package sshtunnel
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"xvault/connectors"
+	"xvault/connectors/sshconn"
+	"xvault/internal/job"
+)
+
+// Options are a tunnel's deadlines.
+type Options struct {
+	// HandshakeTimeout bounds the making of the SSH connection. Default 45 s.
+	HandshakeTimeout time.Duration
+	// KeepAlive is how often the machine in between is asked for a sign of life.
+	// Default 15 s; after three times as long the tunnel is broken.
+	KeepAlive time.Duration
+}
+
+// Tunnel is an open SSH connection through which others are made. It is a
+// connectors.Dialer; its methods may be called by any goroutine.
+type Tunnel struct {
+	*sshconn.Conn
+}
+
+// Open connects with the machine in between and logs in there. The key that it
+// showed is returned also where it was refused; nil where none was shown. Errors are
+// *job.Error, or the cause of the context.
+func Open(ctx context.Context, c Config, env connectors.Env, o Options) (*Tunnel, ssh.PublicKey, error) {
+	var pins []sshconn.Pin
+	for _, text := range append(append([]string{}, c.HostKeys...), env.PinnedHostKeys...) {
+		p, err := sshconn.ParsePin(text)
+		if err != nil {
+			return nil, nil, job.Errorf(job.ConfigInvalid, "the pinned host key %q %w", text, err)
+		}
+		pins = append(pins, p)
+	}
+	if c.CredentialID != "" {
+		env.Credential = env.SSHCredential
+	}
+	conn, shown, err := sshconn.Connect(ctx, sshconn.Config{
+		Host: c.Host, Port: c.Port, Username: c.Username, Pins: pins, TrustOnFirstUse: c.TrustOnFirstUse, Env: env,
+		HandshakeTimeout: o.HandshakeTimeout, KeepAlive: o.KeepAlive,
+	})
+	if err != nil {
+		return nil, shown, about(err)
+	}
+	return &Tunnel{conn}, shown, nil
+}
+
+// about says that an error is of the machine in between, not of the database.
+func about(err error) error {
+	if e, ok := errors.AsType[*job.Error](err); ok {
+		return &job.Error{Code: e.Code, Message: "ssh: " + e.Message, Err: e}
+	}
+	return err
+}
+
+// DialContext opens a connection from the machine in between: network "tcp" to a
+// host and port as that machine resolves them, "unix" to a socket there.
+func (t *Tunnel) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := t.Conn.DialContext(ctx, network, address)
+	if err == nil {
+		return &channel{conn, t}, nil
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	refused, ok := errors.AsType[*ssh.OpenChannelError](err)
+	switch {
+	case !ok:
+		return nil, about(t.Cause(err))
+	case refused.Reason == ssh.Prohibited:
+		return nil, job.Errorf(job.PermissionDenied, "the ssh server does not forward connections to %s; allow that for the user (AllowTcpForwarding, AllowStreamLocalForwarding, PermitOpen in sshd_config; port-forwarding, permitopen in authorized_keys): %w",
+			address, sshconn.Quoted(refused))
+	default:
+		return nil, job.Errorf(job.ConnectFailed, "the ssh server cannot reach %s; check that the database listens there: %w", address, sshconn.Quoted(refused))
+	}
+}
+
+// channel is one connection inside the tunnel. Deadlines of an SSH channel do not
+// exist; whoever waits for too long closes it.
+type channel struct {
+	net.Conn
+	tunnel *Tunnel
+}
+
+// Read implements net.Conn. What a broken tunnel cut off is no end in order.
+func (c *channel) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if errors.Is(err, io.EOF) {
+		if broken := c.tunnel.Broken(); broken != nil {
+			err = broken
+		}
+	}
+	return n, err
+}
+
+// SetDeadline implements net.Conn, without an effect.
+func (*channel) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline implements net.Conn, without an effect.
+func (*channel) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline implements net.Conn, without an effect.
+func (*channel) SetWriteDeadline(time.Time) error { return nil }
+
+// CloseWrite tells the other side that nothing more comes.
+func (c *channel) CloseWrite() error {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// Held is for how long reading was held back so far by a limit on bandwidth.
+func (c *channel) Held() time.Duration { return c.tunnel.Held() }
+
+// Broken is why the tunnel ended, nil while it stands.
+func (t *Tunnel) Broken() error {
+	select {
+	case <-t.Done():
+		return about(t.Cause(errors.New("the tunnel ended")))
+	default:
+		return nil
+	}
+}
