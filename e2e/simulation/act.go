@@ -67,11 +67,19 @@ func (w *World) backUp(s *source) system.Job {
 	w.asked++
 	key := fmt.Sprintf("backup-%d", w.asked)
 	var job system.Job
+	var refused string
 	testenv.Eventually(w.t, calmTimeout, func() bool {
 		for _, h := range w.lab.Hubs {
 			hub := system.NewClient(h.URL, w.lab.OperatorKey)
 			r, err := hub.Try("POST", "/api/v1/jobs", map[string]any{"source_id": s.id}, "Idempotency-Key", key)
-			if err != nil || r.Status != http.StatusCreated {
+			if err != nil {
+				continue
+			}
+			if r.Status == http.StatusConflict {
+				refused = r.String() // it was not the moment to ask
+				return true
+			}
+			if r.Status != http.StatusCreated {
 				continue
 			}
 			var decoded error
@@ -80,6 +88,9 @@ func (w *World) backUp(s *source) system.Job {
 		}
 		return false
 	}, "no hub takes a backup")
+	if refused != "" {
+		w.t.Fatalf("a backup of %s is refused: %s", s.id, refused)
+	}
 	w.posted[job.ID] = true
 	return job
 }

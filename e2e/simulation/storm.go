@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"time"
 
 	"xvault/e2e/system"
@@ -126,10 +127,11 @@ func (w *World) freeze(worker *system.Worker) {
 // churn replaces files while they are read: each backup has the old ones or the new ones.
 func (w *World) churn(rng *rand.Rand) {
 	w.t.Helper()
-	s := w.sources[rng.IntN(len(w.sources))]
-	if s.paused() || s.trouble != "" {
-		s = w.sources[0]
+	well := slices.DeleteFunc(slices.Clone(w.sources), func(s *source) bool { return s.paused() || s.trouble != "" })
+	if len(well) == 0 {
+		return
 	}
+	s := well[rng.IntN(len(well))]
 	w.backUp(s)
 	w.amid(upTo(rng, 300*time.Millisecond))
 	s.also = s.want
