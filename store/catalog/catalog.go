@@ -49,7 +49,8 @@ type Limits struct {
 
 // DB is a pool of connections to one catalog, safe for concurrent use.
 type DB struct {
-	pool *pgxpool.Pool
+	pool   *pgxpool.Pool
+	convoy *convoy
 	// changed holds at most one signal for the dispatcher of this process.
 	changed chan struct{}
 	limits  Limits
@@ -90,7 +91,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		pool.Close()
 		return nil, fmt.Errorf("reach catalog: %w", err)
 	}
-	return &DB{pool: pool, changed: make(chan struct{}, 1), stored: make(chan uuid.UUID, maxStored), limits: cfg.Limits, recorded: cfg.Recorded}, nil
+	return &DB{pool: pool, convoy: &convoy{Pool: pool}, changed: make(chan struct{}, 1), stored: make(chan uuid.UUID, maxStored), limits: cfg.Limits, recorded: cfg.Recorded}, nil
 }
 
 // Close waits for connections in use and closes all.

@@ -97,13 +97,13 @@ func (db *DB) ClaimJob(ctx context.Context, w WorkerRef, req job.ClaimRequest) (
 		SnapshotID: NewID(), LeaseSeconds: job.Lease.Seconds(),
 		OnePerSource: db.limits.PerSource == 1, TokenHash: storedToken(w.Token),
 	}
-	row, err := db.q().ClaimJob(ctx, params)
+	row, err := db.together().ClaimJob(ctx, params)
 	if errors.Is(err, pgx.ErrNoRows) {
 		if err := db.whyNotClaimed(ctx, w, req); err != nil {
 			return Claimed{}, db.postponed(ctx, w, req, err)
 		}
 		// Two of the same claim at once: the other one has taken it meanwhile.
-		row, err = db.q().ClaimJob(ctx, params)
+		row, err = db.together().ClaimJob(ctx, params)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return Claimed{}, ErrNotClaimable
 		}

@@ -99,7 +99,7 @@ func (db *DB) completeQuietly(ctx context.Context, params query.CompleteWithSnap
 		return query.CompleteWithSnapshotRow{}, pgx.ErrNoRows
 	}
 	params.Quiet = true
-	return db.q().CompleteWithSnapshot(ctx, params)
+	return db.together().CompleteWithSnapshot(ctx, params)
 }
 
 // completeAndTell commits a snapshot together with the event that it is to

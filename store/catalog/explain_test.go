@@ -64,7 +64,7 @@ func explainedCatalog(t *testing.T) (*DB, *plans) {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	return &DB{pool: pool, changed: make(chan struct{}, 1)}, p
+	return &DB{pool: pool, convoy: &convoy{Pool: pool}, changed: make(chan struct{}, 1)}, p
 }
 
 // crowd fills the catalog as years of use would: nearly all jobs have ended, one

@@ -126,7 +126,7 @@ func createdJob(row query.CreateJobRow) Job {
 // takes the key too.
 func (s Scope) insertJob(ctx context.Context, p query.CreateJobParams) (row query.CreateJobRow, err error) {
 	if s.idempotency == nil {
-		return s.db.q().CreateJob(ctx, p)
+		return s.db.together().CreateJob(ctx, p)
 	}
 	err = s.db.inTx(ctx, func(_ pgx.Tx, q *query.Queries) error {
 		if err := s.takeIdempotencyKey(ctx, q, "job", p.ID.String()); err != nil {

@@ -36,7 +36,7 @@ func (db *DB) RenewLease(ctx context.Context, f Fence, p job.Progress) (job.Rene
 	if err != nil {
 		return job.RenewResponse{}, fmt.Errorf("encode progress: %w", err)
 	}
-	cancel, err := db.q().RenewLease(ctx, query.RenewLeaseParams{
+	cancel, err := db.together().RenewLease(ctx, query.RenewLeaseParams{
 		JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation,
 		TokenHash: storedToken(f.Token), LeaseSeconds: job.Lease.Seconds(), Progress: progress,
 	})
@@ -53,7 +53,7 @@ func (db *DB) RenewLease(ctx context.Context, f Fence, p job.Progress) (job.Rene
 // longer be canceled. Where a cancel came first the job ends as canceled and
 // the answer is ErrFenced. Repeating it is harmless.
 func (db *DB) FinalizeJob(ctx context.Context, f Fence) error {
-	status, err := db.q().FinalizeJob(ctx, query.FinalizeJobParams{
+	status, err := db.together().FinalizeJob(ctx, query.FinalizeJobParams{
 		JobID: f.JobID, Attempt: f.attempt(), WorkerID: &f.WorkerID, Incarnation: &f.Incarnation,
 		TokenHash: storedToken(f.Token), LeaseSeconds: job.Lease.Seconds(), CanceledMessage: canceledWhileRunning,
 	})
