@@ -34,7 +34,7 @@ type convoy struct {
 	*pgxpool.Pool // for what does not give one row
 	mu            sync.Mutex
 	waiting       []*rider
-	travelling    int
+	underway      int
 }
 
 // together runs single statements in company.
@@ -69,8 +69,8 @@ func (c *convoy) join(r *rider) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.waiting = append(c.waiting, r)
-	if c.travelling < convoysAtOnce {
-		c.travelling++
+	if c.underway < convoysAtOnce {
+		c.underway++
 		go c.travel()
 	}
 }
@@ -94,7 +94,7 @@ func (c *convoy) next() []*rider {
 	defer c.mu.Unlock()
 	if len(c.waiting) == 0 {
 		c.waiting = nil
-		c.travelling--
+		c.underway--
 		return nil
 	}
 	n := min(len(c.waiting), convoyLength)

@@ -39,7 +39,7 @@ const insert = "INSERT INTO n (n) VALUES ($1::int) RETURNING n"
 // convoy. It gives what each was told, after a look at whether a row is there.
 func (r *road) gather(riders ...pgx.Row) (ns []int, errs []error) {
 	r.t.Helper()
-	r.travelling = convoysAtOnce // nobody sets out
+	r.underway = convoysAtOnce // nobody sets out
 	ns, errs = make([]int, len(riders)), make([]error, len(riders))
 	var wg sync.WaitGroup
 	for i, rider := range riders {
@@ -147,12 +147,12 @@ func TestConvoyWaitsAsLongAsSomebodyDoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	const hurried = 2
-	var ctxs [hurried + 1]context.Context
-	var ends [hurried + 1]context.CancelFunc
+	var ends []context.CancelFunc
 	var riders []pgx.Row
-	for i := range ctxs {
-		ctxs[i], ends[i] = context.WithCancel(t.Context())
-		riders = append(riders, r.QueryRow(ctxs[i], insert, i+1))
+	for i := range hurried + 1 {
+		ctx, end := context.WithCancel(t.Context())
+		ends = append(ends, end)
+		riders = append(riders, r.QueryRow(ctx, insert, i+1))
 	}
 	var errs []error
 	done := make(chan struct{})
@@ -223,6 +223,6 @@ func TestConvoysOfMany(t *testing.T) {
 	testenv.Eventually(t, 10*time.Second, func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return r.travelling == 0 && r.waiting == nil
+		return r.underway == 0 && r.waiting == nil
 	}, "convoys go on with nobody in them")
 }
