@@ -4,11 +4,12 @@ package registry
 
 import (
 	"xvault/connectors"
+	"xvault/connectors/mysql"
 	"xvault/connectors/sftp"
 	"xvault/connectors/ssh"
 )
 
 // All gives every source type of this version.
 func All() *connectors.Registry {
-	return connectors.NewRegistry(sftp.Type(), ssh.Type())
+	return connectors.NewRegistry(sftp.Type(), ssh.Type(), mysql.Type())
 }

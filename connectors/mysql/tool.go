@@ -1,0 +1,82 @@
+package mysql
+
+import (
+	"context"
+	"fmt"
+
+	"xvault/connectors/dumptool"
+	"xvault/internal/job"
+)
+
+// tool is an installed program.
+type tool struct {
+	path string
+	version
+}
+
+// dumpPrograms and clientPrograms are under which names they are installed.
+var (
+	dumpPrograms   = []string{"mariadb-dump", "mysqldump"}
+	clientPrograms = []string{"mariadb", "mysql"}
+)
+
+// findTools lists programs of some names, each once.
+func findTools(ctx context.Context, folders, names []string) ([]tool, error) {
+	var found []tool
+	seen := map[string]bool{}
+	for _, name := range names {
+		programs, err := dumptool.Find(ctx, name, folders...)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range programs {
+			if v, ok := versionOf(p.Banner, ""); ok && !seen[p.Path] {
+				seen[p.Path] = true
+				found = append(found, tool{p.Path, v})
+			}
+		}
+	}
+	return found, nil
+}
+
+// choose takes the program that fits a server: of its own flavor the newest. Where
+// Oracle's is missing MariaDB's does for a MySQL server; the reverse would leave
+// out what only MariaDB has. note says what is less than right.
+func choose(server version, tools []tool) (best tool, note string, ok bool) {
+	for _, t := range tools {
+		switch {
+		case t.flavor != server.flavor && (server.flavor == mariaDB || ok && best.flavor == server.flavor):
+		case !ok || best.flavor != server.flavor && t.flavor == server.flavor || newer(t.version, best.version):
+			best, ok = t, true
+		}
+	}
+	switch {
+	case !ok:
+	case best.flavor != server.flavor:
+		note = fmt.Sprintf("the server is %s and the worker has no client of MySQL's own: %s is used; install MySQL's client for the surest dump", server, best.version)
+	case !best.atLeast(server.major, server.minor):
+		note = fmt.Sprintf("the worker's client, %s, is older than the server, %s: what is new in the server may not be in the dump; install a client of the server's version", best.version, server)
+	}
+	return best, note, ok
+}
+
+func newer(a, b version) bool {
+	return a.flavor == b.flavor && (a.major > b.major || a.major == b.major && (a.minor > b.minor || a.minor == b.minor && a.patch > b.patch))
+}
+
+// dumpTool is the program that dumps a server.
+func (r *reach) dumpTool(ctx context.Context, server version) (tool, string, error) {
+	tools, err := findTools(ctx, r.options.Folders, dumpPrograms)
+	if err != nil {
+		return tool{}, "", err
+	}
+	t, note, ok := choose(server, tools)
+	if !ok {
+		pkg := "mariadb-client"
+		if server.flavor == oracle {
+			pkg = "mariadb-client, or MySQL's own client"
+		}
+		return tool{}, "", job.Errorf(job.ConfigInvalid, "the worker has no program that can dump %s: install %s there", server, pkg)
+	}
+	return t, note, nil
+}
