@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strconv"
 
 	"xvault/connectors"
@@ -96,12 +97,14 @@ func (r *reach) dumpArgs(of flavor, d *database) []string {
 // trailerBytes is enough for the last line of a dump.
 const trailerBytes = 200
 
+var lastLine = regexp.MustCompile(`^-- Dump completed( on [0-9: -]+)?$`)
+
 // wholeDump looks at the end of a dump: the programs end it with a line that says
 // that it is complete, and with nothing after that.
 func wholeDump(end []byte) error {
 	last := bytes.TrimRight(end, "\n")
 	if len(end)-len(last) == 1 {
-		if i := bytes.LastIndexByte(last, '\n'); bytes.HasPrefix(last[i+1:], []byte("-- Dump completed")) {
+		if i := bytes.LastIndexByte(last, '\n'); lastLine.Match(last[i+1:]) {
 			return nil
 		}
 	}

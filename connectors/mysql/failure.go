@@ -61,7 +61,7 @@ func serverError(doing string, err error) error {
 	}
 	said, ok := errors.AsType[*driver.MySQLError](err)
 	if !ok {
-		return job.Errorf(job.ConnectFailed, "%s failed: %w", doing, sshconn.Quoted(err))
+		return job.Errorf(job.ConnectFailed, "%s failed, for the connection with the server broke; check that it runs, and the network in between: %w", doing, sshconn.Quoted(err))
 	}
 	number := int(said.Number)
 	code, known := codeOf(number)
@@ -81,8 +81,8 @@ var spokenNumber = regexp.MustCompile(`(?i)error:? (\d{4})\b|\((\d{4})\)`)
 
 // explain turns a program's failure into an error for people.
 func explain(f dumptool.Failure) *job.Error {
-	if f.Link != nil {
-		return nil // says more
+	if broken := f.Link != nil; broken {
+		return nil // why it broke says more
 	}
 	number := 0
 	for _, m := range spokenNumber.FindAllStringSubmatch(f.LastWords(), -1) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -203,33 +204,27 @@ func (g *grants) matches(pattern, database string) bool {
 // like matches a pattern of SQL: "%" any text, "_" one character, "\" takes the next
 // one as it is.
 func like(pattern, text string) bool {
-	p, t := []rune(pattern), []rune(text)
-	var match func(p, t []rune) bool
-	match = func(p, t []rune) bool {
-		for len(p) > 0 {
-			switch {
-			case p[0] == '%':
-				for i := range len(t) + 1 {
-					if match(p[1:], t[i:]) {
-						return true
-					}
-				}
-				return false
-			case p[0] == '\\' && len(p) > 1:
-				if len(t) == 0 || t[0] != p[1] {
-					return false
-				}
-				p, t = p[2:], t[1:]
-			default:
-				if len(t) == 0 || p[0] != '_' && p[0] != t[0] {
-					return false
-				}
-				p, t = p[1:], t[1:]
-			}
+	var b strings.Builder
+	b.WriteString(`(?s)\A`)
+	escaped := false
+	for _, r := range pattern {
+		switch {
+		case escaped:
+			b.WriteString(regexp.QuoteMeta(string(r)))
+			escaped = false
+		case r == '\\':
+			escaped = true
+		case r == '%':
+			b.WriteString(".*")
+		case r == '_':
+			b.WriteString(".")
+		default:
+			b.WriteString(regexp.QuoteMeta(string(r)))
 		}
-		return len(t) == 0
 	}
-	return match(p, t)
+	b.WriteString(`\z`)
+	compiled, err := regexp.Compile(b.String())
+	return err == nil && compiled.MatchString(text)
 }
 
 // writing are privileges that a backup never needs.

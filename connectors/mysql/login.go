@@ -267,7 +267,7 @@ func (l *login) authenticate(shift byte) (bool, error) {
 // permit refuses what would have the program speak the password in clear to whoever
 // listens.
 func (l *login) permit(body []byte) error {
-	method := ""
+	var method string
 	switch {
 	case body[0] == 0xfe:
 		method = "the oldest one"

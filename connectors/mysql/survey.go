@@ -128,7 +128,7 @@ func (s *server) schemas(ctx context.Context) (all []*database, err error) {
 }
 
 func (s *server) tables(ctx context.Context, database string) (all []table, err error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES WHERE TABLE_SCHEMA = "+quoteText(database))
+	rows, err := s.db.QueryContext(ctx, "SELECT TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?", database)
 	if err != nil {
 		return nil, err
 	}

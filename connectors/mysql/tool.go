@@ -14,11 +14,8 @@ type tool struct {
 	version
 }
 
-// dumpPrograms and clientPrograms are under which names they are installed.
-var (
-	dumpPrograms   = []string{"mariadb-dump", "mysqldump"}
-	clientPrograms = []string{"mariadb", "mysql"}
-)
+// dumpPrograms is under which names the programs that dump are installed.
+var dumpPrograms = []string{"mariadb-dump", "mysqldump"}
 
 // findTools lists programs of some names, each once.
 func findTools(ctx context.Context, folders, names []string) ([]tool, error) {

@@ -21,7 +21,9 @@ type version struct {
 	major, minor, patch int
 }
 
-func (v version) String() string { return fmt.Sprintf("%s %d.%d.%d", v.flavor, v.major, v.minor, v.patch) }
+func (v version) String() string {
+	return fmt.Sprintf("%s %d.%d.%d", v.flavor, v.major, v.minor, v.patch)
+}
 
 // atLeast compares within one flavor.
 func (v version) atLeast(major, minor int) bool {

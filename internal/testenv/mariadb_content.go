@@ -89,7 +89,7 @@ func (m *MariaDBServer) Content(database string) map[string]string {
 // Load has the stock client load a dump into a database.
 func (m *MariaDBServer) Load(database, dump string) error {
 	m.t.Helper()
-	cmd := exec.CommandContext(m.t.Context(), "mariadb", "--no-defaults", "--socket="+m.Socket(), "--user="+m.User, "--password="+m.Password.Reveal(), "--default-character-set=utf8mb4", "--", database) //nolint:gosec // a test's own
+	cmd := exec.CommandContext(m.t.Context(), "mariadb", "--no-defaults", "--socket="+m.Socket(), "--user="+m.User, "--password="+m.Password.Reveal(), "--default-character-set=utf8mb4", "--", database)
 	cmd.Stdin = strings.NewReader(dump)
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		return fmt.Errorf("mariadb: %w: %.500s", err, out)
