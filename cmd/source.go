@@ -36,6 +36,7 @@ func newSourceCommand() *cobra.Command {
 		switchCommand("enable", "Let a disabled source be backed up again", "active"),
 		switchCommand("disable", "Keep a source, but back it up no more", "disabled"),
 		newSourceProbeCommand(),
+		newSourceKeyCommand(),
 		removeCommand("source", sources, (*apiclient.Client).Sources, "Remove a source that has no snapshots"),
 	)
 }

@@ -25,17 +25,21 @@ type configOptions struct {
 	exclude  []string
 	hostKeys []string
 	tofu     bool
+	database []string
+	set      []string // FIELD=VALUE
 }
 
 func (o *configOptions) addFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&o.file, "config", "", `the configuration as JSON, from a file or "-"; the flags below win over it`)
 	f.StringVar(&o.host, "host", "", "the server's name or address")
-	f.IntVar(&o.port, "port", 22, "the server's port")
+	f.IntVar(&o.port, "port", 0, "the server's port, where it is not the usual one")
 	f.StringVar(&o.username, "username", "", "who to log in as")
 	f.StringArrayVar(&o.paths, "path", nil, "an absolute path to back up; may be repeated")
 	f.StringArrayVar(&o.exclude, "exclude", nil, "a gitignore-style pattern to leave out; may be repeated")
 	f.StringArrayVar(&o.hostKeys, "host-key", nil, `the server's key ("ssh-ed25519 AAAA...") or its fingerprint ("SHA256:..."); may be repeated`)
+	f.StringArrayVar(&o.database, "database", nil, `a database to back up, "*" for all; may be repeated`)
+	f.StringArrayVar(&o.set, "set", nil, `another field as FIELD=VALUE, VALUE in JSON or as text: tls=none, 'exclude_tables=["log"]'; may be repeated`)
 	f.BoolVar(&o.tofu, "trust-on-first-use", false, "pin the key that the first connection shows")
 }
 
@@ -51,7 +55,7 @@ func (o *configOptions) fields() map[string]struct {
 	return map[string]setting{
 		"host": {"host", o.host}, "port": {"port", o.port}, "username": {"username", o.username},
 		"path": {"paths", o.paths}, "exclude": {"exclude", o.exclude}, "host-key": {"host_keys", o.hostKeys},
-		"trust-on-first-use": {"trust_on_first_use", o.tofu},
+		"trust-on-first-use": {"trust_on_first_use", o.tofu}, "database": {"databases", o.database},
 	}
 }
 
@@ -61,7 +65,7 @@ func (o *configOptions) changed(c *cobra.Command) bool {
 			return true
 		}
 	}
-	return o.file != ""
+	return o.file != "" || len(o.set) > 0
 }
 
 // build puts the configuration together: what there was, or what the file says
@@ -87,7 +91,26 @@ func (o *configOptions) build(c *cobra.Command, before json.RawMessage) (map[str
 			config[set.field] = set.value
 		}
 	}
-	return config, nil
+	return config, o.setOthers(config)
+}
+
+// setOthers sets the fields that have no flag of their own.
+func (o *configOptions) setOthers(config map[string]any) error {
+	for _, s := range o.set {
+		field, text, ok := strings.Cut(s, "=")
+		if !ok || field == "" {
+			return usagef("--set is %q: it takes FIELD=VALUE", s)
+		}
+		var value any = text
+		d := json.NewDecoder(strings.NewReader(text))
+		d.UseNumber()
+		var decoded any
+		if err := d.Decode(&decoded); err == nil && !d.More() {
+			value = decoded
+		}
+		config[field] = value
+	}
+	return nil
 }
 
 // decodeObject keeps numbers as they are written.

@@ -75,7 +75,7 @@ func setUpScript(env *testscript.Env) error {
 		"DATABASE_URL": st.catalog.URL, "REDIS_URL": st.redis.URL,
 		"HUB_ADDR": fmt.Sprintf("127.0.0.1:%d", hub), "WORKER_ADDR": fmt.Sprintf("127.0.0.1:%d", worker),
 		"SSH_HOST": ssh.Host(), "SSH_PORT": fmt.Sprint(ssh.Port()), "SSH_USER": ssh.User, "SSH_HOST_KEY": ssh.HostKey(),
-		"SSH_KEY_FILE": key, "SSH_KEY_TEXT": keyBody(ssh.ClientKeyPEM), "ROOT": ssh.Root,
+		"SSH_KEY_FILE": key, "SSH_KEY_TEXT": keyBody(ssh.ClientKeyPEM), "ROOT": ssh.Root, "SSH_AUTHORIZED_KEYS": ssh.AuthorizedKeys(),
 	} {
 		env.Setenv(name, value)
 	}

@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/google/uuid"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/semaphore"
 
 	"xvault/connectors"
+	"xvault/connectors/sftp/wire"
 	"xvault/connectors/sshconn"
 	"xvault/internal/entry"
 	"xvault/internal/job"
@@ -175,6 +177,10 @@ func (s *source) Probe(ctx context.Context) (connectors.ProbeResult, error) {
 		result.Paths = append(result.Paths, probePath(r))
 	}
 	result.Warnings = s.warnings(sess, roots)
+	if mayWrite(sess) {
+		result.Warnings = append(result.Warnings, "this login is not confined to reading: it can write wherever the account can. For backups alone "+
+			`a key will do whose line in authorized_keys begins with restrict,command="internal-sftp -R" (xvault source key makes one)`)
+	}
 	if s.options.Shell {
 		result.Transport = s.probeShell(sess)
 	}
@@ -197,6 +203,13 @@ func probePath(r *root) connectors.ProbePath {
 		p.Kind = "symlink"
 	}
 	return p
+}
+
+// mayWrite asks to remove what is not there: a server that lets the login only read
+// refuses that before it looks. Whatever else it answers changes nothing.
+func mayWrite(sess *session) bool {
+	err := sess.Remove(connectors.TempPrefix + uuid.NewString()).Status()
+	return errors.Is(err, wire.ErrNotExist)
 }
 
 // warnings tell what works but may not be what was meant.

@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"strings"
+	"syscall"
 	"time"
 
 	"xvault/e2e/system"
@@ -53,6 +54,7 @@ func (w *World) calmBut(except string) {
 	still := time.Now()
 	last := ""
 	start := time.Now()
+	explained := false
 	testenv.Eventually(w.t, calmTimeout, func() bool {
 		w.revive()
 		left = w.restless(except)
@@ -65,11 +67,32 @@ func (w *World) calmBut(except string) {
 			w.report.counts["time was nudged on"]++
 			still = time.Now()
 		}
-		if time.Since(start) > calmTimeout-time.Second {
+		if now != "" && !explained && time.Since(start) > calmTimeout-2*time.Second {
+			explained = true
 			w.t.Logf("at %s these do not end: %s", w.clock.now().Format(time.DateTime), now)
+			w.explain()
 		}
 		return now == ""
 	}, "xVault does not come to rest")
+}
+
+// explain shows what the catalog knows of unfinished jobs and of workers, and what
+// the workers are at; they end by it.
+func (w *World) explain() {
+	w.t.Helper()
+	for _, sql := range []string{
+		`SELECT 'job', id::text, type, status, queue, dispatch_seq::text, coalesce(dispatched_at::text, '-'), run_after::text, attempt::text, coalesce(worker_id, '-')
+			FROM jobs WHERE status IN ('queued', 'running', 'finalizing') ORDER BY id LIMIT 20`,
+		`SELECT 'worker', id, status, incarnation::text, last_seen_at::text, slots_busy::text, storage_state, drain_requested::text, xvault_now()::text FROM workers`,
+	} {
+		rows, err := w.db.Look(sql)
+		w.t.Logf("%v %v", rows, err)
+	}
+	for _, worker := range w.lab.Workers {
+		worker.Signal(w.t, syscall.SIGQUIT)
+		<-worker.Done()
+		w.t.Logf("%s was at\n%s", worker.Name, worker.Tail(1500))
+	}
 }
 
 func (w *World) restless(except string) []string {

@@ -226,6 +226,9 @@ func (s *SSHD) HostKey() string { return s.hostKeys[0].Line }
 // HostKeyFingerprint is the first host key's "SHA256:...".
 func (s *SSHD) HostKeyFingerprint() string { return s.hostKeys[0].Fingerprint }
 
+// AuthorizedKeys is the file whose keys may log in.
+func (s *SSHD) AuthorizedKeys() string { return s.file("authorized_keys") }
+
 // Log is the last part of the server's log.
 func (s *SSHD) Log() string { return s.output.String() }
 
