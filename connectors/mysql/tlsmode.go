@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 
 	"xvault/connectors"
 )
@@ -95,7 +94,7 @@ func verifyChain(s tls.ConnectionState, roots *x509.CertPool) error {
 	}
 	_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between})
 	if err != nil {
-		return fmt.Errorf("verify the server's certificate: %w", err)
+		return &tls.CertificateVerificationError{UnverifiedCertificates: s.PeerCertificates, Err: err}
 	}
 	return nil
 }
