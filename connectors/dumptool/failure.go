@@ -25,24 +25,31 @@ type Failure struct {
 	Link *job.Error
 }
 
-// maxQuoted bounds what is quoted of a program in one message.
-const maxQuoted = 600
+// What is quoted of a program in one message: so many bytes, and so many lines.
+const (
+	maxQuoted = 600
+	maxLines  = 3
+)
 
-// LastWords is the last of what the program said, on one line.
+// LastWords is what the program said of its failure, on one line: its last lines, from
+// the first on that speaks of an error.
 func (f Failure) LastWords() string {
-	lines := strings.FieldsFunc(f.Stderr, func(r rune) bool { return r == '\n' })
-	said := ""
-	for i := len(lines) - 1; i >= 0 && len(lines)-i <= 3; i-- {
-		line := strings.TrimSpace(lines[i])
-		if line == "" {
+	var lines []string
+	wrong := false
+	for line := range strings.SplitSeq(f.Stderr, "\n") {
+		if line = strings.TrimSpace(line); line == "" {
 			continue
 		}
-		if said == "" {
-			said = line
-		} else if len(said)+len(line) < maxQuoted/2 {
-			said = line + " / " + said
+		lower := strings.ToLower(line)
+		if speaks := strings.Contains(lower, "error:") || strings.Contains(lower, "fatal:"); speaks && !wrong {
+			wrong, lines = true, nil
+		}
+		lines = append(lines, line)
+		if !wrong && len(lines) > maxLines {
+			lines = lines[1:]
 		}
 	}
+	said := strings.Join(lines[:min(len(lines), maxLines)], " / ")
 	if len(said) > maxQuoted {
 		said = strings.ToValidUTF8(said[:maxQuoted], "") + "..."
 	}

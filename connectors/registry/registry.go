@@ -5,11 +5,12 @@ package registry
 import (
 	"xvault/connectors"
 	"xvault/connectors/mysql"
+	"xvault/connectors/postgres"
 	"xvault/connectors/sftp"
 	"xvault/connectors/ssh"
 )
 
 // All gives every source type of this version.
 func All() *connectors.Registry {
-	return connectors.NewRegistry(sftp.Type(), ssh.Type(), mysql.Type())
+	return connectors.NewRegistry(sftp.Type(), ssh.Type(), mysql.Type(), postgres.Type())
 }

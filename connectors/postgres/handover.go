@@ -1,0 +1,165 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"xvault/connectors/dumptool"
+)
+
+// handover gives a program connections that are logged in: it talks to the program
+// as a server that asks for no password, makes the connection itself, and then joins
+// the two. So the program, which may be any version of libpq, needs neither the
+// password nor TLS, and each way to log in that this worker knows works with each of
+// them.
+type handover struct {
+	server *server
+
+	mu   sync.Mutex
+	said *pgconn.PgError
+}
+
+// socketPort is part of a socket's name, and nothing else.
+const socketPort = "5432"
+
+// relay starts to listen for a program, which is to connect with connString.
+func (h *handover) relay(ctx context.Context, dir string) (*dumptool.Relay, error) {
+	return dumptool.NewRelay(ctx, dumptool.RelayConfig{Dir: dir, Name: ".s.PGSQL." + socketPort, Open: h.open})
+}
+
+// connString is for a program's command line. It holds no secret.
+func (s *server) connString(r *dumptool.Relay, database string) string {
+	return strings.Join([]string{
+		"host=" + quoteValue(r.Folder()), "port=" + socketPort, "dbname=" + quoteValue(database), "user=" + quoteValue(s.config.Username),
+		"sslmode=disable", "gssencmode=disable", "passfile=/dev/null", "application_name=xvault",
+	}, " ")
+}
+
+// last is the last error that the server told the program.
+func (h *handover) last() *pgconn.PgError {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.said
+}
+
+func (h *handover) hear(e *pgconn.PgError) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.said = e
+}
+
+// open implements dumptool.Open.
+func (h *handover) open(ctx context.Context, local net.Conn) (net.Conn, error) {
+	startup, err := greet(local)
+	if err != nil || startup == nil {
+		return nil, err
+	}
+	l := login{database: startup.Parameters["database"], params: map[string]string{}}
+	for name, value := range startup.Parameters {
+		if !slices.Contains([]string{"user", "database", "replication"}, name) && !strings.HasPrefix(name, "_pq_.") {
+			l.params[name] = value
+		}
+	}
+	found, err := h.server.connect(ctx, l)
+	if err != nil {
+		// So that the program ends with it; why is told by the relay.
+		refusal := &pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: "08001", Message: "the worker could not connect"}
+		return nil, errors.Join(err, send(local, refusal))
+	}
+	conn, err := h.join(local, startup, found)
+	if err != nil {
+		return nil, errors.Join(err, found.raw.Close())
+	}
+	return conn, nil
+}
+
+// greet reads how the program introduces itself; nil where it has nothing to say. It
+// is told that there is no encryption, which a socket does not need.
+func greet(local net.Conn) (*pgproto3.StartupMessage, error) {
+	backend := pgproto3.NewBackend(local, local)
+	for range 4 {
+		m, err := backend.ReceiveStartupMessage()
+		if err != nil {
+			return nil, nil //nolint:nilerr,nilnil // it hung up, and says why itself
+		}
+		switch m := m.(type) {
+		case *pgproto3.StartupMessage:
+			return m, nil
+		case *pgproto3.SSLRequest, *pgproto3.GSSEncRequest:
+			if _, err := local.Write([]byte{'N'}); err != nil {
+				return nil, nil //nolint:nilerr,nilnil // as above
+			}
+		default:
+			return nil, nil //nolint:nilnil // a request to cancel: the program ends anyway
+		}
+	}
+	return nil, errors.New("the dump program does not introduce itself")
+}
+
+// join tells the program that it is logged in, with all that the server said of
+// itself, and gives the connection as it is from now on.
+func (h *handover) join(local net.Conn, startup *pgproto3.StartupMessage, s *session) (net.Conn, error) {
+	taken, err := s.Hijack()
+	if err != nil {
+		return nil, fmt.Errorf("take over the connection: %w", err)
+	}
+	messages := []pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}}
+	if older := olderProtocol(startup); older != nil {
+		messages = append([]pgproto3.BackendMessage{older}, messages...)
+	}
+	for name, value := range taken.ParameterStatuses {
+		messages = append(messages, &pgproto3.ParameterStatus{Name: name, Value: value})
+	}
+	messages = append(messages, &pgproto3.ReadyForQuery{TxStatus: taken.TxStatus})
+	if err := send(local, messages...); err != nil {
+		return nil, err
+	}
+	// What came with the last answer and was read with it.
+	for taken.Frontend.ReadBufferLen() > 0 {
+		m, err := taken.Frontend.Receive()
+		if err != nil {
+			return nil, fmt.Errorf("read what the server says: %w", err)
+		}
+		if err := send(local, m); err != nil {
+			return nil, err
+		}
+	}
+	return &overheard{Conn: taken.Conn, raw: s.raw, hear: h.hear}, nil
+}
+
+// olderProtocol answers a program that asks for a later version of the protocol, or
+// for extensions of it.
+func olderProtocol(startup *pgproto3.StartupMessage) pgproto3.BackendMessage {
+	var options []string
+	for name := range startup.Parameters {
+		if strings.HasPrefix(name, "_pq_.") {
+			options = append(options, name)
+		}
+	}
+	if startup.ProtocolVersion == pgproto3.ProtocolVersion30 && options == nil {
+		return nil
+	}
+	return &pgproto3.NegotiateProtocolVersion{NewestMinorProtocol: 0, UnrecognizedOptions: options}
+}
+
+func send(to net.Conn, messages ...pgproto3.BackendMessage) error {
+	var buf []byte
+	for _, m := range messages {
+		var err error
+		if buf, err = m.Encode(buf); err != nil {
+			return fmt.Errorf("answer the dump program: %w", err)
+		}
+	}
+	if _, err := to.Write(buf); err != nil {
+		return fmt.Errorf("answer the dump program: %w", err)
+	}
+	return nil
+}

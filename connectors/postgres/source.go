@@ -1,0 +1,201 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+
+	"xvault/connectors"
+	"xvault/connectors/sshconn"
+	"xvault/connectors/sshtunnel"
+	"xvault/internal/job"
+)
+
+// source implements connectors.Source.
+type source struct {
+	config   Config
+	excludes []tablePattern
+	env      connectors.Env
+	options  Options
+	ctx      context.Context //nolint:containedctx // ended by Close
+	cancel   context.CancelCauseFunc
+
+	mu     sync.Mutex
+	tunnel *sshtunnel.Tunnel
+	shown  ssh.PublicKey // what the machine in between showed
+}
+
+var errClosed = errors.New("the source is closed")
+
+func open(config []byte, env connectors.Env, o Options) (*source, error) {
+	s := &source{env: env, options: o}
+	if err := json.Unmarshal(config, &s.config); err != nil {
+		return nil, job.Errorf(job.ConfigInvalid, "the source's configuration is not valid: %w", err)
+	}
+	for _, text := range s.config.ExcludeTables {
+		p, err := parseTablePattern(text)
+		if err != nil {
+			return nil, job.Errorf(job.ConfigInvalid, "the source's configuration is not valid: exclude_tables: %q %w", text, err)
+		}
+		s.excludes = append(s.excludes, p)
+	}
+	if s.env.Dial == nil {
+		s.env.Dial = connectors.NewDialer(connectors.DialerConfig{})
+	}
+	if s.env.Log == nil {
+		s.env.Log = slog.New(slog.DiscardHandler)
+	}
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	return s, nil
+}
+
+// Close implements connectors.Source.
+func (s *source) Close() error {
+	s.cancel(errClosed)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tunnel == nil {
+		return nil
+	}
+	tunnel := s.tunnel
+	s.tunnel = nil
+	return tunnel.Close()
+}
+
+// untilClosed is a context that ends with Close as well.
+func (s *source) untilClosed(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.ctx, func() { cancel(errClosed) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
+// reach prepares connections, and makes the tunnel that they go through.
+func (s *source) reach(ctx context.Context) (*server, error) {
+	dial := s.env.Dial
+	if s.config.SSH != nil {
+		tunnel, err := s.dig(ctx)
+		if err != nil {
+			return nil, err
+		}
+		dial = tunnel
+	}
+	return newServer(s.config, s.env.Credential, dial, s.options.ConnectTimeout)
+}
+
+func (s *source) dig(ctx context.Context) (*sshtunnel.Tunnel, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return nil, errClosed
+	}
+	if s.tunnel != nil {
+		return s.tunnel, nil
+	}
+	tunnel, shown, err := sshtunnel.Open(ctx, *s.config.SSH, s.env, sshtunnel.Options{HandshakeTimeout: s.options.ConnectTimeout})
+	s.shown = shown
+	if err != nil {
+		return nil, err
+	}
+	s.tunnel = tunnel
+	return tunnel, nil
+}
+
+// survey is what is known before anything is dumped.
+type survey struct {
+	target    *server
+	about     about
+	client    client
+	databases []database
+	// first is a database that the role can connect to.
+	first  string
+	secure string // the version of TLS, empty without
+}
+
+// look connects, and finds out what there is to dump and with which programs.
+func (s *source) look(ctx context.Context) (survey, error) {
+	server, err := s.reach(ctx)
+	if err != nil {
+		return survey{}, err
+	}
+	in, err := s.anyDatabase(ctx, server)
+	if err != nil {
+		return survey{}, err
+	}
+	defer in.close()
+	v := survey{target: server, first: in.database, secure: in.tls()}
+	if v.about, err = in.about(); err != nil {
+		return v, err
+	}
+	if v.databases, err = s.list(in); err != nil {
+		return v, err
+	}
+	v.client, err = chooseClient(ctx, s.options.ClientFolders, v.about.major())
+	return v, err
+}
+
+// anyDatabase connects with whichever database lets the role in: one of those that
+// are named, or one that nearly every server has.
+func (s *source) anyDatabase(ctx context.Context, server *server) (*inspector, error) {
+	candidates := []string{"postgres", "template1"}
+	if !s.all() {
+		candidates = append(slices.Clone(s.config.Databases), candidates...)
+	}
+	var first error
+	for _, name := range candidates {
+		in, err := server.inspect(ctx, name, s.options.Patience)
+		if err == nil {
+			return in, nil
+		}
+		if first == nil {
+			first = err
+		}
+		if code := job.CodeOf(err); code != job.PathNotFound && code != job.PermissionDenied {
+			return nil, err
+		}
+	}
+	return nil, first
+}
+
+// all reports whether every database is to be dumped.
+func (s *source) all() bool { return slices.Equal(s.config.Databases, []string{all}) }
+
+// list gives the databases that are to be dumped, in the order of the archive.
+func (s *source) list(in *inspector) ([]database, error) {
+	if !s.all() {
+		var list []database
+		for _, name := range s.config.Databases {
+			list = append(list, database{name: name, connect: true})
+		}
+		return s.sorted(list), nil
+	}
+	list, err := in.databases()
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, job.Errorf(job.SourceEmpty, `the server has no database that takes connections, so that "*" means none`)
+	}
+	return s.sorted(list), nil
+}
+
+func (s *source) sorted(list []database) []database {
+	slices.SortFunc(list, func(a, b database) int {
+		return strings.Compare(member(a.name, s.config.Format), member(b.name, s.config.Format))
+	})
+	return list
+}
+
+// hostKey is what the machine in between showed, for the probe.
+func (s *source) hostKey(found *connectors.ProbeResult) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shown != nil {
+		found.HostKey, found.HostKeyFingerprint = sshconn.KeyLine(s.shown), ssh.FingerprintSHA256(s.shown)
+	}
+}
