@@ -124,6 +124,10 @@ type Type struct {
 	// OpenTarget makes a Target of a canonical configuration. It does not connect
 	// yet. Nil: sources of this type cannot be written to.
 	OpenTarget func(config []byte, env Env, opts TargetOptions) (Target, error)
+	// Run logs in, runs a command of Hooks on the source, and gives the end of what
+	// it said, escaped. Errors are *job.Error, or the cause of the context. Nil: sources of
+	// this type have no hooks.
+	Run func(ctx context.Context, config []byte, env Env, command string) (output string, err error)
 }
 
 // Writable reports whether snapshots can be restored to sources of this type.

@@ -46,6 +46,17 @@ func (w *Worker) backup(ctx context.Context, a *attempt) outcome {
 
 func (b *backup) run(ctx context.Context, store blob.Store) (out outcome) {
 	b.a.progress.enter(phaseConnecting)
+	hooks, err := b.w.hooksOf(b.a)
+	if err != nil {
+		return outcome{err: err}
+	}
+	defer func() {
+		hooks.after(ctx)
+		out.result = hooks.report(out.result)
+	}()
+	if err := hooks.before(ctx); err != nil {
+		return outcome{err: err}
+	}
 	source, version, err := b.w.openSource(b.a)
 	if err != nil {
 		return outcome{err: err}
@@ -63,6 +74,7 @@ func (b *backup) run(ctx context.Context, store blob.Store) (out outcome) {
 		}
 	}()
 	summary, err := b.seal(ctx, source, staged)
+	hooks.after(ctx) // nothing more is read
 	if err != nil {
 		return outcome{err: b.classify(ctx, err)}
 	}

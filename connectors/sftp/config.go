@@ -22,6 +22,8 @@ type Config struct {
 	HostKeys []string `json:"host_keys"`
 	// TrustOnFirstUse pins the key that the first connection shows.
 	TrustOnFirstUse bool `json:"trust_on_first_use"`
+	// Hooks are nil where there are none.
+	Hooks *connectors.Hooks `json:"hooks,omitempty"`
 }
 
 // Limits of a configuration.
@@ -55,6 +57,7 @@ func parse(raw []byte) (Config, []connectors.FieldError) {
 		Exclude:         excludes(f),
 		HostKeys:        sshconn.HostKeys(f, "host_keys"),
 		TrustOnFirstUse: f.Bool("trust_on_first_use", false),
+		Hooks:           connectors.ParseHooks(f),
 	}
 	return c, f.Faults()
 }

@@ -39,6 +39,8 @@
 package sftp
 
 import (
+	"context"
+
 	"golang.org/x/sync/semaphore"
 
 	"xvault/connectors"
@@ -61,6 +63,9 @@ func New(o Options) connectors.Type {
 		},
 		OpenTarget: func(config []byte, env connectors.Env, opts connectors.TargetOptions) (connectors.Target, error) {
 			return openTarget(config, env, o, opts, shared)
+		},
+		Run: func(ctx context.Context, config []byte, env connectors.Env, command string) (string, error) {
+			return run(ctx, config, env, o, command)
 		},
 	}
 }

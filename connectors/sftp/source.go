@@ -79,6 +79,15 @@ func (s *source) implied() []string {
 	return s.config.Exclude
 }
 
+// server is whom to connect with.
+func (s *source) server() sshconn.Config {
+	return sshconn.Config{
+		Host: s.config.Host, Port: s.config.Port, Username: s.config.Username,
+		Pins: s.pins, TrustOnFirstUse: s.config.TrustOnFirstUse, Env: s.env,
+		HandshakeTimeout: s.options.HandshakeTimeout, KeepAlive: s.options.KeepAlive,
+	}
+}
+
 // connected gives the session, which the first call opens. start, where it is not
 // nil, is called as soon as there is a connection.
 func (s *source) connected(ctx context.Context, start func(*sshconn.Conn)) (*session, error) {
@@ -93,11 +102,7 @@ func (s *source) connected(ctx context.Context, start func(*sshconn.Conn)) (*ses
 		}
 		return s.sess, nil
 	}
-	conn, shown, err := sshconn.Connect(ctx, sshconn.Config{
-		Host: s.config.Host, Port: s.config.Port, Username: s.config.Username,
-		Pins: s.pins, TrustOnFirstUse: s.config.TrustOnFirstUse, Env: s.env,
-		HandshakeTimeout: s.options.HandshakeTimeout, KeepAlive: s.options.KeepAlive,
-	})
+	conn, shown, err := sshconn.Connect(ctx, s.server())
 	s.shown = shown
 	if err != nil {
 		return nil, err

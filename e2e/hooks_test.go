@@ -1,0 +1,171 @@
+package e2e
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"xvault/e2e/system"
+	"xvault/internal/testenv"
+)
+
+// hooked is a scene whose source has commands around each backup, which leave
+// their traces in a file.
+type hooked struct {
+	*system.Scene
+	t     *testing.T
+	trace string
+}
+
+func newHooked(t *testing.T, l *system.Lab) *hooked {
+	t.Helper()
+	s := l.NewScene(t, system.SceneOptions{Seed: 50, Files: 5})
+	return &hooked{s, t, filepath.Join(s.SSH.Root, "trace")}
+}
+
+// hooks sets the commands; each of them leaves its name in the trace first.
+func (h *hooked) hooks(before, after string, more map[string]any) {
+	h.t.Helper()
+	hooks := map[string]any{
+		"before": "echo before >> " + h.trace + "; " + before,
+		"after":  "echo after >> " + h.trace + "; " + after,
+	}
+	maps.Copy(hooks, more)
+	config := h.SSH.Config(h.Path)
+	config["hooks"] = hooks
+	h.API.Do(h.t, "PATCH", "/api/v1/sources/"+h.SourceID, map[string]any{"config": config}, 200)
+}
+
+// traces gives what ran since it was last asked.
+func (h *hooked) traces() string {
+	h.t.Helper()
+	b, err := os.ReadFile(h.trace)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	must(h.t, os.Remove(h.trace))
+	return strings.Join(strings.Fields(string(b)), " ")
+}
+
+type hookResults struct {
+	Hooks []struct{ Hook, Output, Error string }
+}
+
+func (h *hooked) results(j system.Job) (r hookResults) {
+	h.t.Helper()
+	must(h.t, json.Unmarshal(j.Result, &r))
+	return r
+}
+
+// What the command before made is in the backup, and the one after runs when all
+// was read.
+func TestHooksAroundABackup(t *testing.T) {
+	t.Parallel()
+	h := newHooked(t, system.Start(t, system.Options{}))
+	made := filepath.Join(h.Path, "made by the hook")
+	h.hooks("echo 'it'\"'\"'s me' | tee '"+made+"'", "rm '"+made+"'", nil)
+	must(t, os.WriteFile(made, []byte("it's me\n"), 0o644))
+	h.Want = system.Scan(t, h.Path)
+	must(t, os.Remove(made))
+	job := h.MustComplete(h.Backup().ID, time.Minute)
+	entries, err := system.OpenTree(filepath.Join(h.API.Snapshot(t, job.SnapshotID).LocalPath, "backup.tar.zst.enc"), h.Identity, h.Path)
+	must(t, err)
+	if entry, ok := entries["made by the hook"]; !ok || entry.Size != int64(len("it's me\n")) {
+		t.Errorf("what the command before made is not in the backup: %+v", entry)
+	}
+	if _, err := os.Stat(made); !os.IsNotExist(err) {
+		t.Errorf("the command after did not run: %v", err)
+	}
+	r := h.results(job)
+	if got := h.traces(); got != "before after" || len(r.Hooks) != 2 || r.Hooks[0].Output != "it's me" {
+		t.Errorf("%q, %+v", got, r)
+	}
+}
+
+// The command after runs whatever becomes of the backup, and a command before that
+// fails ends it.
+func TestHooksOfABackupThatFails(t *testing.T) {
+	t.Parallel()
+	h := newHooked(t, system.Start(t, system.Options{}))
+	h.hooks("echo out of order; exit 3", "true", nil)
+	failed := h.WaitJob(h.Backup().ID, time.Minute)
+	mustFail(t, h.Lab, failed, "dump_failed", []string{"before the backup", "status 3", "out of order"}, false)
+	if got := h.traces(); got != "before after" {
+		t.Errorf("%q", got)
+	}
+
+	h.hooks("mv "+h.Path+" "+h.Path+".away", "mv "+h.Path+".away "+h.Path, nil)
+	mustFail(t, h.Lab, h.WaitJob(h.Backup().ID, time.Minute), "path_not_found", nil, false)
+	if got := h.traces(); got != "before after" {
+		t.Errorf("%q", got)
+	}
+
+	// The backup is good, and what did not end is told.
+	h.hooks("true", "echo cannot start; exit 1", nil)
+	done := h.Acknowledged(h.Backup().ID, time.Minute)
+	if r := h.results(done); len(r.Hooks) != 2 || r.Hooks[0].Error != "" || !strings.Contains(r.Hooks[1].Error, "cannot start") {
+		t.Errorf("%+v", r)
+	}
+	h.traces()
+
+	h.hooks("sleep 600", "true", map[string]any{"timeout_seconds": 1})
+	job := h.Backup()
+	if waiting := h.WaitBack(job.ID, 1); waiting.Error == nil || waiting.Error.Code != "timeout" {
+		t.Errorf("%s", waiting)
+	}
+	h.API.Do(t, "POST", "/api/v1/jobs/"+job.ID+"/cancel", nil, 200)
+	if got := h.traces(); got != "before after" {
+		t.Errorf("%q", got)
+	}
+	h.Check()
+}
+
+// A worker that is killed between the commands leaves a debt to the next attempt;
+// one that is canceled, or stops, pays it itself.
+func TestHooksOfAnAttemptThatEnds(t *testing.T) {
+	t.Parallel()
+	h := newHooked(t, system.Start(t, system.Options{Workers: -1}))
+	h.hooks("true", "true", nil)
+	w := h.AddWorker()
+	w.Start("backup.read=kill")
+	w.WaitOnline()
+	job := h.Backup()
+	select {
+	case <-w.Done():
+	case <-time.After(time.Minute):
+		t.Fatal("the worker was not killed")
+	}
+	if got := h.traces(); got != "before" {
+		t.Errorf("%q", got)
+	}
+	w.Start()
+	h.Acknowledged(job.ID, 2*time.Minute)
+	if got := h.traces(); got != "after before after" {
+		t.Errorf("%q", got)
+	}
+
+	h.hooks("sleep 600", "true", nil)
+	job = h.Backup()
+	h.waitTrace()
+	h.API.Do(t, "POST", "/api/v1/jobs/"+job.ID+"/cancel", nil, 200)
+	if ended := h.WaitJob(job.ID, time.Minute); ended.Status != "canceled" {
+		t.Errorf("%s", ended)
+	}
+	if got := h.traces(); got != "before after" {
+		t.Errorf("%q", got)
+	}
+	h.Check()
+}
+
+// waitTrace waits until a command has begun.
+func (h *hooked) waitTrace() {
+	h.t.Helper()
+	testenv.Eventually(h.t, time.Minute, func() bool {
+		_, err := os.Stat(h.trace)
+		return err == nil
+	}, "no command runs")
+}
