@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"xvault/connectors"
+	"xvault/internal/entry"
 	"xvault/internal/job"
 )
 
@@ -39,6 +40,18 @@ type Server struct {
 	// HardLinks: the connector tells which names are of one file, if nothing of it
 	// is excluded.
 	HardLinks bool
+	// NoLineBreaks: the protocol cannot ask for a name that holds CR or LF, so that
+	// such an entry is visited with an error that names it, and nothing below it.
+	NoLineBreaks bool
+	// CoarseTimes are the kinds of entries whose times the server does not tell to the
+	// second; that of a file always counts.
+	CoarseTimes []entry.Kind
+	// UntoldTargets are texts of links that the server does not tell: such a link is
+	// visited with an error that names it.
+	UntoldTargets []string
+	// MaxPath is the length of the longest path that the server can go to, in bytes.
+	// 0 means what Linux takes.
+	MaxPath int
 	// HostKeys is set where the server has one that can be pinned.
 	HostKeys *HostKeys
 }

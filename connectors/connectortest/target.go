@@ -208,7 +208,7 @@ func sameTrees(t *testing.T, now, before []got) {
 func testRestoresTree(t *testing.T, start Factory) {
 	t.Helper()
 	s := start(t, Options{})
-	awkward(t, s.Root+"/tree")
+	awkward(t, s, s.Root+"/tree")
 	before := onDisk(t, s, s.Root+"/tree")
 	all := backedUp(t, s, s.Root+"/tree")
 	must(t, os.RemoveAll(s.Root+"/tree"))

@@ -59,8 +59,9 @@ func pattern(name string, size int) []byte {
 	return b
 }
 
-// awkward makes a tree of everything that a file system can hold.
-func awkward(t *testing.T, root string) {
+// awkward makes a tree of everything that a file system can hold, and a server can
+// go to.
+func awkward(t *testing.T, s *Server, root string) {
 	t.Helper()
 	tr := tree{t, root}
 	for _, name := range []string{
@@ -80,8 +81,11 @@ func awkward(t *testing.T, root string) {
 	}
 	tr.dir("empty/dir/below")
 	tr.file("one/two/three/four/five/six", 6)
-	deep := tr.root
-	for len(deep) < 3600 {
+	deep, deepest := tr.root, 3600
+	if s.MaxPath > 0 {
+		deepest = s.MaxPath - 250
+	}
+	for len(deep) < deepest {
 		deep = filepath.Join(deep, strings.Repeat("d", 200))
 	}
 	relative, err := filepath.Rel(tr.root, deep)

@@ -3,11 +3,12 @@ package ftp
 import (
 	"crypto/x509"
 	"encoding/json"
-	"net/netip"
+	"errors"
 	"slices"
 	"strings"
 
 	"xvault/connectors"
+	"xvault/connectors/ftp/wire"
 )
 
 // Config is the configuration of a source of the type ftp in its canonical form. It
@@ -41,8 +42,6 @@ const (
 	portImplicit = 990
 	maxPaths     = 1000
 	maxExcludes  = 1000
-	maxHost      = 253
-	maxUsername  = 255
 	maxCA        = 256 << 10
 )
 
@@ -62,13 +61,13 @@ func Validate(raw []byte) ([]byte, []connectors.FieldError) {
 
 func parse(raw []byte) (Config, []connectors.FieldError) {
 	f := connectors.ParseFields(raw)
-	c := Config{Host: host(f), TLS: protection(f)}
+	c := Config{Host: f.Host("host"), TLS: f.OneOf("tls", tlsExplicit, tlsExplicit, tlsImplicit, tlsNone)}
 	missing := portExplicit
 	if c.TLS == tlsImplicit {
 		missing = portImplicit
 	}
 	c.Port = f.Int("port", missing, 1, 65535)
-	c.Username = username(f)
+	c.Username = f.Username("username")
 	c.Paths = paths(f)
 	c.Exclude = f.Texts("exclude", maxExcludes, func(pattern string) (string, error) {
 		_, faults := connectors.ParseExcludes([]string{pattern})
@@ -78,81 +77,40 @@ func parse(raw []byte) (Config, []connectors.FieldError) {
 	return c, f.Faults()
 }
 
-func host(f *connectors.Fields) string {
-	h := f.Text("host")
-	if h == "" {
-		return ""
-	}
-	if inner, ok := strings.CutPrefix(h, "["); ok && strings.HasSuffix(inner, "]") {
-		h = strings.TrimSuffix(inner, "]")
-	}
-	if _, err := netip.ParseAddr(h); err == nil {
-		return h
-	}
-	switch {
-	case len(h) > maxHost:
-		f.Fault("host", "must be at most %d characters long", maxHost)
-	case strings.Contains(h, "://"):
-		f.Fault("host", "must be a name or an address alone, without a scheme")
-	case strings.Contains(h, ":"):
-		f.Fault("host", "must be a name or an address alone; the port is a field of its own")
-	case strings.ContainsFunc(h, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`/\@"'[]<>`, r) }):
-		f.Fault("host", "must be a name or an address")
-	}
-	return h
-}
-
-func username(f *connectors.Fields) string {
-	u := f.Text("username")
-	switch {
-	case len(u) > maxUsername:
-		f.Fault("username", "must be at most %d bytes long", maxUsername)
-	case strings.ContainsFunc(u, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		f.Fault("username", "must not hold control characters")
-	}
-	return u
-}
-
+// paths reads absolute paths, each once, in the order that they are given in.
 func paths(f *connectors.Fields) []string {
-	list := f.Texts("paths", maxPaths, cleanPath)
-	slices.Sort(list)
-	list = slices.Compact(list)
+	seen := map[string]bool{}
+	list := slices.DeleteFunc(f.Texts("paths", maxPaths, cleanPath), func(p string) bool {
+		again := seen[p]
+		seen[p] = true
+		return again
+	})
 	if len(list) == 0 && !f.Wrong("paths") && !f.Wrong("") {
 		f.Fault("paths", "must name at least one absolute path")
 	}
 	return list
 }
 
-// optional reads a string that may be absent or empty.
-func optional(f *connectors.Fields, name string) string {
-	list := f.Optional(name)
-	return list
-}
-
-func protection(f *connectors.Fields) string {
-	switch way := optional(f, "tls"); way {
-	case "":
-		return tlsExplicit
-	case tlsExplicit, tlsImplicit, tlsNone:
-		return way
-	default:
-		f.Fault("tls", `must be "explicit", "implicit" or "none"`)
-		return way
+func cleanPath(p string) (string, error) {
+	clean, err := connectors.CleanPath(p)
+	if err == nil && !wire.Sendable(clean) {
+		err = errors.New("must not hold a line break, which no FTP command can")
 	}
+	return clean, err
 }
 
 func authorities(f *connectors.Fields, way string) string {
-	pem := optional(f, "ca_pem")
+	pem := f.OptionalText("ca_pem", "")
 	switch {
 	case pem == "":
 	case len(pem) > maxCA:
 		f.Fault("ca_pem", "must be at most %d bytes long", maxCA)
+	case strings.Contains(pem, "PRIVATE KEY"):
+		f.Fault("ca_pem", "must hold certificates only; it holds a private key, which should be replaced now")
 	case way == tlsNone:
 		f.Fault("ca_pem", `has no meaning with tls "none", for no certificate is asked for then`)
 	case !x509.NewCertPool().AppendCertsFromPEM([]byte(pem)):
 		f.Fault("ca_pem", "must hold at least one certificate as PEM")
-	case strings.Contains(pem, "PRIVATE KEY"):
-		f.Fault("ca_pem", "must hold certificates only; it holds a private key, which should be replaced now")
 	}
 	return pem
 }

@@ -4,6 +4,7 @@ package registry
 
 import (
 	"xvault/connectors"
+	"xvault/connectors/ftp"
 	"xvault/connectors/mysql"
 	"xvault/connectors/postgres"
 	"xvault/connectors/sftp"
@@ -12,5 +13,5 @@ import (
 
 // All gives every source type of this version.
 func All() *connectors.Registry {
-	return connectors.NewRegistry(sftp.Type(), ssh.Type(), mysql.Type(), postgres.Type())
+	return connectors.NewRegistry(sftp.Type(), ssh.Type(), ftp.Type(), mysql.Type(), postgres.Type())
 }

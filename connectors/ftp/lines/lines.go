@@ -5,7 +5,10 @@
 package lines
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
+	"io"
 	"strings"
 	"time"
 
@@ -35,44 +38,55 @@ type Line struct {
 // ErrLine says that a line is not understood.
 var ErrLine = errors.New("a line of the listing is not understood")
 
-// Split cuts a listing into lines. Where lines end in CR LF, as they should, an LF
-// alone is part of a name.
-func Split(data []byte) func(yield func(string) bool) {
-	end := "\n"
-	if strings.Contains(string(data[:min(len(data), 64<<10)]), "\r\n") {
-		end = "\r\n"
-	}
-	return func(yield func(string) bool) {
-		rest := data
-		for len(rest) > 0 {
-			line := rest
-			if i := indexOf(rest, end); i >= 0 {
-				line, rest = rest[:i], rest[i+len(end):]
-			} else {
-				rest = nil
-			}
-			if !yield(string(line)) {
-				return
-			}
-		}
-	}
+// MaxLine bounds a line, in bytes: a name and a link's target, and facts.
+const MaxLine = 16 << 10
+
+// ErrTooLong says that a line does not end.
+var ErrTooLong = errors.New("a line of the listing is too long")
+
+// Reader takes lines from a listing. Where the first one ends in CR LF, as it should,
+// an LF alone is part of a name.
+type Reader struct {
+	in    *bufio.Reader
+	crlf  bool
+	first bool
+	line  []byte
 }
 
-func indexOf(b []byte, end string) int {
-	if end == "\n" {
-		for i, c := range b {
-			if c == '\n' {
-				return i
-			}
+// NewReader reads a listing.
+func NewReader(r io.Reader) *Reader {
+	return &Reader{in: bufio.NewReaderSize(r, 32<<10), first: true}
+}
+
+// Next gives a line without its end; io.EOF after the last. A last line without an
+// end is one that was cut: io.ErrUnexpectedEOF.
+func (r *Reader) Next() (string, error) {
+	r.line = r.line[:0]
+	for {
+		piece, err := r.in.ReadSlice('\n')
+		if len(r.line)+len(piece) > MaxLine {
+			return "", ErrTooLong
 		}
-		return -1
-	}
-	for i := 1; i < len(b); i++ {
-		if b[i] == '\n' && b[i-1] == '\r' {
-			return i - 1
+		r.line = append(r.line, piece...)
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case errors.Is(err, io.EOF) && len(r.line) > 0:
+			return "", io.ErrUnexpectedEOF
+		case err != nil:
+			return "", err
+		}
+		ended := bytes.HasSuffix(r.line, []byte("\r\n"))
+		if r.first {
+			r.crlf, r.first = ended, false
+		}
+		if !r.crlf {
+			return string(bytes.TrimSuffix(r.line, []byte("\n"))), nil
+		}
+		if ended {
+			return string(r.line[:len(r.line)-2]), nil
 		}
 	}
-	return -1
 }
 
 // List reads a line of LIST; ok is false for a line that tells of no entry, such as

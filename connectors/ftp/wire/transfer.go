@@ -175,3 +175,7 @@ func (t *Transfer) shut() error {
 	}
 	return errors.Join(err, t.c.keep(nil))
 }
+
+// ErrCut says that a data connection ended without TLS being ended first, as when
+// somebody in between cuts it.
+var ErrCut error = &DataError{errors.New("it ended without the server's word within TLS")}
