@@ -49,6 +49,9 @@ type Server struct {
 	// UntoldTargets are texts of links that the server does not tell: such a link is
 	// visited with an error that names it.
 	UntoldTargets []string
+	// HiddenTargets are texts of links that the server does not show at all, so that
+	// nobody can know of them.
+	HiddenTargets []string
 	// MaxPath is the length of the longest path that the server can go to, in bytes.
 	// 0 means what Linux takes.
 	MaxPath int

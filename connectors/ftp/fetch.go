@@ -244,4 +244,3 @@ func (r *reader) askDirectly(sl *slot) error {
 	}
 	return err
 }
-

@@ -142,4 +142,3 @@ func warnings(roots []*root) []string {
 	}
 	return w
 }
-

@@ -83,7 +83,9 @@ func (s *source) implied() []string {
 }
 
 // address is host and port.
-func (s *source) address() string { return net.JoinHostPort(s.config.Host, strconv.Itoa(s.config.Port)) }
+func (s *source) address() string {
+	return net.JoinHostPort(s.config.Host, strconv.Itoa(s.config.Port))
+}
 
 // connect makes a connection that is logged in.
 func (s *source) connect(ctx context.Context) (*wire.Conn, error) {

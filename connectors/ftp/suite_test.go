@@ -2,6 +2,7 @@ package ftp_test
 
 import (
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,7 +32,7 @@ func served(t *testing.T, kind string, o connectortest.Options, extra ...string)
 		},
 		Credential: s.Credential(), WrongCredential: job.Credential{Type: "password", Password: secret.New("another")},
 		Stop: s.Kill, Unprivileged: !s.Privileged(),
-		NoLineBreaks: true, MaxPath: 1000, CoarseTimes: []entry.Kind{entry.Symlink}, UntoldTargets: []string{".."},
+		NoLineBreaks: true, MaxPath: 1000, CoarseTimes: []entry.Kind{entry.Symlink}, UntoldTargets: []string{"..", strings.Repeat("t", 2000)}, HiddenTargets: []string{"loop-b"},
 	}
 }
 

@@ -29,6 +29,10 @@ func unix(line string, now time.Time) (Line, error) {
 	}
 	if l.Kind == entry.Symlink {
 		l.Name, l.Target, _ = strings.Cut(name, " -> ")
+		if l.Size > int64(len(l.Target)) {
+			l.Target = "" // the server cut it: a wrong one is worse than none
+		}
+		l.Size = 0
 	}
 	return l, nil
 }

@@ -163,7 +163,7 @@ func (t *Transfer) Abort() {
 	if t.over {
 		return
 	}
-	_ = t.shut()              // whatever it says, nothing of it counts
+	_ = t.shut()             // whatever it says, nothing of it counts
 	_, _ = t.c.final(t.verb) // an error breaks the connection, which is noted
 }
 
