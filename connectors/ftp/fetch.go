@@ -196,7 +196,7 @@ func (r *reader) reconsider(sl *slot, why error) (settled bool, err error) {
 		return false, err
 	case now.refuse != nil:
 		sl.item.Err = now.refuse
-		return true, nil
+		return true, nil //nolint:nilerr // it stands in the slot
 	case now.line == nil:
 		r.gone(sl)
 		return true, nil

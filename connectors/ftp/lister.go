@@ -3,6 +3,7 @@ package ftp
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"xvault/internal/entry"
@@ -83,8 +84,8 @@ func (l *lister) pick() (folder, *coming) {
 	if l.held >= l.r.options.ListAhead || len(l.coming) >= maxComing {
 		return folder{}, nil
 	}
-	for i := len(l.stack) - 1; i >= 0; i-- {
-		if f, ok := l.stack[i].following(); ok {
+	for _, a := range slices.Backward(l.stack) {
+		if f, ok := a.following(); ok {
 			c := &coming{done: make(chan struct{})}
 			l.coming[f.path] = c
 			return f, c
@@ -143,7 +144,8 @@ func (l *lister) enter(f folder, list *listing) *ahead {
 	return a
 }
 
-func (l *lister) leave(*ahead) {
+// leave says that the walk left the innermost folder.
+func (l *lister) leave() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stack = l.stack[:len(l.stack)-1]

@@ -169,10 +169,10 @@ func header(path string, line *lines.Line) entry.Header {
 	h := entry.Header{
 		Path: path[1:], Kind: line.Kind, Mode: line.Mode, UID: line.UID, GID: line.GID, User: line.User, Group: line.Group, ModTime: line.ModTime,
 	}
-	switch {
-	case line.Kind == entry.File:
+	switch line.Kind {
+	case entry.File:
 		h.Size = line.Size
-	case line.Kind == entry.Symlink:
+	case entry.Symlink:
 		h.LinkTarget = line.Target
 	}
 	if !line.HasMode {

@@ -135,7 +135,7 @@ func (p *pool) open(ctx context.Context) (*session, error) {
 		if s == nil {
 			break
 		}
-		s.ctx = ctx
+		s.ctx = ctx //nolint:fatcontext // it is the session's for this use of it, and replaces another one's
 		if time.Since(s.used) < restsFor {
 			return s, nil
 		}

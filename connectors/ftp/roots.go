@@ -65,12 +65,12 @@ func (s *session) look(r *root) error {
 
 // lookFolder enters a configured folder.
 func (s *session) lookFolder(r *root) error {
-	real, err := s.locate(r.path)
+	place, err := s.locate(r.path)
 	if isRefusal(err) {
 		r.err = job.Errorf(job.PermissionDenied, "the folder %q cannot be entered by %q: %w", r.path, s.src.config.Username, quoted(err))
 		return nil
 	}
-	r.line.Kind, r.folder = entry.Dir, folder{path: r.path, real: real}
+	r.line.Kind, r.folder = entry.Dir, folder{path: r.path, real: place}
 	return err
 }
 
@@ -79,9 +79,9 @@ func (s *session) lookFolder(r *root) error {
 func (s *session) lookDirectly(r *root) error {
 	shown := r.line
 	r.line = lines.Line{Name: shown.Name}
-	real, err := s.locate(r.path)
+	place, err := s.locate(r.path)
 	if err == nil {
-		r.line.Kind, r.folder = entry.Dir, folder{path: r.path, real: real}
+		r.line.Kind, r.folder = entry.Dir, folder{path: r.path, real: place}
 		return nil
 	}
 	if !isRefusal(err) {

@@ -125,8 +125,7 @@ func isSilence(err error) bool {
 func isLost(err error) bool {
 	var broken *wire.BrokenError
 	var data *wire.DataError
-	var explained *job.Error
-	if errors.As(err, &explained) {
+	if _, explained := errors.AsType[*job.Error](err); explained {
 		return false
 	}
 	switch wire.CodeOf(err) {

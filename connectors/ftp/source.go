@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -74,10 +75,8 @@ var virtual = []string{"/proc/*", "/sys/*", "/dev/*", "/run/*"}
 // implied gives the exclude patterns, with those before them that a backup of
 // the whole system cannot do without; "!" takes them back.
 func (s *source) implied() []string {
-	for _, p := range s.config.Paths {
-		if p == "/" {
-			return append(append([]string{}, virtual...), s.config.Exclude...)
-		}
+	if slices.Contains(s.config.Paths, "/") {
+		return append(append([]string{}, virtual...), s.config.Exclude...)
 	}
 	return s.config.Exclude
 }

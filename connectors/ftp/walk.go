@@ -54,12 +54,7 @@ func (r *reader) walkNode(n *node) error {
 	if n.root != nil {
 		return r.walkRoot(n)
 	}
-	for _, c := range n.children {
-		if err := r.walkNode(c); err != nil {
-			return err
-		}
-	}
-	return nil
+	return r.walkNodes(n.children)
 }
 
 func (r *reader) walkRoot(n *node) error {
@@ -135,46 +130,51 @@ func (r *reader) walkListing(f folder, l *listing, n *node) error {
 		nodes = n.children
 	}
 	ahead := r.lister.enter(f, l)
-	defer r.lister.leave(ahead)
+	defer r.lister.leave()
 	dir := components(f.path)
 	for i := range l.records {
-		rec := &l.records[i]
-		name := string(l.name(rec))
-		for len(nodes) > 0 && nodes[0].name < name {
-			if err := r.walkNode(nodes[0]); err != nil {
-				return err
-			}
-			nodes = nodes[1:]
+		name := string(l.name(&l.records[i]))
+		before := 0
+		for before < len(nodes) && nodes[before].name < name {
+			before++
+		}
+		if err := r.walkNodes(nodes[:before]); err != nil {
+			return err
 		}
 		var own *node
-		if len(nodes) > 0 && nodes[0].name == name {
+		if nodes = nodes[before:]; len(nodes) > 0 && nodes[0].name == name {
 			own, nodes = nodes[0], nodes[1:]
 		}
 		ahead.reached(i)
-		switch {
-		case own != nil && own.root != nil:
-			if err := r.walkNode(own); err != nil {
-				return err
-			}
-			continue
-		case r.excludes.Match(dir, name, rec.kind == entry.Dir):
-			if own != nil {
-				if err := r.walkNode(own); err != nil {
-					return err
-				}
-			}
-			continue
-		}
-		if err := r.walkEntry(f, l.line(rec), own); err != nil {
+		if err := r.walkRecord(f, dir, l, &l.records[i], own); err != nil {
 			return err
 		}
 	}
-	for _, c := range nodes {
-		if err := r.walkNode(c); err != nil {
+	return r.walkNodes(nodes)
+}
+
+func (r *reader) walkNodes(nodes []*node) error {
+	for _, n := range nodes {
+		if err := r.walkNode(n); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// walkRecord walks one name of a listing; own is its place in the tree of configured
+// paths, if it has one.
+func (r *reader) walkRecord(f folder, dir []string, l *listing, rec *record, own *node) error {
+	configured := own != nil && own.root != nil
+	excluded := !configured && r.excludes.Match(dir, string(l.name(rec)), rec.kind == entry.Dir)
+	switch {
+	case configured, excluded && own != nil:
+		return r.walkNode(own)
+	case excluded:
+		return nil
+	default:
+		return r.walkEntry(f, l.line(rec), own)
+	}
 }
 
 // unlisted deals with a folder that could not be listed.

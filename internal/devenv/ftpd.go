@@ -175,7 +175,7 @@ func (f *FTPD) Start(ctx context.Context) error {
 		}
 		select {
 		case <-f.process.Done():
-			return fmt.Errorf("%s ended while starting: %w\n%s", f.cfg.Kind, errOr(f.process.Err(), "exit status 0"), f.output.String())
+			return fmt.Errorf("%s ended while starting: %w\n%s", f.cfg.Kind, errOr(f.process.Err(), "it gives no reason"), f.output.String())
 		case <-ctx.Done():
 			return errors.Join(fmt.Errorf("%s does not answer: %w\n%s", f.cfg.Kind, err, f.output.String()), f.Kill())
 		case <-time.After(10 * time.Millisecond):

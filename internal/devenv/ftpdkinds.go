@@ -94,9 +94,9 @@ func (p pureFTPD) prepare(f *FTPD) (Command, error) {
 	if err != nil {
 		return Command{}, err
 	}
-	make := exec.Command(f.program("usr/bin/pure-pw"), "mkdb", f.file("users.pdb"), "-f", f.file("passwd")) //nolint:noctx // returns at once
-	make.Env = env
-	if out, err := make.CombinedOutput(); err != nil {
+	makedb := exec.Command(f.program("usr/bin/pure-pw"), "mkdb", f.file("users.pdb"), "-f", f.file("passwd")) //nolint:noctx // returns at once
+	makedb.Env = env
+	if out, err := makedb.CombinedOutput(); err != nil {
 		return Command{}, fmt.Errorf("make the users of pure-ftpd: %w: %s", err, bytes.TrimSpace(out))
 	}
 	clients := 200

@@ -42,8 +42,7 @@ func (e *ReplyError) Error() string {
 
 // CodeOf is the code of a reply that is an error, 0 for other errors.
 func CodeOf(err error) int {
-	var reply *ReplyError
-	if errors.As(err, &reply) {
+	if reply, ok := errors.AsType[*ReplyError](err); ok {
 		return reply.Code
 	}
 	return 0

@@ -34,9 +34,7 @@ func (c *Conn) askTelnet(name string) error {
 		return err
 	}
 	c.telnet = plain
-	text := r.Text()
-	start := strings.Index(text, "/xvault")
-	if start >= 0 && len(strings.TrimLeft(text[start+len("/xvault"):], iac)) == len(text)-start-len("/xvault")-2 {
+	if _, after, ok := strings.Cut(r.Text(), "/xvault"+iac+iac); ok && !strings.HasPrefix(after, iac) {
 		c.telnet = doubles
 	}
 	return nil

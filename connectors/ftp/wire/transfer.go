@@ -38,7 +38,7 @@ func (c *Conn) Start(ctx context.Context, verb, arg string, offset int64) (*Tran
 	}
 	t := &Transfer{c: c, verb: verb, line: line, data: line}
 	if err := c.announce(verb, arg, offset); err != nil {
-		t.shut()
+		_ = t.shut() // err says what is wrong
 		return nil, err
 	}
 	if err := t.secure(ctx); err != nil {
@@ -89,7 +89,7 @@ func (t *Transfer) secure(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	t.shut()
+	_ = t.shut() // err says what is wrong
 	// The server's reply knows more: that it wanted a session to go on, for example.
 	if r, replyErr := t.c.final(t.verb); replyErr != nil {
 		return replyErr
