@@ -47,8 +47,8 @@ type Command struct {
 	// Env is added to the small environment that every program gets. It never
 	// holds a secret.
 	Env []string
-	// Files become the descriptors 3, 4, ... of the program, which names them by
-	// FilePath. They stay the caller's.
+	// Files become descriptors of the program, which names them by FilePath. They
+	// stay the caller's.
 	Files []*os.File
 	// Stdin is what the program reads; nil means nothing. If it ends with another
 	// error than io.EOF the program is killed and that error is the dump's. A
@@ -81,11 +81,26 @@ type Check interface {
 	Close() error
 }
 
-// firstFile is the descriptor that the first of Command.Files becomes.
-const firstFile = 3
+// The descriptors of a program: the folder of its relay's socket, which is closed where
+// there is none, and the first of Command.Files.
+const (
+	relayFile = 3
+	firstFile = 4
+)
 
 // FilePath is the name under which a program opens the i-th of Command.Files.
-func FilePath(i int) string { return "/proc/self/fd/" + strconv.Itoa(firstFile+i) }
+func FilePath(i int) string { return descriptorPath(firstFile + i) }
+
+func descriptorPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
+
+// files are what the program has open beside its standard files.
+func (c *Command) files() []*os.File {
+	files := []*os.File{nil}
+	if c.Relay != nil {
+		files[0] = c.Relay.dir
+	}
+	return append(files, c.Files...)
+}
 
 // environment is all that a program inherits.
 func (c *Command) environment() []string {

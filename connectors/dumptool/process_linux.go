@@ -29,7 +29,7 @@ type process struct {
 // ends, so that thread is kept until the child is gone.
 func (c *Command) start(stdin, stdout *os.File, stderr io.Writer) (*process, error) {
 	cmd := exec.Command(c.Path, c.Args...) //nolint:noctx // the group is killed, not the program alone
-	cmd.Dir, cmd.Env, cmd.ExtraFiles = c.Dir, c.environment(), c.Files
+	cmd.Dir, cmd.Env, cmd.ExtraFiles = c.Dir, c.environment(), c.files()
 	if cmd.Dir == "" {
 		cmd.Dir = "/"
 	}

@@ -66,7 +66,9 @@ type RelayConfig struct {
 type Relay struct {
 	open     Open
 	listener net.Listener
-	folder   string // of the socket; empty for a port
+	folder   string   // of the socket; empty for a port
+	name     string   // of the socket
+	dir      *os.File // the folder, open; nil for a port
 	clock    time.Time
 	ctx      context.Context //nolint:containedctx // the relay's own lifetime
 	cancel   context.CancelFunc
@@ -106,30 +108,52 @@ func (r *Relay) listen(ctx context.Context, c RelayConfig) error {
 	if r.folder, err = os.MkdirTemp(c.Dir, "s"); err != nil {
 		return err
 	}
-	name := c.Name
-	if name == "" {
-		name = "socket"
-	}
-	path := filepath.Join(r.folder, name)
-	if len(path) > maxSocketPath {
-		err = fmt.Errorf("the path %s is longer than a socket's may be, which is %d bytes", path, maxSocketPath)
-	} else {
-		r.listener, err = config.Listen(ctx, "unix", path)
+	if r.dir, err = os.Open(r.folder); err == nil {
+		if r.name = c.Name; r.name == "" {
+			r.name = "socket"
+		}
+		r.listener, err = config.Listen(ctx, "unix", r.localAddr())
 	}
 	if err != nil {
-		return errors.Join(err, os.RemoveAll(r.folder))
+		return errors.Join(err, r.removeFolder())
 	}
 	return nil
 }
 
-// maxSocketPath is the kernel's limit.
-const maxSocketPath = 107
+// localAddr is the socket as this process names it. The path of a socket may have no
+// more than 107 bytes; that of an open folder is short wherever it is.
+func (r *Relay) localAddr() string {
+	return filepath.Join(descriptorPath(int(r.dir.Fd())), r.name)
+}
 
-// Folder is where the socket is, Addr its path; for a port Addr is host and port.
-func (r *Relay) Folder() string { return r.folder }
+func (r *Relay) removeFolder() error {
+	if r.folder == "" {
+		return nil
+	}
+	var err error
+	if r.dir != nil {
+		err = r.dir.Close()
+	}
+	return errors.Join(err, os.RemoveAll(r.folder))
+}
 
-// Addr is what a program connects to.
-func (r *Relay) Addr() string { return r.listener.Addr().String() }
+// Folder is where the program finds its socket, Addr that socket. Both mean something
+// to a program that is started with Command.Relay, and to nobody else. For a port Folder
+// is empty, and Addr is host and port.
+func (r *Relay) Folder() string {
+	if r.folder == "" {
+		return ""
+	}
+	return descriptorPath(relayFile)
+}
+
+// Addr is what the program connects to.
+func (r *Relay) Addr() string {
+	if r.folder == "" {
+		return r.listener.Addr().String()
+	}
+	return filepath.Join(r.Folder(), r.name)
+}
 
 // Port is the number of the port of 127.0.0.1; 0 for a socket.
 func (r *Relay) Port() int {
@@ -177,10 +201,7 @@ func (r *Relay) end() error {
 	r.cancel()
 	r.hangUp()
 	r.running.Wait()
-	if r.folder == "" {
-		return nil
-	}
-	if err := os.RemoveAll(r.folder); err != nil {
+	if err := r.removeFolder(); err != nil {
 		return fmt.Errorf("remove the dump program's socket: %w", err)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -92,7 +93,7 @@ func TestRelayPassesOn(t *testing.T) {
 				network = "tcp"
 			}
 			for range 3 {
-				conn := connect(t, network, r.Addr())
+				conn := connect(t, network, r.LocalAddr())
 				go func() { _, _ = conn.Write(content) }()
 				got, err := io.ReadAll(conn)
 				if err != nil || !bytes.Equal(got, content) {
@@ -105,14 +106,13 @@ func TestRelayPassesOn(t *testing.T) {
 			if err := r.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if r.Folder() != "" {
-				if _, err := os.Stat(r.Folder()); !errors.Is(err, os.ErrNotExist) {
-					t.Errorf("the socket's folder is left: %v", err)
+			if dir == "" {
+				if conn, err := net.Dial(network, r.Addr()); err == nil {
+					_ = conn.Close()
+					t.Error("a closed relay still listens")
 				}
-			}
-			if conn, err := net.Dial(network, r.Addr()); err == nil {
-				_ = conn.Close()
-				t.Error("a closed relay still listens")
+			} else if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+				t.Errorf("left in the socket's folder: %v, %v", left, err)
 			}
 		})
 	}
@@ -251,7 +251,7 @@ func TestRelayEndsWithItsContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn := connect(t, "unix", r.Folder()+"/.s.PGSQL.5432")
+	conn := connect(t, "unix", r.LocalAddr())
 	cancel()
 	if _, err := io.ReadAll(conn); err != nil && !errors.Is(err, net.ErrClosed) && !strings.Contains(err.Error(), "reset") {
 		t.Error(err)
@@ -261,15 +261,49 @@ func TestRelayEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestSocketPathTooLong(t *testing.T) {
+// However long the name of the worker's folder is.
+func TestLongPath(t *testing.T) {
+	if path := os.Getenv("XVAULT_TEST_SOCKET"); path != "" {
+		client(t, path)
+		return
+	}
 	t.Parallel()
-	dir := testenv.Dir(t) + "/" + strings.Repeat("d", 100)
+	dir := testenv.Dir(t) + "/" + strings.Repeat("d", 200)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	_, err := dumptool.NewRelay(t.Context(), dumptool.RelayConfig{Dir: dir, Open: dumptool.Dialing(open(), "127.0.0.1:1")})
-	wantFailure(t, err, job.Internal, "WORKER_TEMP_DIR")
-	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
-		t.Errorf("left %v, %v", left, err)
+	address := server(t, func(c net.Conn) { _, _ = c.Write([]byte("all")) })
+	r := relay(t, dumptool.RelayConfig{Dir: dir, Open: dumptool.Dialing(open(), address)})
+	secret, err := dumptool.Secret([]byte("secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer secret.Close()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := dump(t.Context(), t, dumptool.Command{
+		Path: exe, Args: []string{"-test.run", "^TestLongPath$"}, What: "the client", Relay: r, Files: []*os.File{secret},
+		Env: []string{"XVAULT_TEST_SOCKET=" + r.Addr(), "XVAULT_TEST_SECRET=" + dumptool.FilePath(0)},
+	})
+	if err != nil || !strings.HasPrefix(got, "secret all\n") {
+		t.Errorf("got %q and %v", got, err)
+	}
+}
+
+// client is the other process of TestLongPath.
+func client(t *testing.T, path string) {
+	t.Helper()
+	secret, err := os.ReadFile(os.Getenv("XVAULT_TEST_SECRET"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := io.ReadAll(connect(t, "unix", path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fprintf(os.Stdout, "%s %s\n", secret, all); err != nil {
+		t.Fatal(err)
 	}
 }
