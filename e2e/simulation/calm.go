@@ -5,6 +5,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hibiken/asynq"
+
 	"xvault/e2e/system"
 	"xvault/internal/testenv"
 )
@@ -88,10 +90,31 @@ func (w *World) explain() {
 		rows, err := w.db.Look(sql)
 		w.t.Logf("%v %v", rows, err)
 	}
+	w.explainQueue()
 	for _, worker := range w.lab.Workers {
 		worker.Signal(w.t, syscall.SIGQUIT)
 		<-worker.Done()
 		w.t.Logf("%s was at\n%s", worker.Name, worker.Tail(1500))
+	}
+}
+
+// explainQueue shows where the deliveries of queued jobs are.
+func (w *World) explainQueue() {
+	w.t.Helper()
+	rows, err := w.db.Look(`SELECT queue, id::text || ':' || dispatch_seq::text FROM jobs WHERE status = 'queued' AND run_after <= xvault_now() LIMIT 20`)
+	if err != nil {
+		w.t.Log(err)
+	}
+	opt, err := asynq.ParseRedisURI(w.lab.Redis.URL)
+	if err != nil {
+		w.t.Log(err)
+		return
+	}
+	inspector := asynq.NewInspector(opt)
+	defer inspector.Close()
+	for _, row := range rows {
+		info, err := inspector.GetTaskInfo(row[0], row[1])
+		w.t.Logf("delivery %v: %+v %v", row, info, err)
 	}
 }
 

@@ -71,11 +71,19 @@ func (w *World) storm(kind string, rng *rand.Rand) {
 		w.freeze(worker)
 	case killSSHD:
 		server := w.servers[i]
+		if w.isDown(server) {
+			return // who starts it now would leave two
+		}
 		server.Kill()
 		server.Start()
 	default:
 		w.t.Fatalf("no such storm: %s", kind)
 	}
+}
+
+// isDown tells whether a source's trouble is that this server is down.
+func (w *World) isDown(server *testenv.SSHServer) bool {
+	return slices.ContainsFunc(w.sources, func(s *source) bool { return s.server == server && s.trouble == serverDown })
 }
 
 // dies gives a process work until it has died at its step.
