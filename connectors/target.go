@@ -90,6 +90,9 @@ type TargetReport struct {
 	OwnersLost, AttributesLost int64
 	// Problems are the first of those that could not be written.
 	Problems []TargetProblem
+	// Notes are what a person should know beside that, at most MaxTargetProblems: the
+	// name of a database that was made, say.
+	Notes []string
 }
 
 // MaxTargetProblems is how many problems a report names.

@@ -129,6 +129,7 @@ func TestPostgresSource(t *testing.T) {
 	}
 	s.API.Do(t, "PATCH", "/api/v1/sources/"+s.source, map[string]any{"config": s.config(map[string]any{"sslmode": "maybe"})}, 422)
 
+	s.restored(want)
 	s.terminated()
 	wrong := s.API.CreateCredential(t, s.tenant.ID, system.Password("canary-wrong"))
 	s.unlucky(s.API.StartBackup(t, s.create(wrong, s.config(nil))).ID, "auth_failed", "credential")
@@ -171,4 +172,36 @@ func (s *postgresScene) terminated() {
 		s.t.Fatalf("%s server processes were terminated", n)
 	}
 	s.unlucky(job.ID, "", s.database)
+}
+
+// restored is the way back to the source: as it may only read, through another source
+// of the same server; into a new database, and with a word more into the same one.
+func (s *postgresScene) restored(want []string) {
+	s.t.Helper()
+	snap, _ := s.backup(s.source)
+	restore := func(more map[string]any) string {
+		body := map[string]any{"destination": "source", "paths": []string{"/postgres/" + s.database + ".dump"}}
+		maps.Copy(body, more)
+		return s.API.StartRestore(s.t, snap.ID, body).ID
+	}
+	if j := s.WaitJob(restore(nil), time.Minute); j.Error == nil || j.Error.Code != "permission_denied" || !strings.Contains(j.Error.Message, "CREATEDB") {
+		s.t.Errorf("with a role that may only read: %s", j)
+	}
+	u, err := url.Parse(s.url)
+	must(s.t, err)
+	password, _ := u.User.Password()
+	admin := s.create(s.API.CreateCredential(s.t, s.tenant.ID, system.Password(password)), s.config(map[string]any{"username": u.User.Username()}))
+
+	s.exec("DROP TABLE app.bytes", "UPDATE large SET filler = 'damaged'")
+	j := s.MustComplete(restore(map[string]any{"target_source_id": admin}), time.Minute)
+	made := s.database + "_restored_" + j.ID[len(j.ID)-8:]
+	if !strings.Contains(string(j.Result), made) {
+		s.t.Errorf("the result does not name the new database: %s", j.Result)
+	}
+	u.Path = "/" + made
+	testenv.SamePostgres(s.t, want, testenv.FingerprintPostgres(s.t, u.String()))
+	s.exec("DROP DATABASE " + made)
+
+	s.MustComplete(restore(map[string]any{"target_source_id": admin, "existing": "overwrite", "confirm": true}), time.Minute)
+	testenv.SamePostgres(s.t, want, testenv.FingerprintPostgres(s.t, s.url))
 }

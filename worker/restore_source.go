@@ -205,6 +205,8 @@ type restoredResult struct {
 	// Incomplete counts entries that the snapshot has by name only, or not whole.
 	Incomplete int64            `json:"incomplete"`
 	Warnings   []restoreWarning `json:"warnings"`
+	// Notes are what the target has to say: the name of a database that was made.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // restoreWarning is an entry that is not restored, or not as it was.
@@ -223,6 +225,9 @@ func encodeRestored(p job.RestorePayload, s archive.Summary, report connectors.T
 			Overwritten: report.Overwritten, Skipped: report.Skipped, Unchanged: report.Unchanged, Failed: report.Failed,
 			OwnersLost: report.OwnersLost, AttributesLost: report.AttributesLost, Incomplete: s.Content.Errors,
 			Warnings: []restoreWarning{},
+		}
+		for _, note := range report.Notes[:min(len(report.Notes), maxNamed)] {
+			res.Notes = append(res.Notes, cutText(note, limit))
 		}
 		for _, problem := range report.Problems {
 			res.Warnings = append(res.Warnings, restoreWarning{

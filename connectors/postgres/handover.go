@@ -24,8 +24,12 @@ type handover struct {
 	server *server
 
 	mu   sync.Mutex
-	said *pgconn.PgError
+	said []*pgconn.PgError // the first and the last of maxSaid errors
+	all  int               // how many there were
 }
+
+// maxSaid bounds how many errors of a server are kept.
+const maxSaid = 100
 
 // socketPort is part of a socket's name, and nothing else.
 const socketPort = "5432"
@@ -43,17 +47,31 @@ func (s *server) connString(r *dumptool.Relay, database string) string {
 	}, " ")
 }
 
-// last is the last error that the server told the program.
+// last is the last error that the server told the program; nil where there is none.
 func (h *handover) last() *pgconn.PgError {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.said
+	if len(h.said) == 0 {
+		return nil
+	}
+	return h.said[len(h.said)-1]
+}
+
+// errors are those that the server told the program; all says that there were no more.
+func (h *handover) errors() (said []*pgconn.PgError, all bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.said), h.all == len(h.said)
 }
 
 func (h *handover) hear(e *pgconn.PgError) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.said = e
+	h.all++
+	if len(h.said) == maxSaid {
+		h.said = h.said[:maxSaid-1]
+	}
+	h.said = append(h.said, e)
 }
 
 // open implements dumptool.Open.
