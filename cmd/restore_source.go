@@ -93,6 +93,9 @@ func showWritten(_ context.Context, s *session, j apiclient.Job) error {
 	if err := s.out.fields(pairs...); err != nil {
 		return err
 	}
+	for _, note := range w.Notes {
+		s.out.printf("  %s\n", printable(note))
+	}
 	for _, warning := range w.Warnings {
 		s.out.printf("  %s: %s\n", printable(warning.Path), printable(warning.Message))
 	}

@@ -116,10 +116,12 @@ func TestMySQL(t *testing.T) {
 	s.Plant(s.database, 5000)
 	s.Do(s.database, "CREATE TABLE big (id INT PRIMARY KEY, t TEXT)", "INSERT INTO big SELECT seq, REPEAT(MD5(seq), 50) FROM seq_1_to_14000") // several parts
 	want := s.Content(s.database)
-	_, dump := s.backup(s.source)
+	snapshot, dump := s.backup(s.source)
 	copied := s.Database()
 	must(t, s.Load(copied, dump))
 	s.SameContent(want, s.Content(copied))
+
+	s.restores(snapshot, want)
 
 	probe := s.MustComplete(system.Post[system.Job](t, s.API, "/api/v1/sources/"+s.source+"/probe", nil).ID, time.Minute)
 	if !strings.Contains(string(probe.Result), `"reachable":true`) || !strings.Contains(string(probe.Result), "MariaDB") {
@@ -143,6 +145,27 @@ func TestMySQL(t *testing.T) {
 		}
 	}
 	s.CheckRecords()
+}
+
+// restores writes a snapshot back: into a new database, whose name is told, and over
+// the one that it came from.
+func (s *mysqlScene) restores(snapshot string, want map[string]string) {
+	s.t.Helper()
+	config := s.config()
+	config["username"] = s.Account(s.password, "ALL ON `"+s.database+"%`.*", "SET USER ON *.*")
+	body := map[string]any{"destination": "source", "target_source_id": s.create(config)}
+	j := s.MustComplete(s.API.StartRestore(s.t, snapshot, body).ID, time.Minute)
+	restored := s.database + "_restored_" + strings.ReplaceAll(j.ID, "-", "")[20:]
+	s.t.Cleanup(func() { s.Do("", "DROP DATABASE IF EXISTS "+testenv.QuoteName(restored)) })
+	if !strings.Contains(string(j.Result), restored) {
+		s.t.Errorf("the result %s does not tell of %s", j.Result, restored)
+	}
+	s.SameContent(want, s.Content(restored))
+
+	s.Do(s.database, "DELETE FROM big", "DROP VIEW a_view_on_a_view", "UPDATE log SET what = 'damaged'")
+	body["existing"], body["confirm"] = "overwrite", true
+	s.MustComplete(s.API.StartRestore(s.t, snapshot, body).ID, time.Minute)
+	s.SameContent(want, s.Content(s.database))
 }
 
 func canaryOf(what, value string) system.Canaries {

@@ -80,10 +80,14 @@ func serverError(doing string, err error) error {
 var spokenNumber = regexp.MustCompile(`(?i)error:? (\d{4})\b|\((\d{4})\)`)
 
 // explain turns a program's failure into an error for people.
-func explain(f dumptool.Failure) *job.Error {
-	if broken := f.Link != nil; broken {
-		return nil // why it broke says more
+func explain(f dumptool.Failure) (told *job.Error) {
+	if f.Link == nil { // why its connection broke would say more
+		told = explainWords(f)
 	}
+	return told
+}
+
+func explainWords(f dumptool.Failure) *job.Error {
 	number := 0
 	for _, m := range spokenNumber.FindAllStringSubmatch(f.LastWords(), -1) {
 		if n, err := strconv.Atoi(m[1] + m[2]); err == nil {

@@ -83,5 +83,8 @@ func New(o Options) connectors.Type {
 			}
 			return &source{reach: r}, nil
 		},
+		OpenTarget: func(config []byte, env connectors.Env, opts connectors.TargetOptions) (connectors.Target, error) {
+			return newTarget(config, env, o, opts)
+		},
 	}
 }

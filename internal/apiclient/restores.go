@@ -36,6 +36,7 @@ type Written struct {
 	OwnersLost     int64            `json:"owners_lost"`
 	AttributesLost int64            `json:"attributes_lost"`
 	Incomplete     int64            `json:"incomplete"`
+	Notes          []string         `json:"notes"`
 	Warnings       []WrittenWarning `json:"warnings"`
 }
 
