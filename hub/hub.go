@@ -114,6 +114,7 @@ func (h *Hub) assemble(ctx context.Context, keyring *seal.Keyring) error {
 		DB: h.db, RedisURL: h.cfg.RedisURL, Log: h.log,
 		Tick:           failpoint.Hurry(time.Second, 200*time.Millisecond),
 		ReconcileEvery: failpoint.Hurry(10*time.Second, time.Second), ReapEvery: failpoint.Hurry(5*time.Second, time.Second),
+		PullBackEvery: failpoint.Hurry(time.Minute, 2*time.Second),
 	})
 	if err != nil {
 		return err

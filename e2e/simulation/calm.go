@@ -24,7 +24,9 @@ UNION ALL SELECT 'retention: ' || s.id FROM sources s
 	WHERE EXISTS (SELECT 1 FROM schedules c WHERE c.source_id = s.id AND c.retention_policy <> '{}')
 	AND (EXISTS (SELECT 1 FROM snapshots n WHERE n.source_id = s.id AND n.updated_at > s.retained_at AND n.updated_at <= xvault_now())
 		OR EXISTS (SELECT 1 FROM schedules n WHERE n.source_id = s.id AND n.updated_at > s.retained_at AND n.updated_at <= xvault_now())
-		OR s.retained_at IS NULL)`
+		OR s.retained_at IS NULL)
+UNION ALL SELECT 'dated ahead: source ' || id FROM sources WHERE retained_at > xvault_now() + interval '1 min'
+UNION ALL SELECT 'dated ahead: job ' || id FROM jobs WHERE status = 'queued' AND greatest(updated_at, dispatched_at) > xvault_now() + interval '1 min'`
 
 // moments are those still to come at which something falls due.
 const moments = `

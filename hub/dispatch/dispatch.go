@@ -64,6 +64,9 @@ type Config struct {
 	StaleAfter time.Duration
 	// ReapEvery is how often is looked for expired leases. Default 5 s.
 	ReapEvery time.Duration
+	// PullBackEvery is how often is looked for what a clock that was ahead has left,
+	// beside the times at which the clock is seen to go back. Default 1 min.
+	PullBackEvery time.Duration
 	// ReapGrace is how long nothing is reaped after the start, or after the
 	// catalog was away: workers get the time to renew. Default: a lease.
 	ReapGrace time.Duration
@@ -86,7 +89,7 @@ func (c *Config) setDefaults() error {
 	}{
 		{&c.Tick, time.Second}, {&c.MarkerEvery, time.Second}, {&c.ReconcileEvery, 10 * time.Second},
 		{&c.DeliveryGrace, 5 * time.Second}, {&c.StaleAfter, 30 * time.Second}, {&c.ReapEvery, 5 * time.Second},
-		{&c.ReapGrace, job.Lease}, {&c.MaxBackoff, 5 * time.Second},
+		{&c.ReapGrace, job.Lease}, {&c.MaxBackoff, 5 * time.Second}, {&c.PullBackEvery, time.Minute},
 	} {
 		if *d.field < 0 {
 			return errors.New("dispatch: a duration is negative")

@@ -238,3 +238,22 @@ func TestAHubThatCannotDispatchTellsOthers(t *testing.T) {
 	cut.post(cut.owner())
 	testenv.Eventually(t, soon, func() bool { return len(other.pending(job.QueueBackup)) == 1 }, "another hub dispatches it")
 }
+
+// What a clock ahead has left is found also where nobody saw the clock ahead: it
+// was so for a moment, or what it had dated was committed late.
+func TestADeliveryThatIsDatedAhead(t *testing.T) {
+	t.Parallel()
+	r := testenv.Redis(t)
+	y := newYard(t, testenv.Catalog(t), r.URL)
+	o := y.owner()
+	y.worker("w1", 1)
+	y.hub(io.Discard, func(c *dispatch.Config) { c.PullBackEvery = 100 * time.Millisecond })
+	first := y.post(o)
+	testenv.Eventually(t, soon, func() bool { return len(y.pending(job.QueueBackup)) == 1 }, "the job is in Redis")
+	y.must(y.inspect.DeleteTask(job.QueueBackup, y.pending(job.QueueBackup)[0].TaskID()))
+	y.exec("UPDATE jobs SET dispatched_at = xvault_now() + interval '1 year', updated_at = xvault_now() + interval '1 year' WHERE id = $1", first)
+	testenv.Eventually(t, soon, func() bool {
+		again := y.pending(job.QueueBackup)
+		return len(again) == 1 && again[0].JobID == first && again[0].Seq > 1
+	}, "the job does not wait for the time that it is dated")
+}

@@ -18,6 +18,7 @@ type reaper struct {
 	wake      func()
 	seen      time.Time // when the catalog last answered; zero: never, or not since a failure
 	holdUntil time.Time
+	pulled    time.Time // when was last looked for what a clock ahead has left; zero: never
 	clock     time.Time // what the catalog's clock said when last looked at; zero: never yet
 }
 
@@ -49,13 +50,15 @@ func (r *reaper) pass(ctx context.Context) error {
 }
 
 // watchClock mends what a clock that was ahead has left, once it went back; and at
-// the start, for it may have done so while no hub was there.
+// the start and now and then, for it may have done so while no hub was there, or
+// between two looks at it.
 func (r *reaper) watchClock(ctx context.Context) error {
 	now, err := r.cfg.DB.Now(ctx)
 	if err != nil {
 		return err
 	}
-	if r.clock.IsZero() || now.Before(r.clock.Add(-catalog.ClockMargin)) {
+	here := r.cfg.Now()
+	if r.pulled.IsZero() || now.Before(r.clock.Add(-catalog.ClockMargin)) || here.Sub(r.pulled).Abs() >= r.cfg.PullBackEvery {
 		n, err := r.cfg.DB.PullBack(ctx)
 		if err != nil {
 			return err
@@ -64,6 +67,7 @@ func (r *reaper) watchClock(ctx context.Context) error {
 			r.cfg.Log.Warn("the database's clock went back; what was dated ahead is taken as of now", "rows", n)
 			r.wake()
 		}
+		r.pulled = here
 	}
 	r.clock = now
 	return nil

@@ -47,6 +47,8 @@ const (
 	FenceAfter = 50 * time.Second
 	// MaxAttempts is how often a job is tried unless it says otherwise.
 	MaxAttempts = 5
+	// MaxProbes is how often a probe is tried: somebody waits for its answer.
+	MaxProbes = 2
 	// HeartbeatEvery is how often a worker says that it lives.
 	HeartbeatEvery = 10 * time.Second
 	// OfflineAfter is the silence after which a worker counts as offline.

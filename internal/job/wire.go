@@ -107,8 +107,8 @@ type Claim struct {
 	SealedCredential []byte `json:"sealed_credential,omitempty"`
 	// SealedSSHCredential is the same of the machine through which the source is
 	// reached; none where it is reached directly.
-	SealedSSHCredential []byte `json:"sealed_ssh_credential,omitempty"`
-	Payload          json.RawMessage `json:"payload,omitempty"`
+	SealedSSHCredential []byte          `json:"sealed_ssh_credential,omitempty"`
+	Payload             json.RawMessage `json:"payload,omitempty"`
 	// Snapshot is what the catalog knows of SnapshotID, for jobs that read it.
 	Snapshot *ClaimSnapshot `json:"snapshot,omitempty"`
 	// SealedIdentity is the tenant's identity that opens that snapshot, as an age

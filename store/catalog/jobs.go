@@ -90,10 +90,14 @@ func (s Scope) CreateJob(ctx context.Context, n NewJob) (Job, error) {
 	if len(payload) == 0 {
 		payload = json.RawMessage("{}")
 	}
+	attempts := job.MaxAttempts
+	if n.Kind == job.Probe {
+		attempts = job.MaxProbes
+	}
 	row, err := s.insertJob(ctx, query.CreateJobParams{
 		ID: NewID(), TenantID: tenant, SourceID: n.SourceID, Type: string(n.Kind),
 		Priority: int16(n.Priority),
-		Payload:  payload, TargetWorkerID: n.TargetWorkerID, SnapshotID: n.SnapshotID, MaxAttempts: job.MaxAttempts,
+		Payload:  payload, TargetWorkerID: n.TargetWorkerID, SnapshotID: n.SnapshotID, MaxAttempts: int32(attempts),
 		EventID: NewID(), ActorType: string(s.actor.Type), ActorID: s.actor.ID,
 		RemoteAddr: s.actor.RemoteAddr, RequestID: s.actor.RequestID,
 	})

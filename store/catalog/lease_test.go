@@ -286,6 +286,7 @@ func TestWhatAClockAheadLeaves(t *testing.T) {
 	c, _ := l.running()
 	queued := l.post().ID
 	l.exec("UPDATE jobs SET dispatched_at = xvault_now(), dispatch_seq = 1 WHERE id = $1", queued)
+	waiting := l.post().ID
 	l.exec("UPDATE workers SET last_seen_at = xvault_now()")
 	l.exec("UPDATE sources SET retained_at = xvault_now()")
 	l.moveClock(0)
@@ -303,6 +304,9 @@ func TestWhatAClockAheadLeaves(t *testing.T) {
 		if left := l.count(ahead); left != 0 {
 			t.Errorf("%d: %s", left, ahead)
 		}
+	}
+	if left := l.count("SELECT count(*) FROM jobs WHERE id = $1 AND dispatched_at IS NULL", waiting); left != 1 {
+		t.Error("a job that was not handed out counts as if it were")
 	}
 	if n, err := l.PullBack(t.Context()); err != nil || n != 0 {
 		t.Errorf("a second time: %d, %v", n, err)

@@ -11,13 +11,15 @@ import (
 
 const pullBackJobs = `-- name: PullBackJobs :execrows
 UPDATE jobs
-SET run_after = CASE WHEN type = 'delete_snapshot' THEN run_after ELSE least(run_after, xvault_now()) END,
-    dispatched_at = least(dispatched_at, xvault_now()), updated_at = xvault_now()
+SET run_after = least(run_after, CASE WHEN type = 'delete_snapshot'
+        THEN (SELECT greatest(s.delete_after, xvault_now()) FROM snapshots s WHERE s.id = jobs.snapshot_id) ELSE xvault_now() END),
+    dispatched_at = CASE WHEN dispatched_at IS NOT NULL THEN least(dispatched_at, xvault_now()) END, updated_at = xvault_now()
 WHERE status = 'queued' AND greatest(updated_at, dispatched_at) > xvault_now() + make_interval(secs => $1::float8)
 `
 
 // What was put off, or handed to Redis, at a time that is yet to come is due now.
-// Deletions keep their time: nothing is deleted earlier than it was promised.
+// A deletion is due when its snapshot's grace is over: nothing is deleted earlier
+// than it was promised.
 func (q *Queries) PullBackJobs(ctx context.Context, marginSeconds float64) (int64, error) {
 	result, err := q.db.Exec(ctx, pullBackJobs, marginSeconds)
 	if err != nil {
