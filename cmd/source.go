@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"xvault/connectors/registry"
 	"xvault/internal/apiclient"
 	"xvault/internal/bandwidth"
 )
@@ -28,7 +29,7 @@ var sourceView = view[apiclient.Source]{
 }
 
 func newSourceCommand() *cobra.Command {
-	return noun("source", "Things to back up", `A source is one thing to back up: a server's folders, reached over SSH.`,
+	return noun("source", "Things to back up", `A source is one thing to back up: a server's folders, or its databases.`,
 		newSourceCreateCommand(),
 		listCommand("List sources", (*apiclient.Client).Sources, sourceView),
 		showCommand("source", sources, (*apiclient.Client).Sources, sourceView),
@@ -159,7 +160,7 @@ Check it with: xvault source probe web1 --wait`,
 	opts.addFlags(c)
 	opts.name.addFlags(c)
 	c.Flags().StringVar(&opts.kind, "type", "sftp", "how to reach it: sftp or ssh")
-	mustComplete(c, "type", cobra.FixedCompletions([]string{"sftp", "ssh"}, cobra.ShellCompDirectiveNoFileComp))
+	mustComplete(c, "type", cobra.FixedCompletions(registry.All().Names(), cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 

@@ -15,7 +15,8 @@ import (
 // lines that begin with "--" are for people.
 var accounts = map[string]string{
 	"mysql": `CREATE USER '{account}'@'{from}' IDENTIFIED BY '{password}';
--- For one database alone: ON its_name.* instead of ON *.*, without SHOW DATABASES.
+-- For one database alone: ON its_name.* instead of ON *.*, without SHOW DATABASES, and for stored
+-- routines, before MariaDB 11.3: GRANT SELECT ON mysql.proc TO '{account}'@'{from}';
 GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, SHOW DATABASES ON *.* TO '{account}'@'{from}';
 -- From MariaDB 11.3 on, for stored routines: GRANT SHOW CREATE ROUTINE ON *.* TO '{account}'@'{from}';`,
 	"postgres": `CREATE ROLE "{account}" LOGIN PASSWORD '{password}';

@@ -155,7 +155,7 @@ func (s *mysqlScene) restores(snapshot string, want map[string]string) {
 	config["username"] = s.Account(s.password, "ALL ON `"+s.database+"%`.*", "SET USER ON *.*")
 	body := map[string]any{"destination": "source", "target_source_id": s.create(config)}
 	j := s.MustComplete(s.API.StartRestore(s.t, snapshot, body).ID, time.Minute)
-	restored := s.database + "_restored_" + strings.ReplaceAll(j.ID, "-", "")[20:]
+	restored := s.database + "_restored_" + strings.ReplaceAll(j.ID, "-", "")[24:]
 	s.t.Cleanup(func() { s.Do("", "DROP DATABASE IF EXISTS "+testenv.QuoteName(restored)) })
 	if !strings.Contains(string(j.Result), restored) {
 		s.t.Errorf("the result %s does not tell of %s", j.Result, restored)

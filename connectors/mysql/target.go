@@ -144,7 +144,7 @@ func (t *target) name(database string) string {
 // jobMark is the end of the job's id, which is random.
 func (t *target) jobMark() string {
 	id := strings.ReplaceAll(t.opts.JobID, "-", "")
-	return id[max(0, len(id)-12):]
+	return id[max(0, len(id)-8):]
 }
 
 // mark is the table that a database holds until it is whole.
@@ -200,7 +200,7 @@ func (t *target) makeRoom(ctx context.Context, name string) (whole bool, err err
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.report.Unchanged++
-		t.report.Notes = append(t.report.Notes, fmt.Sprintf("the dump was loaded into the new database %q by an earlier attempt", name))
+		t.note(fmt.Sprintf("the dump was loaded into the new database %q by an earlier attempt", name))
 		return true, nil
 	}
 	return false, job.Errorf(job.ConfigInvalid, "the database %q is there already and holds tables; name another one in target_path, or choose existing: overwrite", name)
@@ -232,7 +232,14 @@ func (t *target) done(size int64, over bool, note string) {
 	if over {
 		t.report.Overwritten++
 	}
-	t.report.Notes = append(t.report.Notes, note)
+	t.note(note)
+}
+
+// note is called with the lock held.
+func (t *target) note(text string) {
+	if len(t.report.Notes) < connectors.MaxTargetProblems {
+		t.report.Notes = append(t.report.Notes, text)
+	}
 }
 
 // run executes a statement that changes something.

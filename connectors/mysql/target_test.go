@@ -70,7 +70,7 @@ func TestRestoreIntoANewDatabase(t *testing.T) {
 	l := newLab(t, m, writer(name), name)
 	path := member(name)
 	dump := l.mustRead()[path]
-	restored := name + "_restored_0123456789ab"
+	restored := name + "_restored_456789ab"
 	t.Cleanup(func() { m.Do("", "DROP DATABASE IF EXISTS "+restored, "DROP DATABASE IF EXISTS "+name+"_copy") })
 	for _, again := range []bool{false, true} {
 		report, err := l.restore(connectors.TargetOptions{Again: again}, one(path, dump))
@@ -158,7 +158,7 @@ func TestRestoreFails(t *testing.T) {
 	}}, one(path, good)); !errors.Is(err, fenced) {
 		t.Errorf("a fence became %v", err)
 	}
-	m.Do("", "DROP DATABASE IF EXISTS "+name+"_restored_0123456789ab")
+	m.Do("", "DROP DATABASE IF EXISTS "+name+"_restored_456789ab")
 	poor := newLab(t, m, fullGrants(name), name)
 	report, err = poor.restore(connectors.TargetOptions{}, one(path, good))
 	if err != nil || report.Failed != 1 || report.Problems[0].Err.Code != job.PermissionDenied || !strings.Contains(report.Problems[0].Err.Message, "GRANT ALL ON") {
@@ -207,7 +207,7 @@ func TestHostileDumps(t *testing.T) {
 			if _, there := os.Lstat(owned); there == nil {
 				t.Fatalf("%q was obeyed", dump)
 			}
-			restored := name + "_restored_0123456789ab"
+			restored := name + "_restored_456789ab"
 			if rows := m.Query("", "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = '"+restored+"' AND TABLE_NAME = 'a'"); len(rows) > 0 {
 				for _, row := range m.Query(restored, "SELECT b FROM a") {
 					t.Errorf("%q brought %q", dump, row)
