@@ -35,6 +35,8 @@ type Config struct {
 	// means the system's.
 	CAPEM string            `json:"ca_pem,omitempty"`
 	SSH   *sshtunnel.Config `json:"ssh,omitempty"`
+	// Hooks run on the ssh host; nil where there are none.
+	Hooks *connectors.Hooks `json:"hooks,omitempty"`
 }
 
 // Limits of a configuration.
@@ -74,6 +76,7 @@ func parse(f *connectors.Fields) Config {
 		Routines:      f.Bool("routines", true),
 		SSH:           sshtunnel.Parse(f),
 	}
+	c.Hooks = sshtunnel.Hooks(f, c.SSH)
 	c.Socket = sshtunnel.Socket(f, "socket", c.SSH)
 	c.Host = "localhost"
 	if c.Socket == "" || f.Given("host") {

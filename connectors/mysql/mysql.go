@@ -86,5 +86,6 @@ func New(o Options) connectors.Type {
 		OpenTarget: func(config []byte, env connectors.Env, opts connectors.TargetOptions) (connectors.Target, error) {
 			return newTarget(config, env, o, opts)
 		},
+		Run: sshtunnel.Run,
 	}
 }

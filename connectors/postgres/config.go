@@ -32,6 +32,8 @@ type Config struct {
 	CAPEM string `json:"ca_pem"`
 	// SSH is the machine through which the server is reached; nil: straight.
 	SSH *sshtunnel.Config `json:"ssh,omitempty"`
+	// Hooks run there; nil where there are none.
+	Hooks *connectors.Hooks `json:"hooks,omitempty"`
 	// Socket, on that machine, is the server's; empty: Host and Port, as that machine
 	// resolves them.
 	Socket string `json:"socket,omitempty"`
@@ -104,6 +106,7 @@ func parse(raw []byte) (Config, []connectors.FieldError) {
 		SSH: sshtunnel.Parse(f),
 	}
 	c.CAPEM = caPEM(f, c.SSLMode)
+	c.Hooks = sshtunnel.Hooks(f, c.SSH)
 	c.Socket = sshtunnel.Socket(f, "socket", c.SSH)
 	return c, f.Faults()
 }

@@ -28,6 +28,7 @@ import (
 
 	"xvault/connectors"
 	"xvault/connectors/dumptool"
+	"xvault/connectors/sshtunnel"
 )
 
 // Version goes into manifests; it changes when what is read changes.
@@ -79,5 +80,6 @@ func New(o Options) connectors.Type {
 		OpenTarget: func(config []byte, env connectors.Env, opts connectors.TargetOptions) (connectors.Target, error) {
 			return openTarget(config, env, o, opts)
 		},
+		Run: sshtunnel.Run,
 	}
 }
