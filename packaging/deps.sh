@@ -27,6 +27,7 @@ need openssh-client ssh ssh-keygen sftp
 need redis-server redis-server
 need mariadb-server mariadbd mariadb-install-db
 need mariadb-client mariadb mariadb-dump
+need php-cli php
 need strace strace
 need jq jq
 need gcc gcc
@@ -40,13 +41,25 @@ fi
 if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && ! command -v initdb >/dev/null; then
 	missing+=(postgresql)
 fi
+if ! command -v php >/dev/null || ! php -m | grep -qx mysqli; then
+	missing+=(php-mysql)
+fi
 # The race detector links against the C library.
 if [ ! -e /usr/include/stdlib.h ] && [[ " ${missing[*]-} " != *" libc6-dev "* ]]; then
 	missing+=(libc6-dev)
 fi
 
-# The FTP servers conflict as packages, and are unpacked in private.
-[ ${#missing[@]} -eq 0 ] && exec "$here/ftpd.sh"
+# The FTP servers conflict as packages, and WordPress would bring a web server: they are
+# unpacked in private.
+unpack() {
+	"$here/ftpd.sh"
+	"$here/wordpress.sh"
+}
+
+if [ ${#missing[@]} -eq 0 ]; then
+	unpack
+	exit 0
+fi
 
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
 	echo "Please install: ${missing[*]}" >&2
@@ -69,4 +82,4 @@ if ! { apt-get update -q && apt-get install -y -q --no-install-recommends "${mis
 	echo "Could not install ${missing[*]}." >&2
 	exit 1
 fi
-"$here/ftpd.sh"
+unpack

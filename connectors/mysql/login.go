@@ -241,6 +241,11 @@ func (l *login) authenticate(shift byte) (bool, error) {
 			return false, err
 		}
 		kind := p.body[0]
+		if kind == 0x00 {
+			if err := l.patience(); err != nil {
+				return false, err
+			}
+		}
 		p.seq -= shift
 		if err := p.writeTo(l.local); err != nil {
 			return false, err
@@ -262,6 +267,22 @@ func (l *login) authenticate(shift byte) (bool, error) {
 		}
 	}
 	return false, errors.New("the login does not end")
+}
+
+// setPatience has the server wait for a program whose output is taken slowly, or not
+// for a while: by default it hangs up after a minute.
+const setPatience = "SET SESSION net_write_timeout = 604800, net_read_timeout = 604800"
+
+// patience runs that on the new connection, before the program knows that it is in. A
+// server that refuses it keeps its own.
+func (l *login) patience() error {
+	if err := (packet{0, append([]byte{0x03}, setPatience...)}).writeTo(l.remote); err != nil {
+		return err
+	}
+	if _, err := readPacket(l.remote); err != nil {
+		return fmt.Errorf("read the server's answer after the login: %w", err)
+	}
+	return nil
 }
 
 // permit refuses what would have the program speak the password in clear to whoever

@@ -9,9 +9,10 @@ import (
 	"xvault/connectors/postgres"
 	"xvault/connectors/sftp"
 	"xvault/connectors/ssh"
+	"xvault/connectors/wordpress"
 )
 
 // All gives every source type of this version.
 func All() *connectors.Registry {
-	return connectors.NewRegistry(sftp.Type(), ssh.Type(), ftp.Type(), mysql.Type(), postgres.Type())
+	return connectors.NewRegistry(sftp.Type(), ssh.Type(), ftp.Type(), mysql.Type(), postgres.Type(), wordpress.Type())
 }

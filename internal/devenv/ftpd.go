@@ -107,21 +107,7 @@ func NewFTPD(ctx context.Context, cfg FTPDConfig) (*FTPD, error) {
 }
 
 // ftpBundle finds what packaging/ftpd.sh unpacked.
-func ftpBundle() (string, error) {
-	cache := os.Getenv("XVAULT_CACHE_DIR")
-	if cache == "" {
-		dir, err := os.UserCacheDir()
-		if err != nil {
-			return "", fmt.Errorf("find the FTP servers: %w", err)
-		}
-		cache = filepath.Join(dir, "xvault")
-	}
-	bundle := filepath.Join(cache, "ftpd")
-	if _, err := os.Stat(filepath.Join(bundle, "complete")); err != nil {
-		return "", &MissingError{Program: "vsftpd, proftpd or pure-ftpd (looked for in " + bundle + ")"}
-	}
-	return bundle, nil
-}
+func ftpBundle() (string, error) { return unpacked("ftpd") }
 
 // freeRange finds ports in a row on which nothing listens now. Servers try one after
 // the other, so that single ones that are taken meanwhile do no harm.

@@ -1,0 +1,213 @@
+package sftp
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+
+	"xvault/connectors/sftp/wire"
+	"xvault/internal/entry"
+	"xvault/internal/job"
+)
+
+// Peeker is a source whose server can be looked at beside its reading, for a connector
+// that has to know a few files before it reads all. The sources of New have it; it is
+// used by the goroutine that uses the source. Many things asked for in one call cost
+// few round trips. Errors are *job.Error or the cause of the context, and end the
+// source; that a path is not there, or may not be seen, is none.
+type Peeker interface {
+	// Look tells what is at each path, links not followed; 0: nothing that can be seen.
+	Look(ctx context.Context, paths []string) ([]entry.Kind, error)
+	// Peek reads the beginning of each path that leads to a file, up to limit bytes;
+	// nil: there is none that can be read.
+	Peek(ctx context.Context, paths []string, limit int) ([][]byte, error)
+	// Names lists what is in each folder, sorted, up to limit names; more of them are
+	// an error, no such folder is an empty list.
+	Names(ctx context.Context, folders []string, limit int) ([][]string, error)
+	// Add adds a path to those that are read: absolute, clean, with what
+	// Config.Paths says of paths.
+	Add(path string)
+}
+
+// peekBatch is how many paths are asked for at once.
+const peekBatch = 32
+
+// Add implements Peeker.
+func (s *source) Add(path string) {
+	if !slices.Contains(s.config.Paths, path) {
+		s.config.Paths = append(s.config.Paths, path)
+	}
+}
+
+// Look implements Peeker.
+func (s *source) Look(ctx context.Context, paths []string) ([]entry.Kind, error) {
+	kinds := make([]entry.Kind, 0, len(paths))
+	err := s.peek(ctx, paths, func(sess *session, some []string) error {
+		calls := make([]*wire.Call, len(some))
+		for i, path := range some {
+			calls[i] = sess.Lstat(path)
+		}
+		for _, call := range calls {
+			kind, err := kindBy(call)
+			if err != nil {
+				return err
+			}
+			kinds = append(kinds, kind)
+		}
+		return nil
+	})
+	return kinds, err
+}
+
+// kindBy waits for the answer of a stat; 0: nothing is there that can be seen.
+func kindBy(call *wire.Call) (entry.Kind, error) {
+	a, err := call.Attrs()
+	switch {
+	case err == nil:
+		kind, _ := kindOf(a, 0)
+		return kind, nil
+	case wire.IsStatus(err):
+		return 0, nil
+	default:
+		return 0, err
+	}
+}
+
+// Peek implements Peeker.
+func (s *source) Peek(ctx context.Context, paths []string, limit int) ([][]byte, error) {
+	all := make([][]byte, 0, len(paths))
+	err := s.peek(ctx, paths, func(sess *session, some []string) error {
+		heads, err := sess.peekFiles(some, limit)
+		all = append(all, heads...)
+		return err
+	})
+	return all, err
+}
+
+// Names implements Peeker.
+func (s *source) Names(ctx context.Context, folders []string, limit int) ([][]string, error) {
+	all := make([][]string, 0, len(folders))
+	err := s.peek(ctx, folders, func(sess *session, some []string) error {
+		for _, folder := range some {
+			names, err := sess.names(folder, limit)
+			if err != nil {
+				return err
+			}
+			all = append(all, names)
+		}
+		return nil
+	})
+	return all, err
+}
+
+// peek asks for some paths at a time.
+func (s *source) peek(ctx context.Context, paths []string, ask func(*session, []string) error) error {
+	sess, err := s.connected(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer sess.endWith(ctx)()
+	for some := range slices.Chunk(paths, peekBatch) {
+		if err := ask(sess, some); err != nil {
+			if _, ok := errors.AsType[*job.Error](err); ok {
+				return err
+			}
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return sess.cause(err)
+		}
+	}
+	return nil
+}
+
+// peekFiles opens only what is a file: opening a FIFO would wait for ever.
+func (s *session) peekFiles(paths []string, limit int) ([][]byte, error) {
+	stats, opens := make([]*wire.Call, len(paths)), make([]*wire.Call, len(paths))
+	for i, path := range paths {
+		stats[i] = s.Stat(path)
+	}
+	for i, path := range paths {
+		kind, err := kindBy(stats[i])
+		if err != nil {
+			return nil, err
+		}
+		if kind == entry.File {
+			opens[i] = s.Open(path)
+		}
+	}
+	heads := make([][]byte, len(paths))
+	var first error
+	for i, open := range opens {
+		if open == nil {
+			continue
+		}
+		handle, err := open.Handle()
+		if err == nil {
+			heads[i], err = s.head(handle, limit)
+			s.CloseHandle(handle) // nothing depends on it
+		}
+		if err != nil && !wire.IsStatus(err) && first == nil {
+			first = err
+		}
+	}
+	return heads, first
+}
+
+// head reads an open file's beginning.
+func (s *session) head(handle string, limit int) ([]byte, error) {
+	data := []byte{}
+	for len(data) < limit {
+		part := make([]byte, min(s.Limits().ReadLength, limit-len(data)))
+		n, err := s.Read(handle, int64(len(data)), part).Data()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		data = append(data, part[:n]...)
+	}
+	return data, nil
+}
+
+// names lists a folder.
+func (s *session) names(folder string, limit int) ([]string, error) {
+	names := []string{}
+	handle, err := s.OpenDir(folder).Handle()
+	if err != nil {
+		if wire.IsStatus(err) {
+			err = nil
+		}
+		return names, err
+	}
+	defer s.CloseHandle(handle) // nothing depends on it
+	for empty := 0; empty < maxDots; {
+		before := len(names)
+		err := s.ReadDir(handle).Names(func(name, _ []byte, _ wire.Attrs) error {
+			if isDots(name) {
+				return nil
+			}
+			if len(names) >= limit {
+				return job.Errorf(job.ConfigInvalid, "the folder %q holds more than %d names, which is more than is looked through there", folder, limit)
+			}
+			names = append(names, string(name))
+			return checkName(folder, name)
+		})
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			if wire.IsStatus(err) {
+				err = nil
+			}
+			return names, err
+		}
+		if len(names) == before {
+			empty++
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}

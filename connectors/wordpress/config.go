@@ -1,0 +1,111 @@
+package wordpress
+
+import (
+	"encoding/json"
+	"strings"
+
+	"xvault/connectors"
+	"xvault/connectors/sftp"
+	"xvault/connectors/sshconn"
+)
+
+// Config is the configuration of a source in its canonical form. It holds no secrets.
+type Config struct {
+	Host     string `json:"host"` // a name or an address
+	Port     int    `json:"port"`
+	Username string `json:"username"`
+	// Root is the absolute path of the site's folder, in which wp-load.php is.
+	Root string `json:"root"`
+	// Exclude holds patterns of connectors.Excludes; they are tried after those of
+	// caches, so that "!" takes one back.
+	Exclude []string `json:"exclude"`
+	// IncludeCaches has what caching plugins keep in the snapshot, too.
+	IncludeCaches bool `json:"include_caches"`
+	// ContentOutside says that it is known, and fine, that the site has its content
+	// (WP_CONTENT_DIR and the like) in a folder outside Root, which is not stored.
+	ContentOutside bool `json:"content_outside"`
+	// HostKeys holds public key lines or SHA256 fingerprints.
+	HostKeys []string `json:"host_keys"`
+	// TrustOnFirstUse pins the key that the first connection shows.
+	TrustOnFirstUse bool `json:"trust_on_first_use"`
+}
+
+const (
+	defaultPort = 22
+	maxExcludes = 1000
+)
+
+// Validate checks a raw configuration and returns it in canonical form, or every
+// fault it found.
+func Validate(raw []byte) ([]byte, []connectors.FieldError) {
+	f := connectors.ParseFields(raw)
+	c := Config{
+		Host:            f.Host("host"),
+		Port:            f.Int("port", defaultPort, 1, 65535),
+		Username:        f.Username("username"),
+		Root:            root(f),
+		Exclude:         excludes(f),
+		IncludeCaches:   f.Bool("include_caches", false),
+		ContentOutside:  f.Bool("content_outside", false),
+		HostKeys:        sshconn.HostKeys(f, "host_keys"),
+		TrustOnFirstUse: f.Bool("trust_on_first_use", false),
+	}
+	if faults := f.Faults(); len(faults) > 0 {
+		return nil, faults
+	}
+	canonical, err := json.Marshal(c)
+	if err != nil {
+		return nil, []connectors.FieldError{{Message: err.Error()}}
+	}
+	return canonical, nil
+}
+
+func root(f *connectors.Fields) string {
+	given := f.Text("root")
+	if given == "" {
+		return ""
+	}
+	clean, err := connectors.CleanPath(given)
+	switch {
+	case err != nil:
+		f.Fault("root", "%v", err)
+	case strings.Contains(clean, "\n"):
+		f.Fault("root", "must not hold a newline")
+	case strings.HasSuffix(clean, "/"+configName):
+		f.Fault("root", "must be the folder of %s, not the file itself", configName)
+	}
+	return clean
+}
+
+func excludes(f *connectors.Fields) []string {
+	return f.Texts("exclude", maxExcludes, func(pattern string) (string, error) {
+		_, faults := connectors.ParseExcludes([]string{pattern})
+		return pattern, faults[0]
+	})
+}
+
+// caches are the folders, below that of the content, in which plugins keep what they
+// make anew, and WordPress what it unpacks for an update.
+var caches = []string{
+	"cache/", "uploads/cache/", "upgrade/", "upgrade-temp-backup/",
+	"boost-cache/", "et-cache/", "endurance-page-cache/", "litespeed/", "nginx-cache/", "speedycache/", "wpo-cache/",
+}
+
+// filesConfig is the configuration of the source that reads the files.
+func (c Config) filesConfig(content string) sftp.Config {
+	var exclude []string
+	if !c.IncludeCaches {
+		for _, folder := range caches {
+			exclude = append(exclude, escapeGlob(strings.TrimSuffix(content, "/"))+"/"+folder)
+		}
+	}
+	return sftp.Config{
+		Host: c.Host, Port: c.Port, Username: c.Username, Paths: []string{c.Root},
+		Exclude: append(exclude, c.Exclude...), HostKeys: c.HostKeys, TrustOnFirstUse: c.TrustOnFirstUse,
+	}
+}
+
+// escapeGlob makes a pattern of a path that matches that path alone.
+func escapeGlob(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}

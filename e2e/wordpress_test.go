@@ -1,0 +1,164 @@
+package e2e
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"xvault/e2e/system"
+	"xvault/internal/devenv"
+	"xvault/internal/secret"
+	"xvault/internal/testenv"
+)
+
+// wordPressScene is a tenant with a source that is a WordPress site, which is served.
+type wordPressScene struct {
+	*system.Lab
+	t        *testing.T
+	db       *testenv.MariaDBServer
+	ssh      *testenv.SSHServer
+	site     *testenv.WordPressSite
+	config   devenv.WordPressConfig
+	identity string
+	tenant   string
+	password string // of the database
+	login    string // the credential
+	source   string
+}
+
+func newWordPressScene(t *testing.T, post string) *wordPressScene {
+	t.Helper()
+	s := &wordPressScene{t: t, db: testenv.MariaDB(t), ssh: testenv.SSHD(t, testenv.SSHOptions{}), password: `canary 'pass' "word" % \ ü $dollar`}
+	name := s.db.Database()
+	s.config = devenv.WordPressConfig{
+		Root: filepath.Join(s.ssh.Root, "site"), Database: name, DBHost: "localhost:" + s.db.Socket(), Password: secret.New(s.password),
+		User: s.db.Account(s.password, "ALL PRIVILEGES ON "+testenv.QuoteName(name)+".*"),
+	}
+	s.site = testenv.WordPress(t, s.config, post)
+	s.Lab = system.Start(t, system.Options{})
+	tenant := s.API.CreateTenant(t, "a tenant")
+	s.tenant, s.identity = tenant.ID, s.API.ExportKey(t, tenant.ID)
+	s.login = s.API.CreateCredential(t, s.tenant, system.PrivateKey(s.ssh.ClientKeyPEM))
+	s.source = s.create(nil)
+	return s
+}
+
+// create makes the source, with more settings than the needed ones.
+func (s *wordPressScene) create(more map[string]any) string {
+	s.t.Helper()
+	config := s.ssh.Config()
+	delete(config, "paths")
+	config["root"] = s.config.Root
+	maps.Copy(config, more)
+	return system.Post[system.Object](s.t, s.API, "/api/v1/sources", map[string]any{
+		"tenant_id": s.tenant, "type": "wordpress", "name": "a site", "credential_id": s.login, "config": config,
+	}).ID
+}
+
+// backup makes one, and gives the folder into which the stock tools extracted it.
+func (s *wordPressScene) backup() string {
+	s.t.Helper()
+	j := s.MustComplete(s.API.StartBackup(s.t, s.source).ID, 2*time.Minute)
+	snap := s.API.Snapshot(s.t, j.SnapshotID)
+	if snap.Status != "completed" {
+		s.t.Fatalf("%s has snapshot %+v", j, snap)
+	}
+	return system.StockRestore(s.t, filepath.Join(snap.LocalPath, system.Artifact), s.identity)
+}
+
+// The whole way: a site that is served is backed up, and what the stock tools take out
+// of the artifact is served again, from another folder, another database and another
+// address.
+func TestWordPress(t *testing.T) {
+	t.Parallel()
+	const post = "What the baker’s cat knows 🐈"
+	s := newWordPressScene(t, post)
+	if page := s.site.Page("/"); !strings.Contains(page, post) {
+		t.Fatalf("the site does not show its post: %.3000s", page)
+	}
+	must(t, os.MkdirAll(filepath.Join(s.config.Root, "wp-content/cache/pages"), 0o755))
+	must(t, os.WriteFile(filepath.Join(s.config.Root, "wp-content/cache/pages/a.html"), []byte("made anew"), 0o600))
+	must(t, os.MkdirAll(filepath.Join(s.config.Root, "wp-content/uploads"), 0o755))
+	must(t, os.WriteFile(filepath.Join(s.config.Root, "wp-content/uploads/cat.jpg"), []byte("a picture"), 0o600))
+
+	out := s.backup()
+	s.aboutIn(out)
+	if _, err := os.Stat(filepath.Join(out, "files/wp-content/cache")); !os.IsNotExist(err) {
+		t.Errorf("the cache was stored: %v", err)
+	}
+	copied := s.restored(out)
+	page := copied.Page("/")
+	if !strings.Contains(page, post) || strings.Contains(page, s.site.URL()) {
+		t.Errorf("the restored site shows %.3000s", page)
+	}
+
+	probe := s.MustComplete(system.Post[system.Job](t, s.API, "/api/v1/sources/"+s.source+"/probe", nil).ID, time.Minute)
+	for _, tell := range []string{"WordPress 6.", s.config.Database, "wp-config.php", `"reachable":true`} {
+		if !strings.Contains(string(probe.Result), tell) {
+			t.Errorf("the probe does not tell %q: %s", tell, probe.Result)
+		}
+	}
+	for _, found := range canaryOf("the database's password", s.password).SearchFiles(t, s.Dir) {
+		t.Error(found)
+	}
+	s.CheckRecords()
+}
+
+// aboutIn checks wordpress.json.
+func (s *wordPressScene) aboutIn(dir string) {
+	s.t.Helper()
+	raw, err := os.ReadFile(filepath.Join(dir, "wordpress.json"))
+	must(s.t, err)
+	var about struct {
+		WordPress struct {
+			Version string `json:"version"`
+		} `json:"wordpress"`
+		Site struct {
+			URL       string `json:"site_url"`
+			Multisite bool   `json:"multisite"`
+		} `json:"site"`
+		Database struct {
+			Name, Member string
+			Prefix       string `json:"table_prefix"`
+		} `json:"database"`
+		Plugins, Themes []struct {
+			File, Name, Version string
+			Active              bool
+		}
+	}
+	must(s.t, json.Unmarshal(raw, &about))
+	if !strings.HasPrefix(about.WordPress.Version, "6.") || about.Site.URL != s.site.URL() || about.Site.Multisite ||
+		about.Database.Name != s.config.Database || about.Database.Member != "mysql/"+s.config.Database+".sql" || about.Database.Prefix != "wp_" {
+		s.t.Errorf("wordpress.json: %s", raw)
+	}
+	if len(about.Plugins) != 1 || about.Plugins[0].File != "akismet/akismet.php" || about.Plugins[0].Version == "" || about.Plugins[0].Active ||
+		len(about.Themes) != 1 || about.Themes[0].File != "twentytwentythree" || about.Themes[0].Version == "" {
+		s.t.Errorf("plugins and themes in wordpress.json: %s", raw)
+	}
+	if strings.Contains(string(raw), "canary") {
+		s.t.Error("there is a secret in wordpress.json")
+	}
+}
+
+// restored puts a site up anew elsewhere.
+func (s *wordPressScene) restored(dir string) *testenv.WordPressSite {
+	s.t.Helper()
+	name := s.db.Database()
+	dump, err := os.ReadFile(filepath.Join(dir, "mysql", s.config.Database+".sql"))
+	must(s.t, err)
+	must(s.t, s.db.Load(name, string(dump)))
+	user := s.db.Account("another one", "ALL PRIVILEGES ON "+testenv.QuoteName(name)+".*")
+	root := filepath.Join(dir, "files")
+	file := filepath.Join(root, "wp-config.php")
+	config, err := os.ReadFile(file)
+	must(s.t, err)
+	changed := strings.NewReplacer("'"+s.config.Database+"'", "'"+name+"'", "'"+s.config.User+"'", "'"+user+"'", `'canary \'pass\' "word" % \\ ü $dollar'`, "'another one'").Replace(string(config))
+	must(s.t, os.WriteFile(file, []byte(changed), 0o600))
+	site := testenv.ServeWordPress(s.t, devenv.WordPressConfig{Root: root})
+	s.db.Do(name, "UPDATE wp_options SET option_value = "+testenv.QuoteText(site.URL())+" WHERE option_name IN ('siteurl', 'home')")
+	return site
+}
