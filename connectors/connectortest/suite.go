@@ -7,6 +7,8 @@ package connectortest
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -40,9 +42,10 @@ type Server struct {
 	// HardLinks: the connector tells which names are of one file, if nothing of it
 	// is excluded.
 	HardLinks bool
-	// NoLineBreaks: the protocol cannot ask for a name that holds CR or LF, so that
-	// such an entry is visited with an error that names it, and nothing below it.
-	NoLineBreaks bool
+	// RefusedName tells names that the server shows, but the protocol or the server
+	// does not let anybody ask for, so that such an entry is visited with an error that
+	// names it, and nothing below it. Nil: there are none.
+	RefusedName func(name string) bool
 	// CoarseTimes are the kinds of entries whose times the server does not tell to the
 	// second; that of a file always counts.
 	CoarseTimes []entry.Kind
@@ -52,6 +55,8 @@ type Server struct {
 	// HiddenTargets are texts of links that the server does not show at all, so that
 	// nobody can know of them.
 	HiddenTargets []string
+	// HiddenName tells names that the server does not show at all; nil: it shows all.
+	HiddenName func(name string) bool
 	// MaxPath is the length of the longest path that the server can go to, in bytes.
 	// 0 means what Linux takes.
 	MaxPath int
@@ -81,7 +86,27 @@ type Factory func(t *testing.T, o Options) *Server
 // Run runs the suite.
 func Run(t *testing.T, start Factory) {
 	t.Helper()
-	for name, test := range map[string]func(*testing.T, Factory){
+	RunSome(t, start, slices.Sorted(maps.Keys(tests()))...)
+}
+
+// RunSome runs the named tests of the suite.
+func RunSome(t *testing.T, start Factory, names ...string) {
+	t.Helper()
+	all := tests()
+	for _, name := range names {
+		test, ok := all[name]
+		if !ok {
+			t.Fatalf("the suite has no test %q", name)
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, start)
+		})
+	}
+}
+
+func tests() map[string]func(*testing.T, Factory) {
+	return map[string]func(*testing.T, Factory){
 		"ReadsAnAwkwardTree":         testAwkwardTree,
 		"ReadsSeveralPaths":          testSeveralPaths,
 		"FollowsAPathThatIsALink":    testPathIsLink,
@@ -107,11 +132,6 @@ func Run(t *testing.T, start Factory) {
 		"CloseEndsRead":              testCloseEndsRead,
 		"ProbeTellsOfPaths":          testProbe,
 		"ManyNamesInOneFolder":       testManyNames,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t, start)
-		})
 	}
 }
 

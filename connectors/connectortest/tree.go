@@ -93,7 +93,7 @@ func awkward(t *testing.T, s *Server, root string) {
 	tr.dir("deep")
 	tr.file(filepath.Join("deep", relative, "leaf"), 7)
 	special(tr)
-	modes(tr)
+	modes(tr, s.Unprivileged)
 }
 
 // special makes links, and what is no file.
@@ -117,14 +117,23 @@ func special(tr tree) {
 	tr.check(sparse.Close())
 }
 
-func modes(tr tree) {
+// modes makes files of many modes, which anybody can read where the server cannot
+// read everything.
+func modes(tr tree, readable bool) {
 	tr.t.Helper()
 	for _, mode := range []uint32{0o600, 0o644, 0o755, 0o4755, 0o2755, 0o1644, 0o7777, 0o444} {
+		if readable {
+			mode |= 0o444
+		}
 		name := fmt.Sprintf("modes/%04o", mode)
 		tr.file(name, 4)
 		tr.check(syscall.Chmod(tr.path(name), mode))
 		tr.dir(name + "-dir")
-		tr.check(syscall.Chmod(tr.path(name+"-dir"), mode|0o500))
+		dirMode := mode | 0o500
+		if readable {
+			dirMode |= 0o555
+		}
+		tr.check(syscall.Chmod(tr.path(name+"-dir"), dirMode))
 	}
 	if os.Getuid() == 0 {
 		tr.file("modes/owned", 4)

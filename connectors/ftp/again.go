@@ -16,6 +16,7 @@ type recent struct {
 	mu   sync.Mutex
 	path string
 	list *listing
+	gone string // a folder that is no longer there
 }
 
 // verdict is what became of an entry.
@@ -60,6 +61,9 @@ func (r *reader) hiddenOrGone(f folder, why error) (verdict, error) {
 	}
 	_, name := split(f.path)
 	v, err := r.again(r.parentOf(f), name)
+	if err == nil && v.refuse == nil && (v.line == nil || v.line.Kind != entry.Dir) {
+		r.recent.lost(f.path)
+	}
 	if err != nil || v.line == nil || v.line.Kind != entry.Dir {
 		return verdict{refuse: v.refuse}, err
 	}
@@ -94,6 +98,21 @@ func (r *recent) lacks(path, name string) bool {
 	}
 	_, ok := r.list.find(name)
 	return !ok
+}
+
+// lost notes a folder that is gone.
+func (r *recent) lost(path string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gone = path
+}
+
+// hasLost reports whether a folder is gone. Servers that are asked for what is not
+// there again and again answer ever slower.
+func (r *recent) hasLost(path string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.gone != "" && (path == r.gone || below(path, r.gone))
 }
 
 func (r *recent) keep(path string, l *listing) {

@@ -36,6 +36,10 @@ type got struct {
 
 // fetch reads a small file until what was read is what the folder shows.
 func (r *reader) fetch(sl *slot) error {
+	if r.recent.hasLost(sl.folder.path) {
+		r.gone(sl)
+		return nil
+	}
 	for try := 1; ; try++ {
 		g, err := r.readWhole(sl)
 		if err == nil && g.more {

@@ -19,11 +19,11 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 // quick makes a server's silence show within seconds.
 var quick = ftp.Options{Patience: 5 * time.Second}
 
-// served is a server for the suites.
+// served is a server for the suites, with what it cannot do.
 func served(t *testing.T, kind string, o connectortest.Options, extra ...string) *connectortest.Server {
 	t.Helper()
 	s := testenv.FTPD(t, testenv.FTPOptions{Kind: kind, Root: !o.Unprivileged && os.Getuid() == 0, Extra: extra})
-	return &connectortest.Server{
+	server := &connectortest.Server{
 		Type: ftp.New(quick), Patience: quick.Patience, Root: s.Root, Addr: s.Addr(),
 		Config: func(host string, port int, paths ...string) map[string]any {
 			c := s.Config(paths...)
@@ -31,15 +31,47 @@ func served(t *testing.T, kind string, o connectortest.Options, extra ...string)
 			return c
 		},
 		Credential: s.Credential(), WrongCredential: job.Credential{Type: "password", Password: secret.New("another")},
-		Stop: s.Kill, Unprivileged: !s.Privileged(),
-		NoLineBreaks: true, MaxPath: 1000, CoarseTimes: []entry.Kind{entry.Symlink}, UntoldTargets: []string{"..", strings.Repeat("t", 2000)}, HiddenTargets: []string{"loop-b"},
+		Stop: s.Kill, Unprivileged: !s.Privileged(), MaxPath: 1000,
+		RefusedName: func(name string) bool { return strings.ContainsAny(name, "\r\n") },
 	}
+	switch kind {
+	case "proftpd":
+		// It shows links that lead nowhere in LIST alone, cuts their targets, and hides
+		// a few for reasons of its own.
+		server.CoarseTimes = []entry.Kind{entry.Symlink}
+		server.UntoldTargets, server.HiddenTargets = []string{"..", strings.Repeat("t", 2000)}, []string{"loop-b"}
+	case "vsftpd":
+		server.CoarseTimes = []entry.Kind{entry.Symlink, entry.Dir, entry.FIFO, entry.Socket}
+	case "pure-ftpd":
+		server.CoarseTimes = []entry.Kind{entry.Symlink}
+		server.RefusedName = func(name string) bool { return strings.Contains(name, `\`) }
+		server.HiddenName = func(name string) bool {
+			return strings.ContainsFunc(name, func(r rune) bool { return r < ' ' })
+		}
+	}
+	return server
 }
 
+// The whole suite against ProFTPD; the parts in which servers differ against the
+// others.
 func TestSuite(t *testing.T) {
 	t.Parallel()
 	connectortest.Run(t, func(t *testing.T, o connectortest.Options) *connectortest.Server {
 		t.Helper()
 		return served(t, "proftpd", o)
 	})
+}
+
+func TestSuiteOnOthers(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"vsftpd", "pure-ftpd"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			connectortest.RunSome(t, func(t *testing.T, o connectortest.Options) *connectortest.Server {
+				t.Helper()
+				return served(t, kind, o)
+			}, "ReadsAnAwkwardTree", "ReadsSeveralPaths", "FollowsAPathThatIsALink", "ReportsWhatItCannotRead", "SmallFilesChange", "LargeFileGrows",
+				"LargeFileShrinks", "DirectoryBecomesLink", "PathIsMissing", "CredentialIsWrong", "ConnectionIsCut")
+		})
+	}
 }
