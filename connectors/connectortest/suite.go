@@ -49,6 +49,8 @@ type Server struct {
 	// CoarseTimes are the kinds of entries whose times the server does not tell to the
 	// second; that of a file always counts.
 	CoarseTimes []entry.Kind
+	// SpecialsAlike: the server does not tell a socket from a FIFO.
+	SpecialsAlike bool
 	// UntoldTargets are texts of links that the server does not tell: such a link is
 	// visited with an error that names it.
 	UntoldTargets []string

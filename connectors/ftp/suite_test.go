@@ -43,7 +43,7 @@ func served(t *testing.T, kind string, o connectortest.Options, extra ...string)
 	case "vsftpd":
 		server.CoarseTimes = []entry.Kind{entry.Symlink, entry.Dir, entry.FIFO, entry.Socket}
 	case "pure-ftpd":
-		server.CoarseTimes = []entry.Kind{entry.Symlink}
+		server.CoarseTimes, server.SpecialsAlike = []entry.Kind{entry.Symlink}, true
 		server.RefusedName = func(name string) bool { return strings.Contains(name, `\`) }
 		server.HiddenName = func(name string) bool {
 			return strings.ContainsFunc(name, func(r rune) bool { return r < ' ' })

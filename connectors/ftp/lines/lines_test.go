@@ -76,7 +76,7 @@ func TestMLSD(t *testing.T) {
 		},
 		"type=cdir;sizd=4096; .":    {Name: ".", Kind: entry.Dir, Self: true},
 		"type=pdir;sizd=4096; ..":   {Name: "..", Kind: entry.Dir, Parent: true},
-		"type=unknown; what":        {Name: "what"},
+		"type=unknown; what":        {Name: "what", Kind: entry.FIFO},
 		"unix.owner=me;type=dir; x": {Name: "x", Kind: entry.Dir, User: "me"},
 	} {
 		if got, err := lines.MLSD(text); err != nil || got != want {

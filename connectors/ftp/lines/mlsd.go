@@ -74,8 +74,8 @@ func (l *Line) setType(value string) {
 		l.Kind, l.Target = entry.Symlink, target
 	case "os.unix=chr", "os.unix=blk":
 		l.Kind = entry.Device
-	case "os.unix=fifo", "os.unix=pipe":
-		l.Kind = entry.FIFO
+	case "os.unix=fifo", "os.unix=pipe", "unknown":
+		l.Kind = entry.FIFO // or another one of those that are named and never opened
 	case "os.unix=socket", "os.unix=sock":
 		l.Kind = entry.Socket
 	}

@@ -67,24 +67,19 @@ func (c *Conn) Where() (string, error) {
 	return unquote(strings.Join(r.Lines, "\n")), nil
 }
 
-// unquote reads `"/a ""quoted"" name" is the current directory`.
+// unquote reads `"/a ""quoted"" name" is the current directory`, where not every
+// server doubles the quotes.
 func unquote(text string) string {
-	if text == "" || text[0] != '"' {
+	last := strings.LastIndexByte(text, '"')
+	if last < 1 || text[0] != '"' {
 		return ""
 	}
-	var b strings.Builder
-	for i := 1; i < len(text); i++ {
-		if text[i] != '"' {
-			b.WriteByte(text[i])
-			continue
-		}
-		if i+1 == len(text) || text[i+1] != '"' {
-			return b.String()
-		}
-		b.WriteByte('"')
-		i++
+	inner := text[1:last]
+	single := strings.ReplaceAll(inner, `""`, "\x00")
+	if strings.Contains(single, `"`) {
+		return inner
 	}
-	return ""
+	return strings.ReplaceAll(single, "\x00", `"`)
 }
 
 // SamePath compares a path with one that a server told.

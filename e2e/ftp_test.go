@@ -1,0 +1,43 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"xvault/e2e/system"
+	"xvault/internal/testenv"
+)
+
+// A tree on an FTP server is probed, backed up, and comes out of the artifact with
+// stock tools as it was.
+func TestFTPBackup(t *testing.T) {
+	t.Parallel()
+	lab := system.Start(t, system.Options{})
+	server := testenv.FTPD(t, testenv.FTPOptions{Kind: "proftpd", Root: true})
+	path := filepath.Join(server.Root, "src")
+	for name, content := range map[string]string{"a/file": "content", "a/empty": "", "b/ space ": "x", "b/large": strings.Repeat("0123456789", 700_000), "ü/\xff": "bytes"} {
+		file := filepath.Join(path, name)
+		must(t, os.MkdirAll(filepath.Dir(file), 0o750))
+		must(t, os.WriteFile(file, []byte(content), 0o640)) //nolint:gosec // a mode that is not everybody's default
+	}
+	want := system.Scan(t, path)
+	tenant := lab.API.CreateTenant(t, "a tenant")
+	identity := lab.API.ExportKey(t, tenant.ID)
+	credential := lab.API.CreateCredential(t, tenant.ID, system.Password(server.Credential().Password.Reveal()))
+	source := system.Post[system.Object](t, lab.API, "/api/v1/sources", map[string]any{
+		"tenant_id": tenant.ID, "type": "ftp", "name": "an FTP server", "credential_id": credential, "config": server.Config(path),
+	}).ID
+	probe := lab.MustComplete(system.Post[system.Job](t, lab.API, "/api/v1/sources/"+source+"/probe", nil).ID, time.Minute)
+	if result := string(probe.Result); !strings.Contains(result, `"reachable":true`) || !strings.Contains(result, "ProFTPD") {
+		t.Errorf("the probe tells %s", result)
+	}
+	j := lab.MustComplete(lab.API.StartBackup(t, source).ID, time.Minute)
+	snap := lab.API.Snapshot(t, j.SnapshotID)
+	if snap.Status != "completed" {
+		t.Fatalf("%s has snapshot %+v", j, snap)
+	}
+	system.MustRestoreTo(t, snap.LocalPath, identity, path, want)
+}
