@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -159,7 +160,7 @@ Check it with: xvault source probe web1 --wait`,
 	})
 	opts.addFlags(c)
 	opts.name.addFlags(c)
-	c.Flags().StringVar(&opts.kind, "type", "sftp", "how to reach it: sftp or ssh")
+	c.Flags().StringVar(&opts.kind, "type", "sftp", "what it is: "+strings.Join(registry.All().Names(), ", "))
 	mustComplete(c, "type", cobra.FixedCompletions(registry.All().Names(), cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
