@@ -122,6 +122,9 @@ func newSourceCreateCommand() *cobra.Command {
       --username backup --path /srv/www --path /etc --credential web1 \
       --host-key "$(ssh-keyscan -t ed25519 web1.example.com 2>/dev/null | cut -d' ' -f2-)"
 
+  xvault source create shop --tenant acme --type postgres --host db.example.com --username xvault \
+      --database shop --set sslmode=verify-full --credential shop
+
   xvault source create web1 --tenant acme --type sftp --credential web1 --config web1.json
 
 Check it with: xvault source probe web1 --wait`,

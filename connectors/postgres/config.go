@@ -16,7 +16,7 @@ import (
 // Config is the configuration of a source in its canonical form. It holds no
 // secrets.
 type Config struct {
-	Host     string `json:"host"` // a name or an address
+	Host     string `json:"host,omitempty"` // a name or an address
 	Port     int    `json:"port"`
 	Username string `json:"username"`
 	// Databases are names, each once; or "*" alone, for all that are no templates.
@@ -94,7 +94,7 @@ func Validate(raw []byte) ([]byte, []connectors.FieldError) {
 func parse(raw []byte) (Config, []connectors.FieldError) {
 	f := connectors.ParseFields(raw)
 	c := Config{
-		Host:          f.Host("host"),
+		Host:          host(f),
 		Port:          f.Int("port", defaultPort, 1, 65535),
 		Username:      username(f),
 		Databases:     databases(f),
@@ -109,6 +109,14 @@ func parse(raw []byte) (Config, []connectors.FieldError) {
 	c.Hooks = sshtunnel.Hooks(f, c.SSH)
 	c.Socket = sshtunnel.Socket(f, "socket", c.SSH)
 	return c, f.Faults()
+}
+
+// host is optional where a socket stands for it.
+func host(f *connectors.Fields) string {
+	if f.Given("socket") && !f.Given("host") {
+		return f.OptionalText("host", "")
+	}
+	return f.Host("host")
 }
 
 func username(f *connectors.Fields) string {

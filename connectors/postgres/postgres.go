@@ -48,6 +48,8 @@ type Options struct {
 	Patience time.Duration
 	// ConnectTimeout bounds everything up to the login. Default 45 s.
 	ConnectTimeout time.Duration
+	// Tunnel are the deadlines of a connection through SSH.
+	Tunnel sshtunnel.Options
 }
 
 func (o Options) withDefaults() Options {

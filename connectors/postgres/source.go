@@ -97,7 +97,7 @@ func (s *source) dig(ctx context.Context) (*sshtunnel.Tunnel, error) {
 	if s.tunnel != nil {
 		return s.tunnel, nil
 	}
-	tunnel, shown, err := sshtunnel.Open(ctx, *s.config.SSH, s.env, sshtunnel.Options{HandshakeTimeout: s.options.ConnectTimeout})
+	tunnel, shown, err := sshtunnel.Open(ctx, *s.config.SSH, s.env, s.options.Tunnel)
 	s.shown = shown
 	if err != nil {
 		return nil, err
