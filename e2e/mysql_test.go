@@ -138,6 +138,7 @@ func TestMySQL(t *testing.T) {
 	config["username"], config["tls"] = s.account, "verify_identity"
 	s.notNow(s.create(config), "certificate")
 
+	s.overSSH()
 	s.cut(want)
 	for what, dir := range map[string]string{"the lab's folder": s.Dir} {
 		for _, found := range canaryOf("password", s.password).SearchFiles(t, dir) {
@@ -188,6 +189,22 @@ func (s *mysqlScene) notNow(source, tells string) {
 	}
 	s.noSnapshotOf(id)
 	s.API.Do(s.t, "POST", "/api/v1/jobs/"+id+"/cancel", nil, 200)
+}
+
+// overSSH backs up through an SSH server whose key is pinned on first use, with a
+// credential of its own.
+func (s *mysqlScene) overSSH() {
+	s.t.Helper()
+	ssh := testenv.SSHD(s.t, testenv.SSHOptions{})
+	config := s.config()
+	config["ssh"] = map[string]any{
+		"host": ssh.Host(), "port": ssh.Port(), "username": ssh.User, "trust_on_first_use": true,
+		"credential_id": s.API.CreateCredential(s.t, s.tenant.ID, system.PrivateKey(ssh.ClientKeyPEM)),
+	}
+	source := s.create(config)
+	s.backup(source)
+	ssh.ReplaceHostKeys()
+	s.failed(source, "host_key_changed", "ssh")
 }
 
 // cut is F8: the connection is cut after 1, 50 and 99 % of what goes over it. The

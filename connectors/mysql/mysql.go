@@ -45,7 +45,8 @@ type Options struct {
 	// Patience is how long a server may be silent while it is waited for. Default
 	// 15 min: a dump sorts or locks for a while before the first row comes.
 	Patience time.Duration
-	// ConnectTimeout bounds making a connection and logging in. Default 30 s.
+	// ConnectTimeout bounds making a connection and logging in, a tunnel's
+	// included. Default 60 s.
 	ConnectTimeout time.Duration
 	// Folders are where the programs are looked for. Default: the system's.
 	Folders []string
@@ -60,7 +61,7 @@ func (o Options) withDefaults() Options {
 		o.Patience = 15 * time.Minute
 	}
 	if o.ConnectTimeout <= 0 {
-		o.ConnectTimeout = 30 * time.Second
+		o.ConnectTimeout = time.Minute
 	}
 	if o.Folders == nil {
 		o.Folders = dumptool.SystemFolders()

@@ -124,6 +124,9 @@ func (r *reach) connect(ctx context.Context) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, r.options.ConnectTimeout,
+		job.Errorf(job.ConnectFailed, "the server did not let the account in within %v", r.options.ConnectTimeout))
+	defer cancel()
 	s := &server{db: db}
 	if err := s.greet(ctx); err != nil {
 		_ = db.Close() // the reason counts

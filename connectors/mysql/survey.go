@@ -72,6 +72,9 @@ func (s *survey) missing() error {
 // look surveys the server: which databases and tables there are, and whether the
 // account sees all of them.
 func (r *reach) look(ctx context.Context, s *server) (*survey, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.options.Patience,
+		job.Errorf(job.Timeout, "the server did not tell of its databases within %v", r.options.Patience))
+	defer cancel()
 	g, err := s.readGrants(ctx)
 	if err != nil {
 		return nil, r.lookError(ctx, err)

@@ -27,6 +27,7 @@ type target struct {
 	opts connectors.TargetOptions
 
 	client tool
+	taken  map[string]bool // databases that a dump went into
 
 	mu     sync.Mutex
 	server *server // nil before the first dump; set by the one who puts
@@ -41,10 +42,13 @@ func newTarget(config []byte, env connectors.Env, o Options, opts connectors.Tar
 	if opts.Existing == job.ExistingNewer {
 		return nil, job.Errorf(job.ConfigInvalid, `existing: "newer" means nothing for a database; use skip, for a new database, or overwrite`)
 	}
-	if strings.Count(opts.Folder, "/") > 1 {
-		return nil, job.Errorf(job.ConfigInvalid, "target_path of a database is one name after a slash, the new database's: /shop_copy")
+	if opts.Folder != "" {
+		name := strings.TrimPrefix(opts.Folder, "/")
+		if err := checkName(name, maxName); err != nil || strings.Contains(name, "/") || isSystem(name) {
+			return nil, job.Errorf(job.ConfigInvalid, "target_path of a database is one name after a slash, the new database's: /shop_copy")
+		}
 	}
-	return &target{reach: r, opts: opts}, nil
+	return &target{reach: r, opts: opts, taken: map[string]bool{}}, nil
 }
 
 // Put implements connectors.Target.
@@ -122,10 +126,16 @@ func (t *target) put(ctx context.Context, database string, item connectors.Targe
 	if err != nil {
 		return err
 	}
-	if t.opts.Existing == job.ExistingOverwrite {
-		return t.putOver(ctx, t.name(database), made, item.Size, content)
+	name := t.name(database)
+	if t.taken[name] {
+		return job.Errorf(job.ConfigInvalid, "another dump went into the database %q already; restore one at a time, or leave target_path out", name)
 	}
-	return t.putNew(ctx, t.name(database), made, item.Size, content)
+	t.taken[name] = true
+	dump := renamed(content, database, name)
+	if t.opts.Existing == job.ExistingOverwrite {
+		return t.putOver(ctx, name, made, item.Size, dump)
+	}
+	return t.putNew(ctx, name, made, item.Size, dump)
 }
 
 // name is that of the database that a dump is loaded into.
