@@ -273,7 +273,7 @@ func (l *login) authenticate(shift byte) (bool, error) {
 // for a while: by default it hangs up after a minute.
 const setPatience = "SET SESSION net_write_timeout = 604800, net_read_timeout = 604800"
 
-// patience runs that on the new connection, before the program knows that it is in. A
+// patience runs it on the new connection, before the program knows that it is in. A
 // server that refuses it keeps its own.
 func (l *login) patience() error {
 	if err := (packet{0, append([]byte{0x03}, setPatience...)}).writeTo(l.remote); err != nil {

@@ -1,0 +1,33 @@
+//go:build long
+
+package wordpress
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"xvault/connectors"
+	"xvault/internal/entry"
+	"xvault/internal/testenv"
+)
+
+// A server that hangs up on those that do not read for a second waits for a dump whose
+// rest is taken later, and for one between whose tables nothing happens.
+func TestServerWaitsForTheDump(t *testing.T) {
+	t.Parallel()
+	l := newLabOn(t, testenv.NewMariaDB(t, testenv.MariaDBOptions{Extra: []string{"--net-write-timeout=1", "--max-allowed-packet=64M"}}))
+	l.options.Held = 1
+	// More than sockets and windows take on the way.
+	l.db.Do(l.name, "CREATE TABLE zz_big (id INT PRIMARY KEY, t LONGTEXT)", "INSERT INTO zz_big SELECT seq, REPEAT(MD5(seq), 30000) FROM seq_1_to_50")
+	waited := false
+	members, _, err := l.read(func(item connectors.Item) {
+		if !waited && item.Kind == entry.File {
+			waited = true
+			time.Sleep(5 * time.Second) // no state is waited for: the time itself is what matters
+		}
+	})
+	if dump := members["mysql/"+l.name+".sql"]; err != nil || len(dump) < 50*30000*32 || !strings.Contains(dump[len(dump)-100:], "-- Dump completed") {
+		t.Errorf("%v, %d bytes\n%s", err, len(dump), l.log.String())
+	}
+}
