@@ -48,7 +48,7 @@ new password, and the SQL that makes it; only there is the password shown, this 
 
   sftp       may read files over SFTP
   ssh        the same; with --shell it may run programs, which is faster, and may write
-  wordpress  may run programs: the site's database is dumped there
+  wordpress  the same, and may reach the site's database through the server
   mysql      an account that reads all databases; postgres: a role that does
   --tunnel   a key that reaches this address from the server, and does nothing else:
              for ssh.credential_id of a database that only its own server can reach`,
@@ -118,7 +118,11 @@ func (o *keyOptions) permit() (sshconn.Permit, string, error) {
 		return sshconn.PermitTunnel(o.tunnel), account + "\nName the credential as ssh.credential_id in the source's configuration.", nil
 	case o.kind == "sftp", o.kind == "ssh" && !o.shell:
 		return sshconn.PermitReading(), account, nil
-	case o.kind == "ssh", o.kind == "wordpress":
+	case o.kind == "wordpress" && !o.shell:
+		return sshconn.PermitSite(), account, nil
+	case o.kind == "wordpress":
+		return append(sshconn.PermitPrograms(), "port-forwarding"), account + "\nThis key may run programs: it can write wherever that account can.", nil
+	case o.kind == "ssh":
 		return sshconn.PermitPrograms(), account + "\nThis key may run programs: it can write wherever that account can.", nil
 	default:
 		return nil, "", usagef("--type is %q: it can be sftp, ssh, wordpress, mysql or postgres", o.kind)

@@ -38,6 +38,12 @@ type Permit []string
 // PermitReading lets a key read files over SFTP, and nothing else.
 func PermitReading() Permit { return Permit{"restrict", `command="internal-sftp -R"`} }
 
+// PermitSite lets a key read files over SFTP, and reach from the server what that
+// reaches, its database above all.
+func PermitSite() Permit {
+	return Permit{"restrict", "port-forwarding", `command="internal-sftp -R"`}
+}
+
 // PermitPrograms lets a key run programs, as find and tar, without a terminal or a
 // tunnel.
 func PermitPrograms() Permit { return Permit{"restrict"} }

@@ -79,6 +79,8 @@ func (t *Tunnel) DialContext(ctx context.Context, network, address string) (net.
 	case refused.Reason == ssh.Prohibited:
 		return nil, job.Errorf(job.PermissionDenied, "the ssh server does not forward connections to %s; allow that for the user (AllowTcpForwarding, AllowStreamLocalForwarding, PermitOpen in sshd_config; port-forwarding, permitopen in authorized_keys): %w",
 			address, sshconn.Quoted(refused))
+	case network == "unix": // a server that does not forward to sockets gives no other reason
+		return nil, job.Errorf(job.ConnectFailed, "the ssh server cannot reach the socket %s; check that the database listens there, that the user may open it, and that sshd forwards to sockets (AllowStreamLocalForwarding): %w", address, sshconn.Quoted(refused))
 	default:
 		return nil, job.Errorf(job.ConnectFailed, "the ssh server cannot reach %s; check that the database listens there: %w", address, sshconn.Quoted(refused))
 	}

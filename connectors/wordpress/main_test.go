@@ -42,12 +42,12 @@ const labPassword = `it's a "password" with \ and $dollar 🎉`
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	return newLabOn(t, testenv.MariaDB(t))
+	return newLabOn(t, testenv.MariaDB(t), testenv.SSHOptions{})
 }
 
-func newLabOn(t *testing.T, db *testenv.MariaDBServer) *lab {
+func newLabOn(t *testing.T, db *testenv.MariaDBServer, o testenv.SSHOptions) *lab {
 	t.Helper()
-	l := &lab{t: t, db: db, ssh: testenv.SSHD(t, testenv.SSHOptions{}), password: labPassword}
+	l := &lab{t: t, db: db, ssh: testenv.SSHD(t, o), password: labPassword}
 	l.root = filepath.Join(l.ssh.Root, "site")
 	l.name = l.db.Database()
 	l.account = l.db.Account(l.password, "ALL PRIVILEGES ON "+testenv.QuoteName(l.name)+".*")

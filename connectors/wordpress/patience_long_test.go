@@ -16,7 +16,7 @@ import (
 // rest is taken later, and for one between whose tables nothing happens.
 func TestServerWaitsForTheDump(t *testing.T) {
 	t.Parallel()
-	l := newLabOn(t, testenv.NewMariaDB(t, testenv.MariaDBOptions{Extra: []string{"--net-write-timeout=1", "--max-allowed-packet=64M"}}))
+	l := newLabOn(t, testenv.NewMariaDB(t, testenv.MariaDBOptions{Extra: []string{"--net-write-timeout=1", "--max-allowed-packet=64M"}}), testenv.SSHOptions{})
 	l.options.Held = 1
 	// More than sockets and windows take on the way.
 	l.db.Do(l.name, "CREATE TABLE zz_big (id INT PRIMARY KEY, t LONGTEXT)", "INSERT INTO zz_big SELECT seq, REPEAT(MD5(seq), 30000) FROM seq_1_to_50")

@@ -10,6 +10,7 @@ import (
 	"xvault/connectors"
 	"xvault/internal/entry"
 	"xvault/internal/job"
+	"xvault/internal/testenv"
 )
 
 // The members have the names that are promised, in the order of an archive.
@@ -121,6 +122,18 @@ func TestOtherPlaces(t *testing.T) {
 	}
 	l.write("wp-settings.php", "<?php")
 	l.failed("the one above is another site's", job.PathNotFound, "wp-config.php")
+}
+
+// A login that may only read over SFTP is enough, if it may reach the database.
+func TestOnlySFTP(t *testing.T) {
+	t.Parallel()
+	l := newLabOn(t, testenv.MariaDB(t), testenv.SSHOptions{Extra: []string{"ForceCommand internal-sftp -R"}})
+	members, _, err := l.read(nil)
+	if err != nil || members["files/wp-content/uploads/cat.jpg"] == "" || members["mysql/"+l.name+".sql"] == "" {
+		t.Errorf("%v, %d members", err, len(members))
+	}
+	l = newLabOn(t, testenv.MariaDB(t), testenv.SSHOptions{Extra: []string{"AllowStreamLocalForwarding no"}})
+	l.failed("no way to the database", job.ConnectFailed, "AllowStreamLocalForwarding")
 }
 
 // A key that is not known yet is pinned once, before anything is sent.
