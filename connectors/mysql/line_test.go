@@ -254,6 +254,16 @@ func (f *thief) serve(program, server net.Conn) {
 			break
 		}
 	}
+	// What the relay says before the program is in is answered as it should be.
+	relays, err := readPacket(program)
+	if err != nil {
+		return
+	}
+	_ = relays.writeTo(server)
+	if relays, err = readPacket(server); err != nil {
+		return
+	}
+	_ = relays.writeTo(program)
 	if _, err := readPacket(program); err != nil {
 		return
 	}

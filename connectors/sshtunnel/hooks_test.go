@@ -47,7 +47,7 @@ func TestRun(t *testing.T) {
 	if err != nil || !strings.Contains(said, `a\tb\x1b[2J`) || !strings.HasSuffix(said, "42") {
 		t.Errorf("%q, %v", said, err)
 	}
-	_, err = Run(t.Context(), config, env, "yes loud | head -c 1000000; echo the end >&2; exit 3")
+	_, err = Run(t.Context(), config, env, "yes loud | head -c 1000000 >&2; echo the end >&2; exit 3")
 	if e, ok := errors.AsType[*job.Error](err); !ok || e.Code != job.DumpFailed || !strings.Contains(e.Message, "status 3") ||
 		!strings.HasSuffix(e.Message, "the end") || len(e.Message) > 3000 {
 		t.Errorf("%v", err)
