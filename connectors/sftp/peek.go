@@ -6,6 +6,8 @@ import (
 	"io"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"xvault/connectors/sftp/wire"
 	"xvault/internal/entry"
 	"xvault/internal/job"
@@ -78,7 +80,7 @@ func kindBy(call *wire.Call) (entry.Kind, error) {
 func (s *source) Peek(ctx context.Context, paths []string, limit int) ([][]byte, error) {
 	all := make([][]byte, 0, len(paths))
 	err := s.peek(ctx, paths, func(sess *session, some []string) error {
-		heads, err := sess.peekFiles(some, limit)
+		heads, err := together(some, func(path string) ([]byte, error) { return sess.peekFile(path, limit) })
 		all = append(all, heads...)
 		return err
 	})
@@ -89,16 +91,24 @@ func (s *source) Peek(ctx context.Context, paths []string, limit int) ([][]byte,
 func (s *source) Names(ctx context.Context, folders []string, limit int) ([][]string, error) {
 	all := make([][]string, 0, len(folders))
 	err := s.peek(ctx, folders, func(sess *session, some []string) error {
-		for _, folder := range some {
-			names, err := sess.names(folder, limit)
-			if err != nil {
-				return err
-			}
-			all = append(all, names)
-		}
-		return nil
+		lists, err := together(some, func(folder string) ([]string, error) { return sess.names(folder, limit) })
+		all = append(all, lists...)
+		return err
 	})
 	return all, err
+}
+
+// together asks for several paths at one time, as each costs some round trips.
+func together[T any](paths []string, ask func(string) (T, error)) ([]T, error) {
+	answers := make([]T, len(paths))
+	var asking errgroup.Group
+	for i, path := range paths {
+		asking.Go(func() (err error) {
+			answers[i], err = ask(path)
+			return err
+		})
+	}
+	return answers, asking.Wait()
 }
 
 // peek asks for some paths at a time.
@@ -122,37 +132,21 @@ func (s *source) peek(ctx context.Context, paths []string, ask func(*session, []
 	return nil
 }
 
-// peekFiles opens only what is a file: opening a FIFO would wait for ever.
-func (s *session) peekFiles(paths []string, limit int) ([][]byte, error) {
-	stats, opens := make([]*wire.Call, len(paths)), make([]*wire.Call, len(paths))
-	for i, path := range paths {
-		stats[i] = s.Stat(path)
+// peekFile opens only what is a file: opening a FIFO would wait for ever.
+func (s *session) peekFile(path string, limit int) ([]byte, error) {
+	if kind, err := kindBy(s.Stat(path)); err != nil || kind != entry.File {
+		return nil, err
 	}
-	for i, path := range paths {
-		kind, err := kindBy(stats[i])
-		if err != nil {
-			return nil, err
-		}
-		if kind == entry.File {
-			opens[i] = s.Open(path)
-		}
+	handle, err := s.Open(path).Handle()
+	var head []byte
+	if err == nil {
+		head, err = s.head(handle, limit)
+		s.CloseHandle(handle) // nothing depends on it
 	}
-	heads := make([][]byte, len(paths))
-	var first error
-	for i, open := range opens {
-		if open == nil {
-			continue
-		}
-		handle, err := open.Handle()
-		if err == nil {
-			heads[i], err = s.head(handle, limit)
-			s.CloseHandle(handle) // nothing depends on it
-		}
-		if err != nil && !wire.IsStatus(err) && first == nil {
-			first = err
-		}
+	if err != nil && wire.IsStatus(err) {
+		return nil, nil
 	}
-	return heads, first
+	return head, err
 }
 
 // head reads an open file's beginning.

@@ -82,10 +82,10 @@ func newLabOn(t *testing.T, db *testenv.MariaDBServer, o testenv.SSHOptions) *la
 func (l *lab) write(name, content string) {
 	l.t.Helper()
 	path := filepath.Join(l.ssh.Root, name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // it is served
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		l.t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte(content), 0o644); err != nil { //nolint:gosec // it is served
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
 		l.t.Fatal(err)
 	}
 }

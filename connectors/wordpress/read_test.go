@@ -124,6 +124,20 @@ func TestOtherPlaces(t *testing.T) {
 	l.failed("the one above is another site's", job.PathNotFound, "wp-config.php")
 }
 
+// A network of sites tells how many there are, and which plugins all of them use.
+func TestMultisite(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.db.Do(l.name, "CREATE TABLE wp_blogs (blog_id INT)", "INSERT INTO wp_blogs VALUES (1), (2)", "CREATE TABLE wp_sitemeta (meta_key TEXT, meta_value TEXT)",
+		`INSERT INTO wp_sitemeta VALUES ('active_sitewide_plugins', 'a:1:{s:9:"hello.php";i:1;}')`)
+	l.configure("site/wp-config.php", "define('MULTISITE', true);")
+	members, _, err := l.read(nil)
+	about := members["wordpress.json"]
+	if err != nil || !strings.Contains(about, `"multisite": true`) || !strings.Contains(about, `"sites": 2`) || strings.Count(about, `"active": true`) != 4 {
+		t.Errorf("%v, %s", err, about)
+	}
+}
+
 // A login that may only read over SFTP is enough, if it may reach the database.
 func TestOnlySFTP(t *testing.T) {
 	t.Parallel()
