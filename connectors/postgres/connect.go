@@ -8,6 +8,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -110,24 +111,27 @@ func (s *server) try(ctx context.Context, l login, a attempt) (*session, error) 
 	if err != nil {
 		return nil, err
 	}
-	var raw *rawConn
-	unhook := func() bool { return true }
-	config.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
-		conn, err := s.dialServer(ctx)
-		if err != nil {
-			return nil, &dialError{err}
+	dialed, err := s.dialServer(ctx)
+	if err != nil {
+		return nil, &dialError{err}
+	}
+	raw := &rawConn{Conn: dialed}
+	// The library would connect once more, later and by itself, to cancel what failed.
+	var taken atomic.Bool
+	config.DialFunc = func(context.Context, string, string) (net.Conn, error) {
+		if taken.Swap(true) {
+			return nil, errors.New("there is one connection only")
 		}
-		raw = &rawConn{Conn: conn}
-		// A connection through a tunnel knows no deadlines: closing it ends a wait.
-		unhook = raw.closeWith(ctx)
 		return raw, nil
 	}
+	// A connection through a tunnel knows no deadlines: closing it ends a wait.
+	unhook := raw.closeWith(ctx)
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if !unhook() && err == nil {
 		err = context.Cause(ctx) // it was closed the moment that it was ready
 	}
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, raw.Close())
 	}
 	found := &session{PgConn: conn, raw: raw}
 	if secured, ok := conn.Conn().(*tls.Conn); ok {

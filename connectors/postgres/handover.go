@@ -92,7 +92,7 @@ func (h *handover) open(ctx context.Context, local net.Conn) (net.Conn, error) {
 		refusal := &pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: "08001", Message: "the worker could not connect"}
 		return nil, errors.Join(err, send(local, refusal))
 	}
-	conn, err := h.join(local, startup, found)
+	conn, err := h.join(ctx, local, startup, found)
 	if err != nil {
 		return nil, errors.Join(err, found.raw.Close())
 	}
@@ -124,8 +124,8 @@ func greet(local net.Conn) (*pgproto3.StartupMessage, error) {
 
 // join tells the program that it is logged in, with all that the server said of
 // itself, and gives the connection as it is from now on.
-func (h *handover) join(local net.Conn, startup *pgproto3.StartupMessage, s *session) (net.Conn, error) {
-	taken, err := s.Hijack()
+func (h *handover) join(ctx context.Context, local net.Conn, startup *pgproto3.StartupMessage, s *session) (net.Conn, error) {
+	taken, err := h.takeOver(ctx, s)
 	if err != nil {
 		return nil, fmt.Errorf("take over the connection: %w", err)
 	}
@@ -140,17 +140,20 @@ func (h *handover) join(local net.Conn, startup *pgproto3.StartupMessage, s *ses
 	if err := send(local, messages...); err != nil {
 		return nil, err
 	}
-	// What came with the last answer and was read with it.
-	for taken.Frontend.ReadBufferLen() > 0 {
-		m, err := taken.Frontend.Receive()
-		if err != nil {
-			return nil, fmt.Errorf("read what the server says: %w", err)
-		}
-		if err := send(local, m); err != nil {
-			return nil, err
-		}
-	}
 	return &overheard{Conn: taken.Conn, raw: s.raw, hear: h.hear}, nil
+}
+
+// takeOver gets the connection back from the library, which may have begun to read
+// ahead while it logged in: what it read, and what it is about to read, would be missing.
+func (h *handover) takeOver(ctx context.Context, s *session) (*pgconn.HijackedConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.server.timeout)
+	defer cancel()
+	stop := s.raw.closeWith(ctx)
+	defer stop()
+	if err := s.SyncConn(ctx); err != nil {
+		return nil, err
+	}
+	return s.Hijack()
 }
 
 // olderProtocol answers a program that asks for a later version of the protocol, or

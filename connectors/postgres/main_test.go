@@ -145,7 +145,7 @@ type dumped struct {
 
 // collect reads everything, like an archive does: a body's error ends it.
 func collect(source connectors.Source) (dumped, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	d := dumped{content: map[string][]byte{}}
 	err := source.Read(ctx, func(item connectors.Item) error {
