@@ -279,8 +279,12 @@ func (l *login) patience() error {
 	if err := (packet{0, append([]byte{0x03}, setPatience...)}).writeTo(l.remote); err != nil {
 		return err
 	}
-	if _, err := readPacket(l.remote); err != nil {
+	answer, err := readPacket(l.remote)
+	if err != nil {
 		return fmt.Errorf("read the server's answer after the login: %w", err)
+	}
+	if kind := answer.body[0]; kind != 0x00 && kind != 0xff {
+		return errors.New("the server answers a setting with something else than yes or no")
 	}
 	return nil
 }
