@@ -106,7 +106,9 @@ func (r *reader) readWhole(sl *slot) (*got, error) {
 			return err
 		}
 		var err error
-		g, err = s.readWhole(sl.line, r.options.SmallFile)
+		// No more than there is memory set aside for: what is longer than it was listed
+		// is read when its turn comes.
+		g, err = s.readWhole(sl.line, sl.charge)
 		return err
 	})
 	return g, err

@@ -311,3 +311,15 @@ func TestWindowsServer(t *testing.T) {
 		t.Errorf("times %v, %v", times, err)
 	}
 }
+
+// A small file that is far longer than it was listed is read when its turn comes, not
+// held in memory.
+func TestFileLongerThanListed(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.lists["/d"] = "type=cdir; .\r\ntype=file;size=3;modify=20260102030405; b\r\ntype=file;modify=20260102030405; a\r\n"
+	got, err := read(t, ftp.New(impatient), f.config("/d"))
+	if err != nil || len(got.errors) > 0 || got.content["d/b"] != f.files["/d/b"] || got.content["d/a"] != f.files["/d/a"] {
+		t.Errorf("%d and %d bytes, %v, %v", len(got.content["d/a"]), len(got.content["d/b"]), got.errors, err)
+	}
+}

@@ -20,7 +20,7 @@ type Options struct {
 	// Ahead is how many bytes of content are held for files whose turn has not
 	// come. Default 16 MiB.
 	Ahead int64
-	// ListingMemory bounds, in bytes, one folder's listing. Default 192 MiB, which
+	// ListingMemory bounds, in bytes, one folder's listing. Default 128 MiB, which
 	// is more than a million names.
 	ListingMemory int64
 	// ListAhead is how many bytes of listings are held for folders whose turn has
@@ -43,7 +43,7 @@ func (o Options) withDefaults() Options {
 	}
 	orInt(&o.SmallFile, 4<<20)
 	orInt(&o.Ahead, 16<<20)
-	orInt(&o.ListingMemory, 192<<20)
+	orInt(&o.ListingMemory, 128<<20)
 	orInt(&o.ListAhead, 8<<20)
 	if o.Now == nil {
 		o.Now = time.Now

@@ -131,12 +131,12 @@ func TestLogins(t *testing.T) {
 	for _, kind := range kinds {
 		s := testenv.FTPD(t, testenv.FTPOptions{Kind: kind})
 		for _, password := range []string{"wrong", "", "with\r\nDELE x", "wörng\xff"} {
-			_, err := read(t, ftp.New(quick), s.Config(s.Root), credential(job.Credential{Type: "password", Password: secret.New(password)}))
+			_, err := read(t, ftp.New(unhurried), s.Config(s.Root), credential(job.Credential{Type: "password", Password: secret.New(password)}))
 			wantCode(t, fmt.Sprintf("%s: the password %q", kind, password), err, job.AuthFailed)
 		}
 		config := s.Config(s.Root)
 		config["username"] = "nobody at all"
-		_, err := read(t, ftp.New(quick), config, credential(s.Credential()))
+		_, err := read(t, ftp.New(unhurried), config, credential(s.Credential()))
 		wantCode(t, kind+": another user", err, job.AuthFailed)
 	}
 }

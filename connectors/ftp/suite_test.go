@@ -19,12 +19,19 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 // quick makes a server's silence show within seconds.
 var quick = ftp.Options{Patience: 5 * time.Second}
 
+// unhurried waits for pure-ftpd, which lets those wait who do not know the password.
+var unhurried = ftp.Options{Patience: 30 * time.Second}
+
 // served is a server for the suites, with what it cannot do.
 func served(t *testing.T, kind string, o connectortest.Options, extra ...string) *connectortest.Server {
 	t.Helper()
 	s := testenv.FTPD(t, testenv.FTPOptions{Kind: kind, Root: !o.Unprivileged && os.Getuid() == 0, Extra: extra})
+	options := quick
+	if kind == "pure-ftpd" {
+		options = unhurried
+	}
 	server := &connectortest.Server{
-		Type: ftp.New(quick), Patience: quick.Patience, Root: s.Root, Addr: s.Addr(),
+		Type: ftp.New(options), Patience: options.Patience, Root: s.Root, Addr: s.Addr(),
 		Config: func(host string, port int, paths ...string) map[string]any {
 			c := s.Config(paths...)
 			c["host"], c["port"] = host, port

@@ -13,9 +13,6 @@ import (
 	"time"
 )
 
-// FTPServers are the kinds of FTP servers that there are.
-var ftpServers = map[string]ftpKind{"proftpd": proftpd{}, "pure-ftpd": pureFTPD{}, "vsftpd": vsftpd{}}
-
 // FTPDConfig says how to run a private FTP server.
 type FTPDConfig struct {
 	// Kind is "proftpd", "pure-ftpd" or "vsftpd". The latter two need root.
@@ -72,8 +69,15 @@ const passivePorts = 200
 
 // NewFTPD makes keys and configuration and starts the server.
 func NewFTPD(ctx context.Context, cfg FTPDConfig) (*FTPD, error) {
-	kind, ok := ftpServers[cfg.Kind]
-	if !ok {
+	var kind ftpKind
+	switch cfg.Kind {
+	case "proftpd":
+		kind = proftpd{}
+	case "pure-ftpd":
+		kind = pureFTPD{}
+	case "vsftpd":
+		kind = vsftpd{}
+	default:
 		return nil, fmt.Errorf("there is no FTP server %q", cfg.Kind)
 	}
 	bundle, err := ftpBundle()
@@ -128,7 +132,7 @@ func (f *FTPD) write(name string, lines ...string) error {
 	return os.WriteFile(f.file(name), []byte(strings.Join(lines, "\n")+"\n"), 0o600)
 }
 
-// libraries is where the programs find what the machine lacks.
+// env tells the programs where what the machine lacks is.
 func (f *FTPD) env() ([]string, error) {
 	found, err := filepath.Glob(filepath.Join(f.bundle, "usr/lib/*-linux-gnu*"))
 	if err != nil {
@@ -161,7 +165,7 @@ func (f *FTPD) Start(ctx context.Context) error {
 		}
 		select {
 		case <-f.process.Done():
-			return fmt.Errorf("%s ended while starting: %w\n%s", f.cfg.Kind, errOr(f.process.Err(), "it gives no reason"), f.output.String())
+			return fmt.Errorf("%s ended while starting: %w\n%s", f.cfg.Kind, errOr(f.process.Err(), "exit status 0 and no reason"), f.output.String())
 		case <-ctx.Done():
 			return errors.Join(fmt.Errorf("%s does not answer: %w\n%s", f.cfg.Kind, err, f.output.String()), f.Kill())
 		case <-time.After(10 * time.Millisecond):
