@@ -75,6 +75,11 @@ func (s *session) transfer(dir string, mlsd bool, limit int64) (*listing, error)
 	if !t.Clean() {
 		return nil, wire.ErrCut
 	}
+	if l.hasSelf && l.self.Kind == entry.Symlink {
+		// It became a link since it was entered, for servers that go by the path.
+		s.dir = ""
+		return nil, wire.ErrElsewhere
+	}
 	l.judge(dir, r.Text(), s)
 	l.settle()
 	return l, nil

@@ -75,6 +75,7 @@ func TestMLSD(t *testing.T) {
 			Name: "x", Kind: entry.Symlink, Target: "/there", ModTime: at.Add(time.Second / 2), HasTime: true, Precise: true,
 		},
 		"type=cdir;sizd=4096; .":    {Name: ".", Kind: entry.Dir, Self: true},
+		"type=OS.unix=symlink; .":   {Name: ".", Kind: entry.Symlink, Self: true},
 		"type=pdir;sizd=4096; ..":   {Name: "..", Kind: entry.Dir, Parent: true},
 		"type=unknown; what":        {Name: "what", Kind: entry.FIFO},
 		"unix.owner=me;type=dir; x": {Name: "x", Kind: entry.Dir, User: "me"},

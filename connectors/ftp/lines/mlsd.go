@@ -24,6 +24,7 @@ func MLSD(line string) (Line, error) {
 	}
 	l.UID, l.User = owner(owners[0], l.UID, l.User)
 	l.GID, l.Group = owner(owners[1], l.GID, l.Group)
+	l.Self = l.Self || l.Name == "."
 	return l, nil
 }
 
