@@ -116,20 +116,18 @@ func TestPostgresSource(t *testing.T) {
 	s := newPostgresScene(t)
 	s.exec("CREATE TABLE large AS SELECT g AS id, repeat(md5(g::text), 32) AS filler FROM generate_series(1, 20000) g") // two parts
 	want := testenv.FingerprintPostgres(t, s.url)
-	for format, suffix := range map[string]string{"custom": ".dump", "plain": ".sql"} {
-		_, members := s.backup(s.create(s.login, s.config(map[string]any{"format": format})))
-		if len(members) != 2 || !strings.Contains(members["postgres/globals.sql"], `CREATE ROLE "`+s.role+`"`) {
-			t.Errorf("%d members; the globals are %.500s", len(members), members["postgres/globals.sql"])
-		}
-		testenv.SamePostgres(t, want, testenv.FingerprintPostgres(t, testenv.RestorePostgres(t, []byte(members["postgres/"+s.database+suffix]))))
+	snap, members := s.backup(s.source)
+	if len(members) != 2 || !strings.Contains(members["postgres/globals.sql"], `CREATE ROLE "`+s.role+`"`) {
+		t.Errorf("%d members; the globals are %.500s", len(members), members["postgres/globals.sql"])
 	}
+	testenv.SamePostgres(t, want, testenv.FingerprintPostgres(t, testenv.RestorePostgres(t, []byte(members["postgres/"+s.database+".dump"]))))
 	probe := s.MustComplete(system.Post[system.Job](t, s.API, "/api/v1/sources/"+s.source+"/probe", nil).ID, time.Minute)
 	if !strings.Contains(string(probe.Result), `"reachable":true`) || !strings.Contains(string(probe.Result), "PostgreSQL 1") {
 		t.Errorf("the probe says %s", probe.Result)
 	}
 	s.API.Do(t, "PATCH", "/api/v1/sources/"+s.source, map[string]any{"config": s.config(map[string]any{"sslmode": "maybe"})}, 422)
 
-	s.restored(want)
+	s.restored(snap, want)
 	s.terminated()
 	wrong := s.API.CreateCredential(t, s.tenant.ID, system.Password("canary-wrong"))
 	s.unlucky(s.API.StartBackup(t, s.create(wrong, s.config(nil))).ID, "auth_failed", "credential")
@@ -176,9 +174,8 @@ func (s *postgresScene) terminated() {
 
 // restored is the way back to the source: as it may only read, through another source
 // of the same server; into a new database, and with a word more into the same one.
-func (s *postgresScene) restored(want []string) {
+func (s *postgresScene) restored(snap system.Snapshot, want []string) {
 	s.t.Helper()
-	snap, _ := s.backup(s.source)
 	restore := func(more map[string]any) string {
 		body := map[string]any{"destination": "source", "paths": []string{"/postgres/" + s.database + ".dump"}}
 		maps.Copy(body, more)
