@@ -43,6 +43,8 @@ func cases() []benchCase {
 		all = append(all, benchCase{"restore/" + c.name, "restore of " + c.about + " against age -d | zstd -d | tar x", restoreColumn(c)})
 	}
 	return append(all,
+		benchCase{"postgres", "a database of 1 GiB against pg_dump -Fc -Z0 | zstd | age", databaseCase(startPostgres)},
+		benchCase{"mysql", "a database of 1 GiB against mariadb-dump | zstd | age", databaseCase(startMariaDB)},
 		benchCase{"onefile", "one file of 10 KB out of an artifact of 4 GiB", oneFile},
 		benchCase{"million/ssh", "a million empty and tiny files, source type ssh", million("ssh")},
 		benchCase{"million/sftp", "a million empty and tiny files, source type sftp", million("sftp")},

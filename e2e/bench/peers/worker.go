@@ -35,7 +35,11 @@ type order struct {
 	HostKey   string `json:"host_key"`
 	Key       string `json:"key"` // PEM
 	Recipient string `json:"recipient"`
-	Storage   string `json:"storage"`
+	// Config is the whole configuration, and Password the secret, of a source that
+	// is no server's files.
+	Config   map[string]any `json:"config,omitempty"`
+	Password string         `json:"password,omitempty"`
+	Storage  string         `json:"storage"`
 	// Profile is where a CPU profile goes; empty: none is made.
 	Profile string `json:"profile,omitempty"`
 }
@@ -136,9 +140,14 @@ func (o *order) open(log *slog.Logger) (connectors.Source, error) {
 	if !ok {
 		return nil, fmt.Errorf("there is no source type %q", o.Type)
 	}
+	credential := job.Credential{Type: "private_key", PrivateKey: secret.New(o.Key)}
 	raw, err := json.Marshal(map[string]any{
 		"host": o.Host, "port": o.Port, "username": o.User, "paths": []string{o.Path}, "host_keys": []string{o.HostKey},
 	})
+	if o.Config != nil {
+		credential = job.Credential{Type: "password", Password: secret.New(o.Password)}
+		raw, err = json.Marshal(o.Config)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -147,10 +156,17 @@ func (o *order) open(log *slog.Logger) (connectors.Source, error) {
 		return nil, fmt.Errorf("configuration of the source: %v", faults)
 	}
 	return kind.Open(config, connectors.Env{
-		Credential: job.Credential{Type: "private_key", PrivateKey: secret.New(o.Key)},
+		Credential: credential,
 		Dial:       connectors.NewDialer(connectors.DialerConfig{}),
+		TempDir:    o.tempDir,
 		Log:        log,
 	})
+}
+
+// tempDir is beside the storage's own folders, and goes with all of it.
+func (o *order) tempDir() (string, error) {
+	dir := filepath.Join(o.Storage, ".temp")
+	return dir, os.MkdirAll(dir, 0o700)
 }
 
 // workerSlots is how many jobs a worker is made for unless it is told otherwise.
