@@ -25,7 +25,7 @@ func TestSourceValidation(t *testing.T) {
 	}{
 		{"right", object{}, ""},
 		{"unknown type", object{"type": "gopher"}, "body.type"},
-		{"type of a later version", object{"type": "mysql"}, "body.type"},
+		{"type of a later version", object{"type": "mssql"}, "body.type"},
 		{"another tenant's credential", object{"credential_id": foreign}, "body.credential_id"},
 		{"no such credential", object{"credential_id": tenant}, "body.credential_id"},
 		{"config is no object", object{"config": "x"}, "body.config"},
