@@ -206,9 +206,12 @@ func (db *DB) LockImports(ctx context.Context, workerID string) (unlock func(), 
 		return nil, err
 	}
 	return func() {
-		// Closed, not given back: that ends the lock in any case.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()
+		// The server ends a closed connection when it gets to it, and the next import
+		// may come before that. Where this fails the lock ends with the connection, which
+		// is therefore closed and not given back.
+		_, _ = conn.Exec(ctx, "SELECT pg_advisory_unlock($1, hashtext($2))", importLock, workerID)
 		_ = conn.Hijack().Close(ctx)
 	}, nil
 }
