@@ -118,10 +118,8 @@ func (o *keyOptions) permit() (sshconn.Permit, string, error) {
 		return sshconn.PermitTunnel(o.tunnel), account + "\nName the credential as ssh.credential_id in the source's configuration.", nil
 	case o.kind == "sftp", o.kind == "ssh" && !o.shell:
 		return sshconn.PermitReading(), account, nil
-	case o.kind == "wordpress" && !o.shell:
-		return sshconn.PermitSite(), account, nil
 	case o.kind == "wordpress":
-		return append(sshconn.PermitPrograms(), "port-forwarding"), account + "\nThis key may run programs: it can write wherever that account can.", nil
+		return sshconn.PermitSite(), account, nil
 	case o.kind == "ssh":
 		return sshconn.PermitPrograms(), account + "\nThis key may run programs: it can write wherever that account can.", nil
 	default:
