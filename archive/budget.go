@@ -42,7 +42,7 @@ type Budget struct {
 	readings int // spans being read
 	extra    int // slots that may still be lent
 	free     []*slot
-	encoders map[zstd.EncoderLevel]*zstd.Encoder
+	levels   map[zstd.EncoderLevel]*zstd.Encoder
 }
 
 // slot holds the two buffers of one frame. Both are taken at once, so that
@@ -73,10 +73,10 @@ func NewBudget(cfg BudgetConfig) (*Budget, error) {
 		return nil, fmt.Errorf("archive budget: negative value in %+v", cfg)
 	}
 	return &Budget{
-		workers:  cfg.Workers,
-		seats:    cfg.Writers,
-		extra:    int(cfg.Extra / slotSize),
-		encoders: make(map[zstd.EncoderLevel]*zstd.Encoder),
+		workers: cfg.Workers,
+		seats:   cfg.Writers,
+		extra:   int(cfg.Extra / slotSize),
+		levels:  make(map[zstd.EncoderLevel]*zstd.Encoder),
 	}, nil
 }
 
@@ -99,7 +99,7 @@ func (b *Budget) leave() {
 	b.seats++
 	b.writers--
 	if b.writers == 0 {
-		clear(b.encoders)
+		clear(b.levels)
 	}
 	b.trim()
 }
@@ -175,14 +175,14 @@ func (b *Budget) putSlots(slots []*slot, extra int) {
 func (b *Budget) encoder(level zstd.EncoderLevel) (*zstd.Encoder, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if enc, ok := b.encoders[level]; ok {
+	if enc, ok := b.levels[level]; ok {
 		return enc, nil
 	}
 	enc, err := newEncoder(level, b.workers)
 	if err != nil {
 		return nil, err
 	}
-	b.encoders[level] = enc
+	b.levels[level] = enc
 	return enc, nil
 }
 
@@ -194,6 +194,8 @@ func newEncoder(level zstd.EncoderLevel, workers int) (*zstd.Encoder, error) {
 		zstd.WithEncoderConcurrency(workers),
 		zstd.WithWindowSize(MaxFrame),
 		zstd.WithLowerEncoderMem(true),
+		// Base64 and the like have no matches, and get smaller all the same.
+		zstd.WithAllLitEntropyCompression(true),
 		// Every frame, however small, says how long its content is.
 		zstd.WithSingleSegment(true),
 		// The seal authenticates every byte, and each file has its own hash.

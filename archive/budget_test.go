@@ -50,6 +50,31 @@ func TestSameBytes(t *testing.T) {
 	}
 }
 
+// TestSameBytesOfALongMember: the same where frames are weighed, long enough for the
+// verdict to take effect.
+func TestSameBytesOfALongMember(t *testing.T) {
+	t.Parallel()
+	k := newKeys(t)
+	// Quickly compressed, but not to the same bytes by both ways.
+	piece := hexNoise(5, 64<<10)
+	long := fileItem("hashes", string(bytes.Repeat(piece, (weighFirst+weighLag+4)*MaxFrame/len(piece))))
+	long.Size = entry.SizeUnknown
+	var want []byte
+	for _, cfg := range []BudgetConfig{{Workers: 1, Extra: 1}, {Workers: 2 * weighLag, Extra: 200 << 20}} {
+		s := k.write(t, WriterConfig{Budget: newBudget(t, cfg)}, long)
+		if _, err := s.check(t); err != nil {
+			t.Fatal(err)
+		}
+		got := s.plaintext(t)
+		if want == nil {
+			want = got
+		}
+		if !bytes.Equal(got, want) {
+			t.Fatalf("%+v: %d bytes under the seal, %d before, and they differ", cfg, len(got), len(want))
+		}
+	}
+}
+
 // textOf is compressible, but not trivially.
 func textOf(n int) string {
 	var b bytes.Buffer

@@ -22,7 +22,7 @@ type ending struct {
 
 // addBare stores what has no content.
 func (w *Writer) addBare(ctx context.Context, h *entry.Header) error {
-	if err := w.tar.member(ctx, w.headers.header(h, h.Path, 0)); err != nil {
+	if err := w.tar.member(ctx, w.headers.header(h, h.Path, 0), 0); err != nil {
 		return err
 	}
 	if h.Kind == entry.Dir {
@@ -39,7 +39,7 @@ func (w *Writer) addFile(ctx context.Context, h *entry.Header, body io.Reader) (
 	if h.Size < 0 || (h.Size > 0 && body == nil) {
 		return Outcome{}, fmt.Errorf("%s: %d bytes and no content", Escape(h.Path), h.Size)
 	}
-	if err := w.tar.member(ctx, w.headers.header(h, h.Path, h.Size)); err != nil {
+	if err := w.tar.member(ctx, w.headers.header(h, h.Path, h.Size), h.Size); err != nil {
 		return Outcome{}, err
 	}
 	w.sum.Reset()

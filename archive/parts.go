@@ -59,11 +59,7 @@ func (w *Writer) addParts(ctx context.Context, h *entry.Header, s *stream) error
 
 func (w *Writer) addPart(ctx context.Context, h *entry.Header, name string, content []byte, first bool) error {
 	header := w.headers.header(h, name, int64(len(content)))
-	begin := w.tar.write
-	if first {
-		begin = w.tar.member
-	}
-	if err := begin(ctx, header); err != nil {
+	if err := w.beginPart(ctx, header, first); err != nil {
 		return err
 	}
 	w.sum.Write(content)
@@ -72,6 +68,13 @@ func (w *Writer) addPart(ctx context.Context, h *entry.Header, name string, cont
 	}
 	w.bytes.Add(int64(len(content)))
 	return w.tar.pad(ctx, int64(len(content)))
+}
+
+func (w *Writer) beginPart(ctx context.Context, header []byte, first bool) error {
+	if first {
+		return w.tar.member(ctx, header, entry.SizeUnknown)
+	}
+	return w.tar.write(ctx, header)
 }
 
 // stream gathers a body into parts.

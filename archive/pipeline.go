@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-
-	"github.com/klauspost/compress/zstd"
 )
 
 // pipeline compresses frames on several cores and writes them in order. One
@@ -15,7 +13,7 @@ import (
 type pipeline struct {
 	w       io.Writer // the seal
 	budget  *Budget
-	encoder *zstd.Encoder
+	encoder encoders
 
 	slots    chan *slot // this archive's free slots
 	maxSlots int
@@ -53,9 +51,13 @@ type task struct {
 	stored bool   // the frame is stored as it is; out is not used
 	out    []byte // compressed
 	done   chan struct{}
+
+	weigh           bool // it is compressed both ways, to compare
+	quick, thorough int  // what came out of that; 0: it was not
+	expect          int  // about what the quick way makes of it, or 0 where it is not tried
 }
 
-func newPipeline(w io.Writer, budget *Budget, encoder *zstd.Encoder) *pipeline {
+func newPipeline(w io.Writer, budget *Budget, encoder encoders) *pipeline {
 	maxSlots := max(budget.workers+2, ownSlots)
 	p := &pipeline{
 		w: w, budget: budget, encoder: encoder,
@@ -155,15 +157,15 @@ func (p *pipeline) compress() {
 	}
 }
 
-func (t *task) encode(enc *zstd.Encoder, look *prober) {
+func (t *task) encode(enc encoders, look *prober) {
 	if t.block != nil {
-		t.out = enc.EncodeAll(t.block.raw, nil)
+		t.out = enc.thorough.EncodeAll(t.block.raw, nil)
 		return
 	}
-	if t.stored = look.incompressible(t.slot.in, enc); t.stored {
+	if t.stored = look.incompressible(t.slot.in, enc.thorough); t.stored {
 		return
 	}
-	t.slot.out = enc.EncodeAll(t.slot.in, t.slot.out[:0])
+	t.slot.out = enc.encode(t)
 	t.out = t.slot.out
 }
 
@@ -259,7 +261,7 @@ func (p *pipeline) drain() error {
 // finish writes directory and seek table behind the last frame.
 func (p *pipeline) finish(tarSize, entries int64) error {
 	dir := directory{blocks: p.blocks, tarSize: tarSize, entries: entries}
-	frame, err := appendDirectory(nil, &dir, p.encoder)
+	frame, err := appendDirectory(nil, &dir, p.encoder.thorough)
 	if err != nil {
 		return err
 	}

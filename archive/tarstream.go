@@ -16,6 +16,7 @@ type tarStream struct {
 	start  int64 // offset of its first byte in the tar stream
 	offset int64 // where the tar stream ends so far
 	marked bool  // an entry begins in the current frame
+	effort effort
 
 	open    int64 // number of the frame in which the last member begins, or noFrame
 	at      int64 // and the member's offset in it
@@ -79,13 +80,14 @@ func (t *tarStream) pad(ctx context.Context, size int64) error {
 	return t.write(ctx, zeroBlock[:padding(size)])
 }
 
-// member begins an entry: its first header.
-func (t *tarStream) member(ctx context.Context, header []byte) error {
+// member begins an entry: its first header. size is that of its content.
+func (t *tarStream) member(ctx context.Context, header []byte, size int64) error {
 	if _, err := t.space(ctx); err != nil {
 		return err
 	}
 	t.open, t.at, t.pending = t.number, t.offset-t.start, true
 	t.marked = true
+	t.effort.begin(size)
 	return t.write(ctx, header)
 }
 
@@ -107,6 +109,7 @@ func (t *tarStream) cut(ctx context.Context) error {
 	if t.cur != nil && len(t.cur.in) > 0 {
 		done := &task{slot: t.cur, number: t.number, tar: t.start, marked: t.marked}
 		t.cur, t.marked = nil, false
+		t.effort.next(done)
 		t.number++
 		if err := t.pipe.put(ctx, done); err != nil {
 			return err

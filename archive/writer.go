@@ -98,7 +98,7 @@ func NewWriter(w io.Writer, cfg WriterConfig) (*Writer, error) {
 }
 
 func newWriter(w io.Writer, cfg WriterConfig, budget *Budget) (*Writer, error) {
-	encoder, err := budget.encoder(zstd.EncoderLevelFromZstd(cfg.Level))
+	encoder, err := budget.encoders(zstd.EncoderLevelFromZstd(cfg.Level))
 	if err != nil {
 		return nil, err
 	}
