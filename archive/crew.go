@@ -1,86 +1,98 @@
 package archive
 
 import (
-	"crypto/sha256"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 
 	"xvault/internal/entry"
 )
 
-const (
-	// maxSmallFile is the content that is handed to the crew; more is written
-	// as it is read.
-	maxSmallFile = 256 << 10
-	// crewFiles is how many files may be on their way, with their content.
-	crewFiles = 32
-)
+// crewBatches is how many batches may be on their way.
+const crewBatches = 64
 
 // crew checks and writes small files while the one goroutine that extracts
-// reads on: most of a restore is made of them, and of system calls.
+// reads on: most of a restore is made of them, and of system calls. Files of one
+// directory are written by one member at a time: making files in it is what a
+// kernel lets only one do, and others would wait for that on a processor.
 type crew struct {
 	target *target
-	free   chan *smallFile
-	work   chan *smallFile
 
 	members sync.WaitGroup
-	pending sync.WaitGroup // files on their way
-
 	failed  atomic.Bool
-	mu      sync.Mutex
+
+	mu    sync.Mutex
+	ready sync.Cond // there is a place in queue, or nothing more comes
+	less  sync.Cond // there are fewer batches on their way
+	queue []*place  // with something waiting and nobody at work
+	ended bool
+	under int      // batches on their way
+	spare []*batch // to be used again
+
 	err     error // the first
 	content Content
 }
 
-// smallFile is one file with its content.
-type smallFile struct {
-	path    string // to be written at; not the entry's where a link is followed
-	entry   Entry
-	attr    attributes
-	content []byte
-
-	in   *place
-	done func()
-}
-
 func newCrew(t *target) *crew {
-	c := &crew{target: t, free: make(chan *smallFile, crewFiles), work: make(chan *smallFile, crewFiles)}
-	for range crewFiles {
-		c.free <- &smallFile{}
-	}
+	c := &crew{target: t}
+	c.ready.L, c.less.L = &c.mu, &c.mu
 	for range max(2, min(runtime.GOMAXPROCS(0), 8)) {
 		c.members.Go(c.run)
 	}
 	return c
 }
 
-// get waits for room for a file. It goes back by write or by put.
-func (c *crew) get() *smallFile { return <-c.free }
-
-func (c *crew) put(f *smallFile) { c.free <- f }
-
-// write hands a file over. If it fails, the file is still the caller's.
-func (c *crew) write(f *smallFile) (err error) {
-	if f.in, f.done, err = c.target.handOut(f.path); err != nil {
-		return err
+// batch gives an empty batch, which write takes. It waits while too many are on
+// their way.
+func (c *crew) batch() *batch {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.under >= crewBatches {
+		c.less.Wait()
 	}
-	c.pending.Add(1)
-	c.work <- f // there is always room
-	return nil
+	n := len(c.spare)
+	if n == 0 {
+		return &batch{}
+	}
+	b := c.spare[n-1]
+	c.spare = c.spare[:n-1]
+	return b
+}
+
+// write hands a batch over.
+func (c *crew) write(b *batch) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.under++
+	b.in.waiting = append(b.in.waiting, b)
+	if !b.in.busy {
+		c.enqueue(b.in)
+	}
+}
+
+// enqueue is called with the lock held.
+func (c *crew) enqueue(p *place) {
+	p.busy = true
+	c.queue = append(c.queue, p)
+	c.ready.Signal()
 }
 
 // settle waits until everything handed over is written.
-func (c *crew) settle() { c.pending.Wait() }
+func (c *crew) settle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.under > 0 {
+		c.less.Wait()
+	}
+}
 
 // stop ends the crew. Nothing may be handed over any more.
 func (c *crew) stop() {
-	close(c.work)
+	c.mu.Lock()
+	c.ended = true
+	c.mu.Unlock()
+	c.ready.Broadcast()
 	c.members.Wait()
 }
 
@@ -95,63 +107,69 @@ func (c *crew) failure() error {
 }
 
 func (c *crew) run() {
-	// What was handed over is finished after a failure as well: it is whole, and
-	// came before what failed or stands beside it.
-	for f := range c.work {
-		c.finish(f, f.write(c.target))
-		f.done()
-		f.in, f.done = nil, nil
-		c.put(f)
-		c.pending.Done()
-	}
-}
-
-func (c *crew) finish(f *smallFile, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err == nil {
-		c.content.Files++
-		c.content.Bytes += f.entry.Size
-		if f.entry.Flags&entry.ChangedWhileRead != 0 {
-			c.content.ChangedWhileRead++
+	for {
+		b := c.next()
+		if b == nil {
+			return
 		}
-		return
+		c.mu.Unlock()
+		content, err := b.write(c.target)
+		c.mu.Lock()
+		c.finish(b, content, err)
 	}
-	if c.err == nil {
-		c.err = fmt.Errorf("extract %s: %w", Escape(f.path), err)
+}
+
+// next waits for a batch in a place where nobody is at work; nil: there is none
+// any more. It is called with the lock held.
+func (c *crew) next() *batch {
+	for len(c.queue) == 0 {
+		if c.ended {
+			return nil
+		}
+		c.ready.Wait()
+	}
+	p := c.queue[0]
+	c.queue = append(c.queue[:0], c.queue[1:]...)
+	b := p.waiting[0]
+	p.waiting = append(p.waiting[:0], p.waiting[1:]...)
+	return b
+}
+
+// finish is called with the lock held.
+func (c *crew) finish(b *batch, content Content, err error) {
+	c.content.Files += content.Files
+	c.content.Bytes += content.Bytes
+	c.content.ChangedWhileRead += content.ChangedWhileRead
+	if err != nil && c.err == nil {
+		c.err = err
 		c.failed.Store(true)
 	}
+	b.in.busy = false
+	if len(b.in.waiting) > 0 {
+		c.enqueue(b.in)
+	}
+	b.done()
+	b.clear()
+	c.spare = append(c.spare, b)
+	c.under--
+	c.less.Signal()
 }
 
-// read takes the content of a member, without looking at its hash.
-func (f *smallFile) read(m *member) error {
-	m.sum = nil
-	f.content = slices.Grow(f.content[:0], int(m.e.Size))[:m.e.Size]
-	_, err := io.ReadFull(m, f.content)
-	return err
+// count takes a file that was written into account.
+func (c *Content) count(e *Entry) {
+	c.Files++
+	c.Bytes += e.Size
+	if e.Flags&entry.ChangedWhileRead != 0 {
+		c.ChangedWhileRead++
+	}
 }
 
-// write makes the file, if the content is what it should be.
-func (f *smallFile) write(t *target) error {
-	if sha256.Sum256(f.content) != f.entry.SHA256 {
-		return f.entry.wrongHash()
+// named says which entry it was that failed.
+func named(path string, err error) error {
+	if err == nil {
+		return nil
 	}
-	name := baseOf(f.path)
-	file, err := f.in.create(name)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(f.fill(file, t), file.Close()); err != nil {
-		return errors.Join(err, f.in.root.Remove(name))
-	}
-	return f.in.times(name, f.attr.mtime)
-}
-
-func (f *smallFile) fill(file *os.File, t *target) error {
-	if len(f.content) > 0 {
-		if _, err := file.Write(f.content); err != nil {
-			return err
-		}
-	}
-	return t.attach(file, f.attr)
+	return fmt.Errorf("extract %s: %w", Escape(path), err)
 }

@@ -3,6 +3,8 @@ package archive
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 	"testing"
 
@@ -73,4 +75,38 @@ func TestExtractEndsAtTheFirstFailure(t *testing.T) {
 	if _, there := tree(t, dir)["d/050"]; there {
 		t.Error("the wrong file is there")
 	}
+}
+
+// TestExtractIntoSharedDirectory: what a directory gives its new files, such as
+// its group, does not show in what is restored there.
+func TestExtractIntoSharedDirectory(t *testing.T) {
+	t.Parallel()
+	var items []item
+	for mode := range uint32(0o1000) {
+		it := fileItem(fmt.Sprintf("%04o", mode), "x")
+		it.Mode, it.UID, it.GID = mode, os.Geteuid(), os.Getegid()
+		if mode%2 == 1 {
+			it.UID, it.GID = 1234, 5678 // restored by root only
+		}
+		items = append(items, it)
+	}
+	s := newKeys(t).write(t, WriterConfig{}, items...)
+	dir := t.TempDir()
+	if os.Geteuid() == 0 {
+		if err := os.Chown(dir, 4321, 4321); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(dir, 0o777|fs.ModeSetgid); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeRoot(t, root)
+	if _, err := s.open(t).Extract(t.Context(), root, nil, ExtractOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	sameTree(t, "Extract", tree(t, dir), wanted(items))
 }

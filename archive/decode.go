@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -21,6 +22,7 @@ type frameDecoder struct {
 
 	budget *Budget     // nil where the memory is the decoder's own
 	all    []*decoding // nil once closed
+	lent   sync.WaitGroup
 
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -31,8 +33,11 @@ type frameDecoder struct {
 	err     error
 }
 
-// decoding is a data frame on its way.
+// decoding is a data frame on its way. When the last of those who use it lets go
+// it goes back to be filled again.
 type decoding struct {
+	of     *frameDecoder
+	users  atomic.Int32
 	slot   *slot // whose buffers these are, where they are lent
 	info   frameInfo
 	sealed []byte
@@ -54,6 +59,7 @@ func (r *Reader) newFrameDecoder(ctx context.Context, s *frameScanner, ahead int
 		free: make(chan *decoding, ahead), work: make(chan *decoding, ahead), order: make(chan *decoding, ahead+1),
 	}
 	for _, f := range all {
+		f.of = d
 		d.free <- f
 	}
 	d.running.Go(func() { d.scan(ctx) })
@@ -94,6 +100,7 @@ func (d *frameDecoder) scan(ctx context.Context) {
 			return
 		}
 		f.done = make(chan struct{})
+		f.users.Store(1)
 		d.order <- f
 		d.work <- f
 	}
@@ -153,7 +160,7 @@ func (d *frameDecoder) next() ([]byte, error) {
 		return nil, d.err
 	}
 	if d.current != nil {
-		d.free <- d.current
+		d.current.release()
 		d.current = nil
 	}
 	f, ok := <-d.order
@@ -170,11 +177,29 @@ func (d *frameDecoder) next() ([]byte, error) {
 	return f.plain, nil
 }
 
-// close stops the goroutines, waits for them, and gives the memory back. What
-// next gave is no longer valid.
+func (f *decoding) release() {
+	if f.users.Add(-1) == 0 {
+		f.of.free <- f // there is always room
+	}
+}
+
+// lend keeps the frame's content valid until it is given back, by any goroutine.
+func (f *decoding) lend() {
+	f.users.Add(1)
+	f.of.lent.Add(1)
+}
+
+func (f *decoding) giveBack() {
+	f.release()
+	f.of.lent.Done()
+}
+
+// close stops the goroutines, waits for them and for what is lent, and gives the
+// memory back. What next gave is no longer valid.
 func (d *frameDecoder) close() {
 	d.cancel()
 	d.running.Wait()
+	d.lent.Wait()
 	if d.budget == nil || d.all == nil {
 		return
 	}
@@ -197,6 +222,9 @@ type tarSpan struct {
 	offset int64 // of the next byte, in the tar stream
 	err    error // why the frames ended, io.EOF apart
 
+	// waits, where it is set, is called before a frame is waited for, which may not
+	// come before those that are lent have been given back.
+	waits func()
 	// loaded, where it is set, sees every data frame, compressed and not, and its
 	// offset in the tar stream, before any of it is read. Its error ends the span.
 	loaded func(sealed, plain []byte, at int64) error
@@ -218,6 +246,9 @@ func (s *tarSpan) Read(p []byte) (int, error) {
 
 func (s *tarSpan) more() error {
 	for len(s.rest) == 0 {
+		if s.waits != nil {
+			s.waits()
+		}
 		frame, err := s.frames.next()
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
@@ -234,6 +265,19 @@ func (s *tarSpan) more() error {
 		s.rest = frame
 	}
 	return nil
+}
+
+// take passes over n bytes, which are lent with their frame, if they are all in
+// the one that is being read.
+func (s *tarSpan) take(n int) (content []byte, frame *decoding) {
+	if n == 0 || n > len(s.rest) {
+		return nil, nil
+	}
+	content, frame = s.rest[:n:n], s.frames.current
+	frame.lend()
+	s.rest = s.rest[n:]
+	s.offset += int64(n)
+	return content, frame
 }
 
 // skip passes over n bytes.
@@ -254,6 +298,9 @@ func (s *tarSpan) skip(n int64) error {
 }
 
 func (s *tarSpan) close() {
+	if s.waits != nil {
+		s.waits()
+	}
 	s.rest = nil
 	s.frames.close()
 }

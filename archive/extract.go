@@ -55,11 +55,15 @@ func (r *Reader) Extract(ctx context.Context, dst *os.Root, paths []string, opts
 	if err != nil {
 		return ExtractReport{}, err
 	}
+	target, err := newTarget(dst, opts)
+	if err != nil {
+		return ExtractReport{}, err
+	}
 	x := &extractor{
 		members: members{r: r, ctx: ctx, roots: roots}, opts: opts,
-		target: newTarget(dst, opts), bufs: make([]byte, sumBuffers*readSize),
+		target: target, crew: newCrew(target),
 	}
-	x.crew = newCrew(x.target)
+	x.waits = x.handOver
 	err = x.run()
 	if failed := x.close(); failed != nil && !errors.Is(err, failed) {
 		err = failed // it came first, or was not seen any more
@@ -73,7 +77,7 @@ func (x *extractor) run() error {
 			return err
 		}
 	}
-	x.crew.settle()
+	x.settle()
 	if err := x.crew.failure(); err != nil {
 		return err
 	}
@@ -115,6 +119,7 @@ type extractor struct {
 	opts   ExtractOptions
 	target *target
 	crew   *crew
+	small  *batch // small files that are not handed over yet; nil: none
 	bufs   []byte // of the file being copied
 
 	summary Summary
@@ -138,6 +143,7 @@ func (x *extractor) report() ExtractReport {
 
 // close stops everything and gives the crew's first failure.
 func (x *extractor) close() error {
+	x.settle()
 	x.members.close()
 	x.crew.stop()
 	x.target.close()
@@ -157,13 +163,13 @@ func (x *extractor) entry(e *Entry) error {
 		}
 		return nil
 	}
+	if x.small != nil && x.small.in.path != parentOf(e.Path) {
+		x.handOver() // finish may wait for it
+	}
 	if err := x.target.finish(e.Path); err != nil {
 		return err
 	}
-	if err := x.restore(e); err != nil {
-		return fmt.Errorf("extract %s: %w", Escape(e.Path), err)
-	}
-	return nil
+	return named(e.Path, x.restore(e))
 }
 
 func (x *extractor) restore(e *Entry) error {
@@ -184,27 +190,47 @@ func (x *extractor) restore(e *Entry) error {
 	default:
 	}
 	if e.Size <= maxSmallFile {
-		return x.smallFile(e.Path, m)
+		return x.smallFile(m)
 	}
 	return x.file(e.Path, m)
 }
 
 // smallFile reads a file and leaves checking and writing it to the crew.
-func (x *extractor) smallFile(path string, m *member) error {
+func (x *extractor) smallFile(m *member) error {
 	if err := x.count(int(m.e.Size)); err != nil {
 		return err
 	}
-	f := x.crew.get()
-	if err := f.read(m); err != nil {
-		x.crew.put(f)
+	f, err := readSmall(m) // which may hand over those before it
+	if err != nil {
 		return err
 	}
-	f.path, f.attr, f.entry = path, m.attributes(), *m.e
-	if err := x.crew.write(f); err != nil {
-		x.crew.put(f)
-		return err
+	if x.small == nil {
+		b := x.crew.batch()
+		if b.in, b.done, err = x.target.handOut(parentOf(m.e.Path)); err != nil {
+			f.giveBack()
+			return err
+		}
+		x.small = b
+	}
+	x.small.add(f)
+	if x.small.full() {
+		x.handOver()
 	}
 	return nil
+}
+
+// handOver leaves the small files that were read to the crew.
+func (x *extractor) handOver() {
+	if x.small != nil {
+		x.crew.write(x.small)
+		x.small = nil
+	}
+}
+
+// settle waits until all small files that were read are written.
+func (x *extractor) settle() {
+	x.handOver()
+	x.crew.settle()
 }
 
 // count takes n bytes of content into account.
@@ -228,16 +254,12 @@ func (x *extractor) file(path string, m *member) error {
 	}
 	err = x.copy(f, m)
 	if err == nil {
-		err = x.target.attach(f, m.attributes())
+		err = x.target.attach(int(f.Fd()), m.attributes())
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, x.target.remove(path))
 	}
-	x.summary.Content.Files++
-	x.summary.Content.Bytes += m.e.Size
-	if m.e.Flags&entry.ChangedWhileRead != 0 {
-		x.summary.Content.ChangedWhileRead++
-	}
+	x.summary.Content.count(m.e)
 	return x.target.times(path, m.e.ModTime)
 }
 
@@ -245,6 +267,9 @@ func (x *extractor) file(path string, m *member) error {
 // about as long as each other.
 func (x *extractor) copy(f *os.File, m *member) error {
 	m.sum = nil
+	if x.bufs == nil {
+		x.bufs = make([]byte, sumBuffers*readSize)
+	}
 	sum := startSum(x.bufs)
 	err := x.transfer(f, m, sum)
 	if got := sum.finish(); err == nil && got != m.e.SHA256 {
@@ -288,7 +313,7 @@ func (x *extractor) hardlink(e *Entry) error {
 	}
 	if place != "" {
 		x.summary.Content.Links++
-		x.crew.settle() // it may be among what is being written
+		x.settle() // it may be among what is being written
 		return x.target.link(place, e.Path)
 	}
 	f, err := x.r.openEntry(x.ctx, target)

@@ -16,8 +16,12 @@ import (
 // has. The stream is read to its end, so that one that was cut is told. Of a
 // file that did not arrive whole nothing remains.
 func ExtractTar(ctx context.Context, r io.Reader, dst *os.Root, opts ExtractOptions) (Content, error) {
-	x := &tarExtractor{opts: opts, target: newTarget(dst, opts), tar: tar.NewReader(r), buf: make([]byte, readSize)}
-	defer x.target.close()
+	target, err := newTarget(dst, opts)
+	if err != nil {
+		return Content{}, err
+	}
+	defer target.close()
+	x := &tarExtractor{opts: opts, target: target, tar: tar.NewReader(r), buf: make([]byte, readSize)}
 	for {
 		if err := context.Cause(ctx); err != nil {
 			return x.content, err
@@ -92,7 +96,7 @@ func (x *tarExtractor) file(path string, attr attributes) error {
 	}
 	err = x.copy(f)
 	if err == nil {
-		err = x.target.attach(f, attr)
+		err = x.target.attach(int(f.Fd()), attr)
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, x.target.remove(path))

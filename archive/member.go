@@ -124,6 +124,19 @@ func (m *member) Read(p []byte) (int, error) {
 	}
 }
 
+// take gives all of the content, unchecked and without a copy, if it is in one
+// frame. It must be given back with that.
+func (m *member) take() (content []byte, frame *decoding) {
+	if m.e.Flags&entry.Parts != 0 {
+		return nil, nil
+	}
+	content, frame = m.span.take(int(m.left))
+	if frame != nil {
+		m.left = 0
+	}
+	return content, frame
+}
+
 // end tells whether the content was what the index promised.
 func (m *member) end() error {
 	if m.sum != nil && [sha256.Size]byte(m.sum.Sum(nil)) != m.e.SHA256 {

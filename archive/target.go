@@ -6,19 +6,22 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// target is the folder that an extraction fills. All access goes through an
-// os.Root, and every directory on the way is looked at before it is entered,
-// so that no symbolic link is ever followed, whoever made it. One goroutine uses
-// it; others may work in the places that it hands out.
+// target is the folder that an extraction fills. Every directory is entered from
+// the one above it, by its name and only if it is no symbolic link, so that none
+// is ever followed, whoever made it, and nothing leads out. One goroutine uses it;
+// others may work in the places that it hands out.
 type target struct {
 	root      *os.Root
+	top       *place // the same
 	keepSetID bool
 	owners    bool
+	uid, gid  int64 // whose the files are that this process makes
 	attrs     *attrLoss
 
 	// entered are the directory worked in last and some of those above it, the
@@ -37,9 +40,12 @@ type target struct {
 type openDir struct {
 	path    string
 	attr    attributes
-	tasks   int            // files handed out
-	pending sync.WaitGroup // those not yet written
+	tasks   int            // what was handed out
+	pending sync.WaitGroup // what of that is not written yet
 }
+
+// holds reports whether dir is the directory or one below it.
+func (d *openDir) holds(dir string) bool { return d.path == dir || isBelow(dir, d.path) }
 
 type closingDir struct {
 	dir *openDir
@@ -49,7 +55,7 @@ type closingDir struct {
 // maxEntered and maxClosing bound the directories that are held open.
 const (
 	maxEntered = 32
-	maxClosing = 32
+	maxClosing = 64
 )
 
 // attributes are what an entry has besides its content.
@@ -67,10 +73,15 @@ func (m *member) attributes() attributes {
 	}
 }
 
-func newTarget(dst *os.Root, opts ExtractOptions) *target {
-	return &target{
-		root: dst, keepSetID: opts.KeepSetID, owners: !opts.NoOwner && os.Geteuid() == 0, attrs: &attrLoss{},
+func newTarget(dst *os.Root, opts ExtractOptions) (*target, error) {
+	top, err := openPlace(dst)
+	if err != nil {
+		return nil, err
 	}
+	return &target{
+		root: dst, top: top, keepSetID: opts.KeepSetID, attrs: &attrLoss{},
+		owners: !opts.NoOwner && os.Geteuid() == 0, uid: int64(os.Geteuid()), gid: int64(os.Getegid()),
+	}, nil
 }
 
 // close gives everything free. What was handed out must be written by now.
@@ -80,6 +91,7 @@ func (t *target) close() {
 		c.in.release()
 	}
 	t.closing = nil
+	t.top.release()
 }
 
 // leave lets go of all but the first n of the directories entered.
@@ -98,19 +110,17 @@ func (t *target) enter(dir string) (*place, error) {
 		n--
 	}
 	t.leave(n)
-	from, rest := t.root, dir
+	from := t.top
 	if n > 0 {
-		in := t.entered[n-1]
-		if in.path == dir {
-			return in, nil
-		}
-		from, rest = in.root, strings.TrimPrefix(dir[len(in.path):], "/")
+		from = t.entered[n-1]
 	}
-	p, err := descend(from, rest)
+	if from.path == dir {
+		return from, nil
+	}
+	p, err := from.descend(dir)
 	if err != nil {
 		return nil, err
 	}
-	p.path = dir
 	if n == maxEntered {
 		t.entered[0].release()
 		t.entered = append(t.entered[:0], t.entered[1:]...)
@@ -125,30 +135,24 @@ func (t *target) dir(path string, attr attributes) error {
 	if err != nil {
 		return err
 	}
-	err = in.root.Mkdir(baseOf(path), 0o700)
-	if errors.Is(err, fs.ErrExist) {
-		info, statErr := in.root.Lstat(baseOf(path))
-		if statErr == nil && info.IsDir() {
-			err = nil
-		}
-	}
-	if err != nil {
+	if err := in.mkdir(baseOf(path), 0o700); err != nil && (!errors.Is(err, fs.ErrExist) || !in.isDir(baseOf(path))) {
 		return err
 	}
 	t.open = append(t.open, &openDir{path: path, attr: attr})
 	return nil
 }
 
-// handOut says that a file is written by another goroutine, in the place that
-// it gives. The done must be called when that has come to its end.
-func (t *target) handOut(path string) (in *place, done func(), err error) {
-	in, err = t.enter(parentOf(path))
+// handOut says that files of the directory dir are written by another goroutine,
+// in the place that it gives. The done must be called when that has come to its
+// end.
+func (t *target) handOut(dir string) (in *place, done func(), err error) {
+	in, err = t.enter(dir)
 	if err != nil {
 		return nil, nil, err
 	}
 	in.hold()
 	n := len(t.open)
-	if n == 0 || !isBelow(path, t.open[n-1].path) {
+	if n == 0 || !t.open[n-1].holds(dir) {
 		return in, in.release, nil
 	}
 	d := t.open[n-1]
@@ -206,10 +210,10 @@ func (t *target) settleFirst() error {
 // complete gives a directory its time and then its mode, which might forbid to
 // look at it.
 func (t *target) complete(in *place, d *openDir) error {
-	if err := in.times(".", d.attr.mtime); err != nil {
+	if err := in.ownTimes(d.attr.mtime); err != nil {
 		return err
 	}
-	return t.attach(in.handle, d.attr)
+	return t.attach(in.fd, d.attr)
 }
 
 // create makes a new file.
@@ -218,7 +222,11 @@ func (t *target) create(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return in.create(baseOf(path))
+	fd, err := in.create(baseOf(path), 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
 }
 
 func (t *target) remove(path string) error {
@@ -226,7 +234,7 @@ func (t *target) remove(path string) error {
 	if err != nil {
 		return err
 	}
-	return in.root.Remove(baseOf(path))
+	return in.remove(baseOf(path))
 }
 
 func (t *target) symlink(path, text string, attr attributes) error {
@@ -234,7 +242,7 @@ func (t *target) symlink(path, text string, attr attributes) error {
 	if err != nil {
 		return err
 	}
-	if err := in.root.Symlink(text, baseOf(path)); err != nil {
+	if err := in.symlink(text, baseOf(path)); err != nil {
 		return err
 	}
 	t.attrs.count(attr.xattrs, errNoLinkAttr)
@@ -242,7 +250,7 @@ func (t *target) symlink(path, text string, attr attributes) error {
 		if err := attr.checkOwner(); err != nil {
 			return err
 		}
-		if err := in.root.Lchown(baseOf(path), int(attr.uid), int(attr.gid)); err != nil {
+		if err := in.lchown(baseOf(path), int(attr.uid), int(attr.gid)); err != nil {
 			return err
 		}
 	}
@@ -277,20 +285,42 @@ func (t *target) checkPlace(place string) error {
 	return nil
 }
 
+// birthMode is what a file whose content is known to be right is made with: the
+// mode that it will have, if it also is whose it will be. Attributes are set only
+// where its owner may write.
+func (t *target) birthMode(attr attributes) uint32 {
+	if len(attr.xattrs) > 0 || t.owners && (attr.uid != t.uid || attr.gid != t.gid) {
+		return 0o600
+	}
+	return attr.mode & 0o777
+}
+
 // attach gives an open file or directory its owner, mode and extended
-// attributes. The owner comes first, for changing it drops the set-ID bits. It
-// may be called from any goroutine.
-func (t *target) attach(f *os.File, attr attributes) error {
-	if t.owners {
+// attributes, as far as it does not have them. The owner comes first, for
+// changing it drops the set-ID bits. It may be called from any goroutine.
+func (t *target) attach(fd int, attr attributes) error {
+	var st unix.Stat_t
+	if err := retried(func() error { return unix.Fstat(fd, &st) }); err != nil {
+		return fmt.Errorf("look at what was made: %w", err)
+	}
+	mode, has := attr.bits(t.keepSetID), st.Mode&0o7777
+	if t.owners && (attr.uid != int64(st.Uid) || attr.gid != int64(st.Gid)) {
 		if err := attr.checkOwner(); err != nil {
 			return err
 		}
-		if err := f.Chown(int(attr.uid), int(attr.gid)); err != nil {
-			return err
+		if err := retried(func() error { return unix.Fchown(fd, int(attr.uid), int(attr.gid)) }); err != nil {
+			return fmt.Errorf("change owner: %w", err)
 		}
+		has = ^mode // whatever the change left of it
 	}
-	t.attrs.count(attr.xattrs, setXattrs(f, attr.xattrs))
-	return f.Chmod(attr.fileMode(t.keepSetID))
+	t.attrs.count(attr.xattrs, setXattrs(fd, attr.xattrs))
+	if has == mode {
+		return nil
+	}
+	if err := retried(func() error { return unix.Fchmod(fd, mode) }); err != nil {
+		return fmt.Errorf("change mode: %w", err)
+	}
+	return nil
 }
 
 // times sets the modification time of the entry itself, be it a link.
@@ -309,16 +339,26 @@ func (a attributes) checkOwner() error {
 	return nil
 }
 
+// bits are those of the mode that are restored.
+func (a attributes) bits(keepSetID bool) uint32 {
+	if keepSetID {
+		return a.mode & 0o7777
+	}
+	return a.mode & 0o1777
+}
+
+// fileMode is the same as Go has it.
 func (a attributes) fileMode(keepSetID bool) fs.FileMode {
-	mode := fs.FileMode(a.mode & 0o777)
-	if a.mode&0o1000 != 0 {
+	bits := a.bits(keepSetID)
+	mode := fs.FileMode(bits & 0o777)
+	if bits&0o1000 != 0 {
 		mode |= fs.ModeSticky
 	}
-	if keepSetID && a.mode&0o4000 != 0 {
-		mode |= fs.ModeSetuid
-	}
-	if keepSetID && a.mode&0o2000 != 0 {
+	if bits&0o2000 != 0 {
 		mode |= fs.ModeSetgid
+	}
+	if bits&0o4000 != 0 {
+		mode |= fs.ModeSetuid
 	}
 	return mode
 }

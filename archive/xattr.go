@@ -3,7 +3,6 @@ package archive
 import (
 	"archive/tar"
 	"errors"
-	"os"
 	"strings"
 	"sync"
 
@@ -44,11 +43,11 @@ var (
 
 // setXattrs sets what can be set, and gives the first reason why something
 // could not.
-func setXattrs(f *os.File, attrs map[string]string) (lost error) {
+func setXattrs(fd int, attrs map[string]string) (lost error) {
 	for name, value := range attrs {
 		err := errSystemAttr
 		if strings.HasPrefix(name, xattrUser) {
-			err = unix.Fsetxattr(int(f.Fd()), name, []byte(value), 0)
+			err = unix.Fsetxattr(fd, name, []byte(value), 0)
 		}
 		if err != nil && lost == nil {
 			lost = err
