@@ -12,13 +12,15 @@ import (
 )
 
 // A tree on an FTP server is probed, backed up, and comes out of the artifact with
-// stock tools as it was.
-func TestFTPBackup(t *testing.T) {
+// stock tools as it was; and it is put back on the server, into its place and into
+// another folder.
+func TestFTPBackupAndRestore(t *testing.T) {
 	t.Parallel()
 	lab := system.Start(t, system.Options{})
 	server := testenv.FTPD(t, testenv.FTPOptions{Kind: "proftpd", Root: true})
 	path := filepath.Join(server.Root, "src")
-	for name, content := range map[string]string{"a/file": "content", "a/empty": "", "b/" + " space ": "x", "b/large": strings.Repeat("0123456789", 700_000), "ü/\xff": "bytes"} {
+	files := map[string]string{"a/file": "content", "a/empty": "", "b/" + " space ": "x", "b/large": strings.Repeat("0123456789", 700_000), "ü/\xff": "bytes"}
+	for name, content := range files {
 		file := filepath.Join(path, name)
 		must(t, os.MkdirAll(filepath.Dir(file), 0o750))
 		must(t, os.WriteFile(file, []byte(content), 0o640))
@@ -40,4 +42,16 @@ func TestFTPBackup(t *testing.T) {
 		t.Fatalf("%s has snapshot %+v", j, snap)
 	}
 	system.MustRestoreTo(t, snap.LocalPath, identity, path, want)
+
+	must(t, os.RemoveAll(path))
+	back := map[string]any{"destination": "source"}
+	j = lab.MustComplete(lab.API.StartRestore(t, j.SnapshotID, back).ID, time.Minute)
+	want.MustEqual(t, system.Scan(t, path))
+	if w := resultOf(t, j); w.Files != int64(len(files)) || w.Failed+w.Skipped+w.Overwritten > 0 {
+		t.Errorf("the result says %s", j.Result)
+	}
+	back["target_path"] = server.Root + "/elsewhere"
+	lab.MustComplete(lab.API.StartRestore(t, snap.ID, back).ID, time.Minute)
+	want.MustEqual(t, system.Scan(t, server.Root+"/elsewhere"+path))
+	leftovers(t, server.Root)
 }

@@ -62,8 +62,25 @@ type Server struct {
 	// MaxPath is the length of the longest path that the server can go to, in bytes.
 	// 0 means what Linux takes.
 	MaxPath int
+	// Own makes what lies at a path the server's user's, so that it can be written to.
+	// Nil: it can be anyway, or should not.
+	Own func(path string) error
+	// CannotWrite is what cannot be written to it.
+	CannotWrite CannotWrite
 	// HostKeys is set where the server has one that can be pinned.
 	HostKeys *HostKeys
+}
+
+// CannotWrite is what a target cannot make or set on a server. It tells of each entry
+// that it could not make, and counts the others that are not in all as they were.
+type CannotWrite struct {
+	Links       bool // symbolic links
+	Owners      bool
+	Modes       bool
+	FolderTimes bool
+	// Path tells paths below the root of the tree that cannot be written, and nothing
+	// below them.
+	Path func(path string) bool
 }
 
 // HostKeys is a server's identity.

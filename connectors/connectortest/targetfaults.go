@@ -73,7 +73,7 @@ func testUnprivilegedTarget(t *testing.T, start Factory) {
 			t.Errorf("someone else's program would lend this user's rights: %v, %v", info.Mode(), err)
 		}
 	}
-	if info, err := os.Stat(tr.path("open/read-only")); err != nil || info.Mode().Perm() != 0o555 {
+	if info, err := os.Stat(tr.path("open/read-only")); err != nil || info.Mode().Perm() != 0o555 && !s.CannotWrite.Modes {
 		t.Errorf("a read-only folder: %v, %v", info, err)
 	}
 	if b, err := os.ReadFile(tr.path("open/read-only/z")); err != nil || len(b) != 10 {
@@ -93,12 +93,15 @@ func testResume(t *testing.T, start Factory) {
 	tr.file("a/large", 600_000)
 	tr.dir("a/ro")
 	tr.file("a/ro/5", 10)
-	tr.link("a/link", "1")
+	if !s.CannotWrite.Links {
+		tr.link("a/link", "1")
+	}
 	must(t, os.Chmod(tr.path("a/ro"), 0o550)) //nolint:gosec // the tree of a test
 	for _, dir := range []string{"a/b/c", "a/b", "a/ro", "a", "d", ""} {
 		must(t, os.Chtimes(tr.path(dir), modTime, modTime))
 	}
-	before, all := onDisk(t, s, tr.root), backedUp(t, s, tr.root)
+	all := backedUp(t, s, tr.root)
+	before := onDisk(t, s, tr.root)
 	for steps := 0; ; steps += 1 + steps/3 {
 		must(t, os.RemoveAll(tr.root))
 		var done atomic.Int64 // steps, of any goroutine
@@ -123,7 +126,7 @@ func testResume(t *testing.T, start Factory) {
 			t.Fatalf("after %d steps: %+v", steps, report.Problems)
 		}
 		noLeftovers(t, s.Root)
-		sameTrees(t, onDisk(t, s, tr.root), before)
+		sameTrees(t, s, onDisk(t, s, tr.root), before)
 		if t.Failed() {
 			t.Fatalf("after %d steps", steps)
 		}

@@ -118,8 +118,8 @@ func testChosenLink(t *testing.T, start Factory) {
 	tr.link("mnt", "disk")
 	all := backedUp(t, s, tr.path("current"))
 	must(t, os.Remove(tr.path("releases/2/index.php")))
-	clean(t, s.Root, mustRestore(t, s, connectors.TargetOptions{}, all, tr.path("current")))
-	clean(t, s.Root, mustRestore(t, s, connectors.TargetOptions{Folder: tr.path("mnt/here")}, all, tr.path("current")))
+	clean(t, s, mustRestore(t, s, connectors.TargetOptions{}, all, tr.path("current")))
+	clean(t, s, mustRestore(t, s, connectors.TargetOptions{Folder: tr.path("mnt/here")}, all, tr.path("current")))
 	for _, path := range []string{tr.path("releases/2/index.php"), tr.path("disk/here") + tr.path("current/index.php")} {
 		if b, err := os.ReadFile(path); err != nil || len(b) != 30 {
 			t.Errorf("%s: %d bytes, %v", path, len(b), err)

@@ -65,7 +65,7 @@ func awkward(t *testing.T, s *Server, root string) {
 	t.Helper()
 	tr := tree{t, root}
 	for _, name := range []string{
-		"new\nline", "cr\rreturn", "quote'single", `quote"double`, "$(reboot)", "`id`", "-rf", "--help", " space ", "tab\t", `back\slash`,
+		"new\nline", "cr\rreturn", "quote'single", `quote"double`, "$(reboot)", "`id`", "-rf", "--help", " space ", " before", "behind ", "tab\t", `back\slash`,
 		"semi;colon", "star*", "percent%00", "\x01\x1b[31m", "bad-utf8-\xff\xfe", "\xc3\x28", "ümläut", "日本語", "...", ".hidden", "~", "#hash",
 		strings.Repeat("n", 255), strings.Repeat("\xf0\x9f\x92\xbe", 63) + "abc",
 	} {

@@ -52,5 +52,8 @@ func New(o Options) connectors.Type {
 		Open: func(config []byte, env connectors.Env) (connectors.Source, error) {
 			return open(config, env, o)
 		},
+		OpenTarget: func(config []byte, env connectors.Env, opts connectors.TargetOptions) (connectors.Target, error) {
+			return openTarget(config, env, o, opts)
+		},
 	}
 }

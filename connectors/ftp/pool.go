@@ -144,6 +144,9 @@ func (p *pool) open(ctx context.Context) (*session, error) {
 		}
 		p.drop(s)
 	}
+	if p.isClosed() {
+		return nil, errClosed
+	}
 	conn, err := p.src.connect(ctx)
 	if err != nil {
 		return nil, err
@@ -157,6 +160,12 @@ func (p *pool) open(ctx context.Context) (*session, error) {
 	p.logins++
 	p.all[s] = true
 	return s, nil
+}
+
+func (p *pool) isClosed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed
 }
 
 func (p *pool) resting() *session {

@@ -41,15 +41,23 @@ func served(t *testing.T, kind string, o connectortest.Options, extra ...string)
 		Stop: s.Kill, Unprivileged: !s.Privileged(), MaxPath: 1000,
 		RefusedName: func(name string) bool { return strings.ContainsAny(name, "\r\n") },
 	}
+	server.CannotWrite = connectortest.CannotWrite{Links: true, Owners: true}
+	if kind != "proftpd" && !o.Unprivileged {
+		server.Own, server.CannotWrite.Owners = s.Own, false
+	}
 	switch kind {
 	case "proftpd":
+		// It makes no folder with a star in its name.
+		server.CannotWrite.Path = func(path string) bool { return strings.Contains(path, "/dirs/star*") }
 		// It shows links that lead nowhere in LIST alone, cuts their targets, and hides
 		// a few for reasons of its own.
 		server.CoarseTimes = []entry.Kind{entry.Symlink}
 		server.UntoldTargets, server.HiddenTargets = []string{"..", strings.Repeat("t", 2000)}, []string{"loop-b"}
 	case "vsftpd":
+		server.CannotWrite.Modes, server.CannotWrite.FolderTimes = true, true
 		server.CoarseTimes = []entry.Kind{entry.Symlink, entry.Dir, entry.FIFO, entry.Socket}
 	case "pure-ftpd":
+		server.CannotWrite.Path = func(path string) bool { return strings.Contains(path, "/names/") && strings.HasSuffix(path, " ") }
 		server.CoarseTimes, server.SpecialsAlike = []entry.Kind{entry.Symlink}, true
 		server.RefusedName = func(name string) bool { return strings.Contains(name, `\`) }
 		server.HiddenName = func(name string) bool {

@@ -25,7 +25,7 @@ func (a *Account) own(path string) error {
 	if a == nil {
 		return nil
 	}
-	return os.Chown(path, int(a.UID), int(a.GID))
+	return os.Lchown(path, int(a.UID), int(a.GID))
 }
 
 // unprivileged finds an account for programs that refuse to run as root. It is

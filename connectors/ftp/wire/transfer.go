@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"time"
 )
 
 // Transfer is a data connection with what it is for. Finish or Abort ends it, and
@@ -20,6 +21,7 @@ type Transfer struct {
 	end   error    // of reading
 	clean bool     // the end was said, not just seen
 	over  bool
+	sends bool // data goes to the server
 }
 
 // Start begins a transfer: RETR, MLSD, LIST, STOR. An offset other than 0 is asked
@@ -36,7 +38,7 @@ func (c *Conn) Start(ctx context.Context, verb, arg string, offset int64) (*Tran
 	if err != nil {
 		return nil, err
 	}
-	t := &Transfer{c: c, verb: verb, line: line, data: line}
+	t := &Transfer{c: c, verb: verb, line: line, data: line, sends: verb == "STOR"}
 	if err := c.announce(verb, arg, offset); err != nil {
 		_ = t.shut() // err says what is wrong
 		return nil, err
@@ -138,13 +140,52 @@ func (t *Transfer) Write(p []byte) (int, error) {
 // there is no telling.
 func (t *Transfer) Clean() bool { return t.clean }
 
+// Broke ends a transfer in which writing failed, and gives the server's word for why
+// where it has one: that its disk is full, say.
+func (t *Transfer) Broke(err error) error {
+	if t.over {
+		return err
+	}
+	_ = t.shut() // err says what is wrong
+	r, replyErr := t.c.final(t.verb)
+	if replyErr == nil && r.Code/100 != 2 {
+		return &ReplyError{t.verb, r}
+	}
+	return err
+}
+
+// farewell is how long the server may take to close a connection after it was told
+// that nothing more comes.
+const farewell = 10 * time.Second
+
+// part says that nothing more comes, and waits until the server closes too. What it
+// sent unasked, as TLS does, must be read: a connection that is closed over unread
+// data is reset, which may destroy what the server has not read yet.
+func (t *Transfer) part() error {
+	secure, ok := t.data.(*tls.Conn)
+	if !t.sends || !ok {
+		return nil
+	}
+	if err := secure.CloseWrite(); err != nil {
+		return err
+	}
+	if half, ok := t.line.Conn.(interface{ CloseWrite() error }); ok {
+		if err := half.CloseWrite(); err != nil {
+			return err
+		}
+	}
+	t.line.patience = min(t.line.patience, farewell)
+	_, _ = io.CopyN(io.Discard, secure, maxReply) // however it ends, the server's reply counts
+	return nil
+}
+
 // Finish closes the data connection and requires the server's word that the
 // transfer is complete.
 func (t *Transfer) Finish() (Reply, error) {
 	if t.over {
 		return Reply{}, errors.New("the transfer is over")
 	}
-	closeErr := t.shut()
+	closeErr := errors.Join(t.part(), t.shut())
 	r, err := t.c.final(t.verb)
 	switch {
 	case err != nil:
