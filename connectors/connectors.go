@@ -128,7 +128,12 @@ type Type struct {
 	// it said, escaped. Errors are *job.Error, or the cause of the context. Nil: sources of
 	// this type have no hooks.
 	Run func(ctx context.Context, config []byte, env Env, command string) (output string, err error)
+	// Drill loads the dumps of a snapshot. Nil: there are none in snapshots of this type.
+	Drill Drill
 }
 
 // Writable reports whether snapshots can be restored to sources of this type.
 func (t Type) Writable() bool { return t.OpenTarget != nil }
+
+// Drillable reports whether snapshots of this type hold dumps that can be loaded.
+func (t Type) Drillable() bool { return t.Drill != nil }

@@ -196,7 +196,7 @@ func (d *Dump) complete() error {
 	if d.proc.err != nil {
 		return d.proc.err
 	}
-	if d.feed != nil && d.feed.left() {
+	if d.feed != nil && d.feed.left() && !d.cmd.Early {
 		return errors.New("it ended before it had read everything")
 	}
 	if d.cmd.Check != nil {

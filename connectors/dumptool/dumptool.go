@@ -54,6 +54,8 @@ type Command struct {
 	// error than io.EOF the program is killed and that error is the dump's. A
 	// program that succeeds without having read all of it failed.
 	Stdin io.Reader
+	// Early says that the program may succeed without having read all of Stdin.
+	Early bool
 	// Secrets are cut out of what the program says.
 	Secrets []secret.Text
 	// Check judges the output; nil means that the exit status says all.

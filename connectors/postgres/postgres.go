@@ -82,6 +82,6 @@ func New(o Options) connectors.Type {
 		OpenTarget: func(config []byte, env connectors.Env, opts connectors.TargetOptions) (connectors.Target, error) {
 			return openTarget(config, env, o, opts)
 		},
-		Run: sshtunnel.Run,
+		Run: sshtunnel.Run, Drill: o.drill,
 	}
 }

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -131,8 +130,7 @@ func (r *restoring) replace(ctx context.Context) error {
 	return nil
 }
 
-// load has pg_restore read the dump, which runs no command and no meta-command of
-// psql's: all that it does with what is in it is to send it to the server.
+// load has pg_restore read the dump.
 func (r *restoring) load(ctx context.Context, into string, more ...string) (ownersLost bool, err error) {
 	if err := r.opts.Allowed(); err != nil {
 		return false, err
@@ -141,13 +139,7 @@ func (r *restoring) load(ctx context.Context, into string, more ...string) (owne
 	if err != nil {
 		return false, err
 	}
-	h := &handover{server: r.survey.target}
-	relay, err := h.relay(ctx, dir)
-	if err != nil {
-		return false, err
-	}
-	defer func() { err = errors.Join(err, relay.Close()) }()
-	args := append([]string{"--no-password"}, more...)
+	args := more
 	if !r.about.superuser {
 		// Only a superuser may give things away to roles that it is no member of.
 		args, ownersLost = append(args, "--no-owner", "--no-privileges"), true
@@ -155,11 +147,11 @@ func (r *restoring) load(ctx context.Context, into string, more ...string) (owne
 	if len(more) > 0 || ownersLost {
 		args = append(args, "--exit-on-error")
 	}
-	_, err = dumptool.Run(ctx, dumptool.Command{
-		Path: r.client.program("pg_restore"), Args: append(args, "--dbname="+r.survey.target.connString(relay, into)),
-		What: fmt.Sprintf("the restore of database %q", r.name), Stdin: &counted{r.item.Body, &r.bytes}, Relay: relay,
-		Explain: func(f dumptool.Failure) *job.Error { return r.explain(f, h.last()) },
-	})
+	l := loading{
+		server: r.survey.target, client: r.client, dir: dir, into: into, args: args,
+		what: fmt.Sprintf("the restore of database %q", r.name), body: &counted{r.item.Body, &r.bytes}, explain: r.explain,
+	}
+	h, err := l.run(ctx)
 	if err != nil && len(more) == 0 && onlyRolesMissing(h) && job.CodeOf(err) == job.DumpFailed && ctx.Err() == nil {
 		r.tell("roles that own something in database %q, or may use it, are not on this server; it belongs to %q instead, without their privileges", r.name, r.config.Username)
 		return true, nil

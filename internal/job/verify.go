@@ -3,6 +3,7 @@ package job
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 )
@@ -20,10 +21,19 @@ const (
 	// VerifyFull: beside all that the artifact is opened, and every file in it has
 	// the hash that it had at the source.
 	VerifyFull VerifyKind = "full"
+	// VerifyDrill: beside all that the dumps of databases are loaded into a server
+	// that is made for it, and every table has the rows that the dump has.
+	VerifyDrill VerifyKind = "drill"
 )
 
+// VerifyKinds are all of them.
+func VerifyKinds() []VerifyKind { return []VerifyKind{VerifyQuick, VerifyFull, VerifyDrill} }
+
 // Valid reports whether k is one of them.
-func (k VerifyKind) Valid() bool { return k == VerifyQuick || k == VerifyFull }
+func (k VerifyKind) Valid() bool { return slices.Contains(VerifyKinds(), k) }
+
+// Opens reports whether the artifact is opened, and all in it is checked.
+func (k VerifyKind) Opens() bool { return k == VerifyFull || k == VerifyDrill }
 
 // VerifyPayload is the payload of a verify job.
 type VerifyPayload struct {
@@ -61,6 +71,8 @@ type VerifyResult struct {
 	// Code and Problem say what is wrong.
 	Code    Code   `json:"code,omitempty"`
 	Problem string `json:"problem,omitempty"`
+	// Drill is what became of the dumps, of a drill.
+	Drill *DrillResult `json:"drill,omitempty"`
 	// JobID is filled in by the hub, on the snapshot.
 	JobID uuid.UUID `json:"job_id,omitzero"`
 }
@@ -78,7 +90,7 @@ func OpensSnapshot(kind Kind, payload json.RawMessage) bool {
 		return true
 	case Verify:
 		p, err := DecodeVerify(payload)
-		return err == nil && p.Kind == VerifyFull
+		return err == nil && p.Kind.Opens()
 	default:
 		return false
 	}
