@@ -70,6 +70,8 @@ type view[T any] struct {
 	heading []string
 	row     func(T) []string
 	fields  func(T) []string
+	// more is what show has to say beside that; may be nil.
+	more func(*printer, T) error
 }
 
 func printList[T any](p *printer, v view[T], items []apiclient.Item[T]) error {

@@ -23,10 +23,16 @@ var snapshotView = view[apiclient.Snapshot]{
 			"content", count(c.Files) + " files, " + count(c.Dirs) + " folders, " + count(c.Links) + " links, " + size(c.Bytes),
 			"skipped", counted(c.Skipped), "changed while read", counted(c.ChangedWhileRead), "errors", counted(c.Errors),
 			"artifact", size(s.SizeBytes), "sha256", s.Manifest.Artifact.SHA256, "sealed to", s.Recipient,
-			"worker", s.WorkerID, "folder", s.LocalPath, "hold", yes(s.Hold), "note", s.Note, "verified", whenMaybe(s.VerifiedAt), "verdict", verdictText(s.VerifyResult),
+			"worker", s.WorkerID, "folder", s.LocalPath, "hold", yes(s.Hold), "note", s.Note, "verified", whenMaybe(s.VerifiedAt), "drilled", whenMaybe(s.DrilledAt), "verdict", verdictText(s.VerifyResult),
 			"suspicion", s.Suspicion, "accepted", whenMaybe(s.AcceptedAt), "files missing since", whenMaybe(s.MissingSince),
 			"files removed after", whenMaybe(s.DeleteAfter), "deleted", whenMaybe(s.DeletedAt),
 		}
+	},
+	more: func(p *printer, s apiclient.Snapshot) error {
+		if s.VerifyResult == nil {
+			return nil
+		}
+		return showDrill(p, s.VerifyResult.Drill)
 	},
 }
 

@@ -120,7 +120,10 @@ func showCommand[T any](what string, list lister, resource func(*apiclient.Clien
 			if err != nil {
 				return err
 			}
-			return printItem(s.out, v, item)
+			if err := printItem(s.out, v, item); err != nil || v.more == nil || s.out.json {
+				return err
+			}
+			return v.more(s.out, item.Value)
 		}),
 	}
 	opts.addFlags(c)

@@ -50,6 +50,8 @@ address nor a key of the hub, and they should not be in its environment.
   WORKER_ORPHAN_GRACE       for how long the hub must not have known a snapshot
                             before it is deleted from the storage (default 24h)
   WORKER_VERIFY_WRITES      true: read every artifact again after it was written
+  WORKER_DRILL_USER         who the scratch servers of restore drills run as, where
+                            the worker runs as root (default xvault-drill, or nobody)
   WORKER_BANDWIDTH_LIMIT    of all sources together, by the hours of the day:
                             20MB/s, or 20MB/s,mon-fri 08:00-18:00=5MB/s,timezone=Europe/Berlin
                             (default: no limit)
@@ -112,6 +114,7 @@ func workerConfig(s *settings, log *slog.Logger) (worker.Config, error) {
 		PublicURL:   s.text("WORKER_PUBLIC_URL", ""),
 		TLSCertFile: s.text("WORKER_TLS_CERT_FILE", ""),
 		TLSKeyFile:  s.text("WORKER_TLS_KEY_FILE", ""),
+		DrillUser:   s.text("WORKER_DRILL_USER", ""),
 		SourceTypes: registry.All(), Log: log,
 	}
 	r := &reader{s: s}

@@ -75,6 +75,10 @@ type Config struct {
 	// before it is deleted from the storage. Default 24 h.
 	OrphanGrace time.Duration
 
+	// DrillUser is who scratch servers run as, where the worker runs as root.
+	// Default: xvault-drill or, where there is none of that name, nobody.
+	DrillUser string
+
 	// SourceTypes are the connectors that this worker reads sources with.
 	SourceTypes *connectors.Registry
 	// Dial opens connections to sources.

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -36,6 +35,12 @@ func (w *Worker) verify(ctx context.Context, a *attempt) outcome {
 	if err := failpoint.Hit("verify.read.after"); err != nil {
 		return outcome{err: err}
 	}
+	if err == nil && v.payload.Kind == job.VerifyDrill {
+		v.drilled, err = w.drill(ctx, v)
+		if ctx.Err() != nil {
+			return outcome{err: context.Cause(ctx)}
+		}
+	}
 	return v.outcome(err)
 }
 
@@ -47,6 +52,7 @@ type verification struct {
 	request artifact.CheckRequest
 	read    atomic.Int64 // bytes, of the artifact or of what is in it
 	found   artifact.Found
+	drilled *job.DrillResult // of a drill; nil before it
 }
 
 func (w *Worker) newVerification(a *attempt) (*verification, error) {
@@ -55,7 +61,7 @@ func (w *Worker) newVerification(a *attempt) (*verification, error) {
 	if err != nil || !payload.Kind.Valid() {
 		return nil, job.Errorf(job.ConfigInvalid, "This worker cannot verify in that way; update it.")
 	}
-	full := payload.Kind == job.VerifyFull
+	full := payload.Kind.Opens()
 	if c.Source == nil || c.Snapshot == nil || full && len(c.SealedIdentity) == 0 {
 		return nil, job.Errorf(job.ConfigInvalid, "The hub did not say which snapshot to verify, or how to open it. If hub and worker are of different versions, update the older one.")
 	}
@@ -124,7 +130,7 @@ func (v *verification) lookAgain(ctx context.Context, first error) error {
 // outcome tells the verdict, or that there is none.
 func (v *verification) outcome(err error) outcome {
 	code := job.CodeOf(err)
-	if err != nil && !code.ProvesDamage() {
+	if err != nil && !code.ProvesDamage() && v.drilled == nil {
 		return outcome{err: err}
 	}
 	result := job.VerifyResult{
@@ -133,9 +139,10 @@ func (v *verification) outcome(err error) outcome {
 	}
 	if e, ok := errors.AsType[*job.Error](err); ok {
 		result.Code, result.Problem = e.Code, cutText(e.Message, maxProblemText)
-		v.a.log.Error("the snapshot is damaged", "snapshot_id", v.request.Key.SnapshotID, "code", code, "error", err)
+		v.a.log.Error("the snapshot is damaged, or could not be proven good", "snapshot_id", v.request.Key.SnapshotID, "code", code, "error", err)
 	}
-	encoded, encodeErr := json.Marshal(result)
+	result.Drill = v.drilled
+	encoded, encodeErr := encodeVerified(result)
 	if encodeErr != nil {
 		return outcome{err: fmt.Errorf("encode result: %w", encodeErr)}
 	}

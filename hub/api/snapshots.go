@@ -36,7 +36,8 @@ type Snapshot struct {
 	Hold                bool            `json:"hold" doc:"A held snapshot is never deleted"`
 	Note                string          `json:"note"`
 	VerifiedAt          *Time           `json:"verified_at" nullable:"true" doc:"When a verification last came to a verdict"`
-	FullyVerifiedAt     *Time           `json:"fully_verified_at" nullable:"true" doc:"When a full verification last found it whole"`
+	FullyVerifiedAt     *Time           `json:"fully_verified_at" nullable:"true" doc:"When a full verification, or a drill, last found it whole"`
+	DrilledAt           *Time           `json:"drilled_at" nullable:"true" doc:"When a restore drill last passed"`
 	VerifyResult        *VerifyResult   `json:"verify_result" doc:"What the verification of verified_at found"`
 	Suspicion           string          `json:"suspicion" doc:"Why it is suspicious, or was until someone accepted it"`
 	AcceptedAt          *Time           `json:"accepted_at" nullable:"true" doc:"When someone said that it is good all the same"`
@@ -56,7 +57,7 @@ func snapshotOf(s catalog.Snapshot) Snapshot {
 		EncryptionRecipient: s.EncryptionRecipient, StorageBackend: s.StorageBackend, WorkerID: s.WorkerID,
 		LocalPath: s.LocalPath, Bucket: s.Bucket, ObjectKey: s.ObjectKey, ETag: s.ETag,
 		Hold: s.Hold, Note: s.Note, VerifiedAt: optionalTime(s.VerifiedAt),
-		FullyVerifiedAt: optionalTime(s.FullyVerifiedAt), VerifyResult: verifyResultOf(s.VerifyResult),
+		FullyVerifiedAt: optionalTime(s.FullyVerifiedAt), DrilledAt: optionalTime(s.DrilledAt), VerifyResult: verifyResultOf(s.VerifyResult),
 		Suspicion: s.Suspicion, AcceptedAt: optionalTime(s.AcceptedAt), MissingSince: optionalTime(s.MissingSince),
 		DeletingFrom: s.DeletingFrom, DeleteAfter: optionalTime(s.DeleteAfter), DeletedAt: optionalTime(s.DeletedAt),
 		CreatedAt: Time{s.CreatedAt}, UpdatedAt: Time{s.UpdatedAt},

@@ -91,6 +91,9 @@ func (s *server) createSource(ctx context.Context, in *createSourceInput) (*Body
 			return nil, err
 		}
 	}
+	if err := s.mayRhythm(in.Body.VerifyChange, in.Body.Type); err != nil {
+		return nil, err
+	}
 	change, err := in.Body.apply()
 	if err != nil {
 		return nil, err
@@ -205,6 +208,9 @@ func (s *server) updateSource(ctx context.Context, in *updateSourceInput) (*Body
 		change.Bandwidth = &limit
 	}
 	if err := s.mayEnable(source, change); err != nil {
+		return nil, err
+	}
+	if err := s.mayRhythm(in.Body.VerifyChange, source.Type); err != nil {
 		return nil, err
 	}
 	if change.Verify, err = in.Body.apply(); err != nil {

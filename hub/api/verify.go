@@ -20,13 +20,14 @@ func (s *server) registerVerify(api huma.API) {
 		DefaultStatus: http.StatusCreated, Summary: "Read a snapshot again and compare it with what it was",
 		Description: "Queues a job for the worker that has the files. quick, the default: they are there, the artifact has its size and its SHA-256, and what " +
 			"stands beside it is what the hub knows. full: beside that the artifact is opened with the tenant's key, and every file in it has its SHA-256. " +
-			"A job that fails with artifact_missing or artifact_corrupt has made the snapshot corrupt, and a new backup of its source is queued; " +
-			"any other failure says nothing about the snapshot. 409: snapshot_deleting, snapshot_deleted, worker_removed, not_on_worker.",
+			"drill: beside that the dumps of databases are loaded into a scratch server on the worker, and their rows are counted; for sources of the types " +
+			"postgres, mysql and wordpress (422 otherwise). A job that fails with artifact_missing or artifact_corrupt has made the snapshot corrupt, and a new backup of its source is queued; " +
+			"a drill that fails with dump_failed has made it suspicious; unprovable and any other failure say nothing about the snapshot. 409: snapshot_deleting, snapshot_deleted, worker_removed, not_on_worker.",
 	}, s.verifySnapshot)
 }
 
 type verifyRequest struct {
-	Kind string `json:"kind,omitempty" enum:"quick,full" doc:"Default: quick"`
+	Kind string `json:"kind,omitempty" enum:"quick,full,drill" doc:"Default: quick"`
 }
 
 type verifyInput struct {
@@ -39,6 +40,11 @@ func (s *server) verifySnapshot(ctx context.Context, in *verifyInput) (*Body[Job
 	if in.Body != nil && in.Body.Kind != "" {
 		kind = job.VerifyKind(in.Body.Kind)
 	}
+	if kind == job.VerifyDrill {
+		if err := s.mayDrill(ctx, in.ID); err != nil {
+			return nil, err
+		}
+	}
 	created, err := s.scope(ctx).CreateVerify(ctx, in.ID, kind)
 	if err != nil {
 		return nil, err
@@ -49,14 +55,15 @@ func (s *server) verifySnapshot(ctx context.Context, in *verifyInput) (*Body[Job
 
 // VerifyResult is what the last verification found that came to a verdict.
 type VerifyResult struct {
-	Kind       string    `json:"kind" enum:"quick,full"`
+	Kind       string    `json:"kind" enum:"quick,full,drill"`
 	OK         bool      `json:"ok"`
 	Files      int64     `json:"files" doc:"Whose content was checked; 0 of a quick one, which does not look inside"`
 	Bytes      int64     `json:"bytes" doc:"In these files"`
 	SizeBytes  int64     `json:"size_bytes" doc:"Of the artifact, as far as it was read"`
 	DurationMS int64     `json:"duration_ms"`
-	Code       string    `json:"code,omitempty" doc:"artifact_missing or artifact_corrupt"`
+	Code       string    `json:"code,omitempty" doc:"artifact_missing or artifact_corrupt; of a drill dump_failed as well"`
 	Problem    string    `json:"problem,omitempty" doc:"What is wrong"`
+	Drill      *Drill    `json:"drill,omitempty" doc:"What became of the dumps, of a drill"`
 	JobID      uuid.UUID `json:"job_id" format:"uuid"`
 }
 
@@ -78,7 +85,7 @@ func verifyResultOf(stored json.RawMessage) *VerifyResult {
 // Verify is a source's rhythm of verification.
 type Verify struct {
 	VerifyEvery   *string `json:"verify_every" example:"7d" doc:"How often the newest good snapshot is verified by itself; null: never"`
-	VerifyKind    string  `json:"verify_kind" enum:"quick,full" doc:"How"`
+	VerifyKind    string  `json:"verify_kind" enum:"quick,full,drill" doc:"How"`
 	ReverifyAfter *string `json:"reverify_after" example:"90d" doc:"Good snapshots that were not verified for so long are verified again; null: never"`
 }
 
@@ -130,7 +137,7 @@ func (c SpanChange) hours(location string) (*int32, error) {
 // VerifyChange is what POST and PATCH of a source may say about its rhythm.
 type VerifyChange struct {
 	VerifyEvery   SpanChange `json:"verify_every,omitzero" doc:"How often the newest good snapshot is verified by itself, in weeks, days and hours (7d); null: never"`
-	VerifyKind    *string    `json:"verify_kind,omitempty" enum:"quick,full" doc:"How. Default: quick"`
+	VerifyKind    *string    `json:"verify_kind,omitempty" enum:"quick,full,drill" doc:"How. Default: quick"`
 	ReverifyAfter SpanChange `json:"reverify_after,omitzero" doc:"Verify good snapshots again that were not verified for so long (90d); null: never"`
 }
 

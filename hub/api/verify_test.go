@@ -30,7 +30,8 @@ func TestVerifySnapshot(t *testing.T) {
 			t.Errorf("%v: %+v, %s", tt.body, made, kindOf(made.ID))
 		}
 	}
-	a.post(path, map[string]any{"kind": "drill"}).names("body.kind")
+	a.post(path, map[string]any{"kind": "dream"}).names("body.kind")
+	a.post(path, map[string]any{"kind": "drill"}).names("body.kind") // there are no databases in it
 	a.post(path, map[string]any{"how": "full"}).names("body.how")
 	b.post(path, nil).refused(http.StatusNotFound, "not_found")
 

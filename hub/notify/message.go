@@ -75,7 +75,7 @@ func wordsOf(s catalog.Signal) Message {
 		m.Title = "The " + jobWord(d.JobType) + " of " + source + " failed"
 		m.What = sentence(d.ErrorMessage) + "\nIt is not tried again by itself. Look at the job, mend the cause, and start it anew."
 	case catalog.EventSuspicious:
-		m.Title = "The new snapshot of " + source + " is suspicious"
+		m.Title = "A snapshot of " + source + " is suspicious"
 		m.What = sentence(d.Reason) + "\nIt is kept and does not count as good. Look whether the source is right; if it is, accept the snapshot."
 	case catalog.EventCorrupt:
 		m.Title = "A snapshot of " + source + " is corrupt"

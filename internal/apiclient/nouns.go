@@ -127,6 +127,7 @@ type Snapshot struct {
 	Hold           bool              `json:"hold"`
 	Note           string            `json:"note"`
 	VerifiedAt     *time.Time        `json:"verified_at"`
+	DrilledAt      *time.Time        `json:"drilled_at"`
 	VerifyResult   *job.VerifyResult `json:"verify_result"`
 	Suspicion      string            `json:"suspicion"`
 	AcceptedAt     *time.Time        `json:"accepted_at"`

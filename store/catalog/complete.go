@@ -150,6 +150,11 @@ func (db *DB) failAttempt(ctx context.Context, f Fence, r report) error {
 				return err
 			}
 		}
+		if disproves(attempt, r) {
+			if err := db.failDrill(ctx, q, f, attempt, r); err != nil {
+				return err
+			}
+		}
 		_, err = endAttempts(ctx, q, []uuid.UUID{attempt.ID}, failure{
 			outcome: r.status, code: r.code, message: r.message, result: r.result,
 		})

@@ -53,10 +53,12 @@ type Snapshot struct {
 	Hold                bool
 	Note                string
 	// VerifiedAt is when a verification last came to a verdict, VerifyResult what
-	// it was, a job.VerifyResult; FullyVerifiedAt when a full one last passed.
+	// it was, a job.VerifyResult; FullyVerifiedAt when a full one, or a drill, last passed.
 	VerifiedAt      *time.Time
 	FullyVerifiedAt *time.Time
-	VerifyResult    json.RawMessage
+	// DrilledAt is when a drill last passed.
+	DrilledAt    *time.Time
+	VerifyResult json.RawMessage
 	// Suspicion is why it was called suspicious, also after someone accepted it.
 	Suspicion  string
 	AcceptedAt *time.Time
@@ -82,7 +84,7 @@ func snapshotOf(r query.Snapshot) Snapshot {
 		EncryptionRecipient: r.EncryptionRecipient, StorageBackend: r.StorageBackend,
 		WorkerID: r.WorkerID, StorageID: r.StorageID, LocalPath: r.LocalPath,
 		Bucket: r.Bucket, ObjectKey: r.ObjectKey, ETag: r.Etag,
-		Hold: r.Hold, Note: r.Note, VerifiedAt: r.VerifiedAt, FullyVerifiedAt: r.FullyVerifiedAt, VerifyResult: r.VerifyResult, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,
+		Hold: r.Hold, Note: r.Note, VerifiedAt: r.VerifiedAt, FullyVerifiedAt: r.FullyVerifiedAt, DrilledAt: r.DrilledAt, VerifyResult: r.VerifyResult, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,
 		Suspicion: r.Suspicion, AcceptedAt: r.AcceptedAt, MissingSince: r.MissingSince,
 		DeletingFrom: r.DeletingFrom, DeleteAfter: r.DeleteAfter, DeletedAt: r.DeletedAt,
 	}

@@ -119,7 +119,8 @@ func (db *DB) failVerify(ctx context.Context, q *query.Queries, f Fence, a query
 }
 
 // noteVerdict records on the snapshot what its verification found. One that
-// failed calls it corrupt. A full one that passed makes a corrupt snapshot what
+// failed calls it corrupt or, where it is whole and does not restore, suspicious. A
+// full one that passed makes a corrupt snapshot what
 // it was before: every byte of it was read and had its hash. A quick one does
 // not, for it may not look where the damage was found.
 func (db *DB) noteVerdict(ctx context.Context, q *query.Queries, f Fence, a query.LockAttemptRow, r report) error {
@@ -134,12 +135,18 @@ func (db *DB) noteVerdict(ctx context.Context, q *query.Queries, f Fence, a quer
 	if err != nil {
 		return fmt.Errorf("look up snapshot: %w", err)
 	}
-	if !result.OK {
+	switch {
+	case !result.OK && result.Code.Disproves():
+		return db.callDoubtful(ctx, q, f, row, result)
+	case !result.OK:
 		return db.callCorrupt(ctx, q, f, row, result)
 	}
 	before := row.Status
-	if result.Kind == job.VerifyFull {
+	if result.Kind.Opens() {
 		makeWhole(&row)
+	}
+	if result.Kind == job.VerifyDrill {
+		makeProven(&row)
 	}
 	if row, err = setVerdict(ctx, q, row, result); err != nil || row.Status == before {
 		return err
@@ -181,6 +188,9 @@ func verdictOf(a query.LockAttemptRow, r report) job.VerifyResult {
 	if !v.OK {
 		v.Code, v.Problem = r.code, r.message
 	}
+	if v.Kind != job.VerifyDrill {
+		v.Drill = nil
+	}
 	return v
 }
 
@@ -191,7 +201,8 @@ func setVerdict(ctx context.Context, q *query.Queries, row query.Snapshot, v job
 	}
 	row, err = q.SetVerdict(ctx, query.SetVerdictParams{
 		ID: row.ID, Status: row.Status, DeletingFrom: row.DeletingFrom, CorruptFrom: row.CorruptFrom,
-		VerifyResult: encoded, Passed: v.OK, FullPass: v.OK && v.Kind == job.VerifyFull,
+		DrillFrom: row.DrillFrom, Suspicion: row.Suspicion,
+		VerifyResult: encoded, Passed: v.OK, FullPass: v.OK && v.Kind.Opens(), DrillPass: v.OK && v.Kind == job.VerifyDrill,
 	})
 	if err != nil {
 		return row, fmt.Errorf("note verdict: %w", err)

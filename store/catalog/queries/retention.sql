@@ -61,6 +61,6 @@ WHERE s.status = 'deleting' AND s.delete_cause = 'retention' AND s.delete_after 
 LIMIT sqlc.arg(max_rows);
 
 -- name: AcceptSnapshot :one
-UPDATE snapshots SET status = 'completed', accepted_at = xvault_now(), updated_at = xvault_now()
+UPDATE snapshots SET status = 'completed', accepted_at = xvault_now(), drill_from = NULL, updated_at = xvault_now()
 WHERE id = $1 AND status = 'suspicious'
 RETURNING *;

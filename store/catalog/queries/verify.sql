@@ -22,8 +22,10 @@ SELECT EXISTS (SELECT 1 FROM snapshots s JOIN workers w ON w.id = sqlc.arg(worke
 -- The caller has locked the row and decided what it is now.
 UPDATE snapshots
 SET status = sqlc.arg(status), deleting_from = sqlc.narg(deleting_from), corrupt_from = sqlc.narg(corrupt_from),
+    drill_from = sqlc.narg(drill_from), suspicion = sqlc.arg(suspicion),
     verified_at = xvault_now(), verify_result = sqlc.arg(verify_result)::jsonb,
     fully_verified_at = CASE WHEN sqlc.arg(full_pass)::boolean THEN xvault_now() ELSE fully_verified_at END,
+    drilled_at = CASE WHEN sqlc.arg(drill_pass)::boolean THEN xvault_now() ELSE drilled_at END,
     missing_since = CASE WHEN sqlc.arg(passed)::boolean THEN NULL ELSE missing_since END, updated_at = xvault_now()
 WHERE id = sqlc.arg(id) AND status <> 'deleted'
 RETURNING *;
@@ -70,7 +72,7 @@ WITH looked AS MATERIALIZED (
     LEFT JOIN LATERAL (
         SELECT x.id FROM (
             SELECT y.id, y.verify_asked_at,
-                   greatest(y.finished_at, CASE WHEN l.verify_kind = 'full' THEN y.fully_verified_at ELSE y.verified_at END) AS verified
+                   greatest(y.finished_at, CASE l.verify_kind WHEN 'drill' THEN y.drilled_at WHEN 'full' THEN y.fully_verified_at ELSE y.verified_at END) AS verified
             FROM snapshots y
             WHERE y.tenant_id = l.tenant_id AND y.source_id = l.id AND y.status = 'completed' AND y.missing_since IS NULL) x
         WHERE x.verified < xvault_now() - make_interval(hours => l.reverify_after_hours)

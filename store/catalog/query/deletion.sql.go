@@ -131,7 +131,7 @@ UPDATE snapshots
 SET delete_after = least(coalesce(delete_after, xvault_now()), xvault_now() + make_interval(secs => $1::float8)),
     delete_cause = 'request', updated_at = xvault_now()
 WHERE id = $2 AND status = 'deleting'
-RETURNING id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at, verify_result, fully_verified_at, verify_asked_at, corrupt_from
+RETURNING id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at, verify_result, fully_verified_at, verify_asked_at, corrupt_from, drilled_at, drill_from
 `
 
 type HastenDeletionParams struct {
@@ -182,6 +182,8 @@ func (q *Queries) HastenDeletion(ctx context.Context, arg HastenDeletionParams) 
 		&i.FullyVerifiedAt,
 		&i.VerifyAskedAt,
 		&i.CorruptFrom,
+		&i.DrilledAt,
+		&i.DrillFrom,
 	)
 	return i, err
 }
@@ -224,7 +226,7 @@ UPDATE snapshots
 SET deleting_from = status, status = 'deleting', delete_cause = 'request',
     delete_after = xvault_now() + make_interval(secs => $1::float8), updated_at = xvault_now()
 WHERE id = $2 AND status NOT IN ('deleting', 'deleted') AND NOT hold
-RETURNING id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at, verify_result, fully_verified_at, verify_asked_at, corrupt_from
+RETURNING id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at, verify_result, fully_verified_at, verify_asked_at, corrupt_from, drilled_at, drill_from
 `
 
 type MarkDeletingParams struct {
@@ -274,6 +276,8 @@ func (q *Queries) MarkDeleting(ctx context.Context, arg MarkDeletingParams) (Sna
 		&i.FullyVerifiedAt,
 		&i.VerifyAskedAt,
 		&i.CorruptFrom,
+		&i.DrilledAt,
+		&i.DrillFrom,
 	)
 	return i, err
 }
@@ -299,7 +303,7 @@ const takeBackSnapshot = `-- name: TakeBackSnapshot :one
 UPDATE snapshots
 SET status = coalesce(deleting_from, 'suspicious'), deleting_from = NULL, delete_cause = NULL, delete_after = NULL, updated_at = xvault_now()
 WHERE id = $1 AND status = 'deleting'
-RETURNING id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at, verify_result, fully_verified_at, verify_asked_at, corrupt_from
+RETURNING id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at, verify_result, fully_verified_at, verify_asked_at, corrupt_from, drilled_at, drill_from
 `
 
 func (q *Queries) TakeBackSnapshot(ctx context.Context, id uuid.UUID) (Snapshot, error) {
@@ -343,6 +347,8 @@ func (q *Queries) TakeBackSnapshot(ctx context.Context, id uuid.UUID) (Snapshot,
 		&i.FullyVerifiedAt,
 		&i.VerifyAskedAt,
 		&i.CorruptFrom,
+		&i.DrilledAt,
+		&i.DrillFrom,
 	)
 	return i, err
 }

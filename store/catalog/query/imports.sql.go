@@ -500,7 +500,7 @@ func (q *Queries) SetImportProgress(ctx context.Context, arg SetImportProgressPa
 }
 
 const snapshotsAmong = `-- name: SnapshotsAmong :many
-SELECT id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at, verify_result, fully_verified_at, verify_asked_at, corrupt_from FROM snapshots WHERE id = ANY($1::uuid[])
+SELECT id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at, verify_result, fully_verified_at, verify_asked_at, corrupt_from, drilled_at, drill_from FROM snapshots WHERE id = ANY($1::uuid[])
 `
 
 func (q *Queries) SnapshotsAmong(ctx context.Context, ids []uuid.UUID) ([]Snapshot, error) {
@@ -550,6 +550,8 @@ func (q *Queries) SnapshotsAmong(ctx context.Context, ids []uuid.UUID) ([]Snapsh
 			&i.FullyVerifiedAt,
 			&i.VerifyAskedAt,
 			&i.CorruptFrom,
+			&i.DrilledAt,
+			&i.DrillFrom,
 		); err != nil {
 			return nil, err
 		}

@@ -250,6 +250,8 @@ type Snapshot struct {
 	FullyVerifiedAt     *time.Time
 	VerifyAskedAt       *time.Time
 	CorruptFrom         *string
+	DrilledAt           *time.Time
+	DrillFrom           *string
 }
 
 type Source struct {

@@ -14,9 +14,9 @@ import (
 )
 
 const acceptSnapshot = `-- name: AcceptSnapshot :one
-UPDATE snapshots SET status = 'completed', accepted_at = xvault_now(), updated_at = xvault_now()
+UPDATE snapshots SET status = 'completed', accepted_at = xvault_now(), drill_from = NULL, updated_at = xvault_now()
 WHERE id = $1 AND status = 'suspicious'
-RETURNING id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at, verify_result, fully_verified_at, verify_asked_at, corrupt_from
+RETURNING id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at, verify_result, fully_verified_at, verify_asked_at, corrupt_from, drilled_at, drill_from
 `
 
 func (q *Queries) AcceptSnapshot(ctx context.Context, id uuid.UUID) (Snapshot, error) {
@@ -60,6 +60,8 @@ func (q *Queries) AcceptSnapshot(ctx context.Context, id uuid.UUID) (Snapshot, e
 		&i.FullyVerifiedAt,
 		&i.VerifyAskedAt,
 		&i.CorruptFrom,
+		&i.DrilledAt,
+		&i.DrillFrom,
 	)
 	return i, err
 }

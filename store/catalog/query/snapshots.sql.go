@@ -65,7 +65,7 @@ func (q *Queries) KnownSnapshots(ctx context.Context, ids []uuid.UUID) ([]uuid.U
 }
 
 const lockSnapshot = `-- name: LockSnapshot :one
-SELECT id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at, verify_result, fully_verified_at, verify_asked_at, corrupt_from FROM snapshots WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2) FOR UPDATE
+SELECT id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at, verify_result, fully_verified_at, verify_asked_at, corrupt_from, drilled_at, drill_from FROM snapshots WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2) FOR UPDATE
 `
 
 type LockSnapshotParams struct {
@@ -114,6 +114,8 @@ func (q *Queries) LockSnapshot(ctx context.Context, arg LockSnapshotParams) (Sna
 		&i.FullyVerifiedAt,
 		&i.VerifyAskedAt,
 		&i.CorruptFrom,
+		&i.DrilledAt,
+		&i.DrillFrom,
 	)
 	return i, err
 }
@@ -218,7 +220,7 @@ func (q *Queries) MissingSnapshots(ctx context.Context, arg MissingSnapshotsPara
 }
 
 const setSnapshotHoldAndNote = `-- name: SetSnapshotHoldAndNote :one
-UPDATE snapshots SET hold = $2, note = $3, updated_at = xvault_now() WHERE id = $1 RETURNING id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at, verify_result, fully_verified_at, verify_asked_at, corrupt_from
+UPDATE snapshots SET hold = $2, note = $3, updated_at = xvault_now() WHERE id = $1 RETURNING id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at, verify_result, fully_verified_at, verify_asked_at, corrupt_from, drilled_at, drill_from
 `
 
 type SetSnapshotHoldAndNoteParams struct {
@@ -268,12 +270,14 @@ func (q *Queries) SetSnapshotHoldAndNote(ctx context.Context, arg SetSnapshotHol
 		&i.FullyVerifiedAt,
 		&i.VerifyAskedAt,
 		&i.CorruptFrom,
+		&i.DrilledAt,
+		&i.DrillFrom,
 	)
 	return i, err
 }
 
 const snapshot = `-- name: Snapshot :one
-SELECT id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at, verify_result, fully_verified_at, verify_asked_at, corrupt_from FROM snapshots WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2)
+SELECT id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at, verify_result, fully_verified_at, verify_asked_at, corrupt_from, drilled_at, drill_from FROM snapshots WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2)
 `
 
 type SnapshotParams struct {
@@ -322,6 +326,8 @@ func (q *Queries) Snapshot(ctx context.Context, arg SnapshotParams) (Snapshot, e
 		&i.FullyVerifiedAt,
 		&i.VerifyAskedAt,
 		&i.CorruptFrom,
+		&i.DrilledAt,
+		&i.DrillFrom,
 	)
 	return i, err
 }

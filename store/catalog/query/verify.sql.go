@@ -98,7 +98,7 @@ WITH looked AS MATERIALIZED (
     LEFT JOIN LATERAL (
         SELECT x.id FROM (
             SELECT y.id, y.verify_asked_at,
-                   greatest(y.finished_at, CASE WHEN l.verify_kind = 'full' THEN y.fully_verified_at ELSE y.verified_at END) AS verified
+                   greatest(y.finished_at, CASE l.verify_kind WHEN 'drill' THEN y.drilled_at WHEN 'full' THEN y.fully_verified_at ELSE y.verified_at END) AS verified
             FROM snapshots y
             WHERE y.tenant_id = l.tenant_id AND y.source_id = l.id AND y.status = 'completed' AND y.missing_since IS NULL) x
         WHERE x.verified < xvault_now() - make_interval(hours => l.reverify_after_hours)
@@ -170,19 +170,24 @@ func (q *Queries) QueueVerifications(ctx context.Context, arg QueueVerifications
 const setVerdict = `-- name: SetVerdict :one
 UPDATE snapshots
 SET status = $1, deleting_from = $2, corrupt_from = $3,
-    verified_at = xvault_now(), verify_result = $4::jsonb,
-    fully_verified_at = CASE WHEN $5::boolean THEN xvault_now() ELSE fully_verified_at END,
-    missing_since = CASE WHEN $6::boolean THEN NULL ELSE missing_since END, updated_at = xvault_now()
-WHERE id = $7 AND status <> 'deleted'
-RETURNING id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at, verify_result, fully_verified_at, verify_asked_at, corrupt_from
+    drill_from = $4, suspicion = $5,
+    verified_at = xvault_now(), verify_result = $6::jsonb,
+    fully_verified_at = CASE WHEN $7::boolean THEN xvault_now() ELSE fully_verified_at END,
+    drilled_at = CASE WHEN $8::boolean THEN xvault_now() ELSE drilled_at END,
+    missing_since = CASE WHEN $9::boolean THEN NULL ELSE missing_since END, updated_at = xvault_now()
+WHERE id = $10 AND status <> 'deleted'
+RETURNING id, tenant_id, source_id, job_id, status, size_bytes, started_at, finished_at, duration_ms, manifest_json, artifact_sha256, encryption_algorithm, encryption_key_id, encryption_recipient, storage_backend, worker_id, storage_id, local_path, bucket, object_key, etag, hold, note, verified_at, created_at, updated_at, suspicion, accepted_at, missing_since, deleting_from, delete_cause, delete_after, deleted_at, verify_result, fully_verified_at, verify_asked_at, corrupt_from, drilled_at, drill_from
 `
 
 type SetVerdictParams struct {
 	Status       string
 	DeletingFrom *string
 	CorruptFrom  *string
+	DrillFrom    *string
+	Suspicion    string
 	VerifyResult json.RawMessage
 	FullPass     bool
+	DrillPass    bool
 	Passed       bool
 	ID           uuid.UUID
 }
@@ -193,8 +198,11 @@ func (q *Queries) SetVerdict(ctx context.Context, arg SetVerdictParams) (Snapsho
 		arg.Status,
 		arg.DeletingFrom,
 		arg.CorruptFrom,
+		arg.DrillFrom,
+		arg.Suspicion,
 		arg.VerifyResult,
 		arg.FullPass,
+		arg.DrillPass,
 		arg.Passed,
 		arg.ID,
 	)
@@ -237,6 +245,8 @@ func (q *Queries) SetVerdict(ctx context.Context, arg SetVerdictParams) (Snapsho
 		&i.FullyVerifiedAt,
 		&i.VerifyAskedAt,
 		&i.CorruptFrom,
+		&i.DrilledAt,
+		&i.DrillFrom,
 	)
 	return i, err
 }
