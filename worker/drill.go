@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"xvault/archive"
 	"xvault/connectors"
@@ -101,7 +102,7 @@ func boundedDrill(d job.DrillResult) *job.DrillResult {
 			bad = append(bad, database)
 		}
 	}
-	all := append(bad, good...)
+	all := slices.Concat(bad, good)
 	out := job.DrillResult{Server: cutText(d.Server, 128), Databases: append([]job.DrillDatabase{}, all[:min(len(all), maxDrilled)]...)}
 	for _, note := range d.Notes[:min(len(d.Notes), maxNamed)] {
 		out.Notes = append(out.Notes, cutText(archive.Escape(note), 1<<10))

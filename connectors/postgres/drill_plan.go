@@ -42,29 +42,35 @@ func (d *drill) plan(ctx context.Context) error {
 		return err
 	}
 	return d.env.Visit(ctx, []string{strings.TrimSuffix(folder, "/")}, func(item connectors.TargetItem) error {
-		if item.Kind != entry.File || item.Body == nil {
+		switch {
+		case item.Kind != entry.File || item.Body == nil:
 			return nil
-		}
-		name, err := restorable(item.Path)
-		if err == nil && name == "" {
+		case item.Path == globalsName:
+			var err error
 			d.roles, err = rolesIn(item.Body)
 			return err
 		}
-		dump := &dumped{member: item.Path, name: name, result: job.DrillDatabase{Name: name}}
-		d.dumps = append(d.dumps, dump)
-		d.bytes += max(0, item.Size)
-		if err != nil {
-			dump.name, dump.result.Name = item.Path, item.Path
-			dump.fail(&job.Error{Code: job.Unprovable, Message: notLoadable(item.Path)})
-			return nil
-		}
-		err = d.look(ctx, reader, dump, item.Body)
-		if e := asJobError(err); e != nil && ctx.Err() == nil && (e.Code.Disproves() || e.Code == job.Unprovable) {
-			dump.fail(e)
-			return nil
-		}
-		return err
+		return d.planDump(ctx, reader, item)
 	})
+}
+
+func (d *drill) planDump(ctx context.Context, reader client, item connectors.TargetItem) error {
+	dump := &dumped{member: item.Path, name: item.Path}
+	d.dumps = append(d.dumps, dump)
+	d.bytes += max(0, item.Size)
+	name, err := restorable(item.Path)
+	if err == nil {
+		dump.name = name
+		err = d.look(ctx, reader, dump, item.Body)
+	} else {
+		err = job.Errorf(job.Unprovable, "%s", notLoadable(item.Path))
+	}
+	dump.result.Name = dump.name
+	if e := asJobError(err); e != nil && ctx.Err() == nil && (e.Code.Disproves() || e.Code == job.Unprovable) {
+		dump.fail(e)
+		return nil
+	}
+	return err
 }
 
 func notLoadable(member string) string {

@@ -181,7 +181,7 @@ func (r *Room) free() (int64, error) {
 	if err := unix.Fstatfs(int(r.dir.Fd()), &st); err != nil {
 		return 0, fmt.Errorf("look at the file system of WORKER_TEMP_DIR: %w", err)
 	}
-	return int64(st.Bavail) * st.Bsize, nil //nolint:gosec // no disk has 2^63 bytes
+	return int64(st.Bavail) * st.Bsize, nil
 }
 
 // listens reports whether a socket's other end is the account's.
