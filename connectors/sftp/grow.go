@@ -107,7 +107,9 @@ func (s *session) grow(o Options, log *slog.Logger) {
 			s.stretch.giveBack() // nothing came of it
 		}
 	}()
-	if !s.moreChannels(o, log) {
+	more := s.moreChannels(o, log)
+	s.settled.Store(true)
+	if !more {
 		return
 	}
 	trip := s.conn.RoundTrip()
@@ -140,6 +142,11 @@ func (s *session) near() bool {
 	return trip > 0 && trip < nearby
 }
 
+// mayWiden reports whether there may soon be more lanes than one. What the first
+// cannot bring in a round trip is then left for the others to bring, as whatever
+// comes after it has to wait for it.
+func (s *session) mayWiden() bool { return !s.settled.Load() && !s.near() }
+
 // moreChannels waits until one channel is too few and opens more; false where
 // that never comes.
 func (s *session) moreChannels(o Options, log *slog.Logger) bool {
@@ -160,11 +167,7 @@ func (s *session) moreChannels(o Options, log *slog.Logger) bool {
 			last = last[1:]
 		}
 	}
-	n := sessions - 1
-	if o.Shell {
-		n -= besides
-	}
-	n = s.stretch.take(n, laneMemory)
+	n := s.stretch.take(sessions-1-s.programs, laneMemory)
 	if n == 0 {
 		return false
 	}

@@ -26,20 +26,16 @@ type helper struct {
 	stop    context.CancelFunc
 
 	starting sync.WaitGroup
-	mu       sync.Mutex // of tars while they are being started, and of ended
+	mu       sync.Mutex // of tar while it is being started, and of ended
 	ended    bool
-	tars     [maxTars]*shell.Tar
-	tarErr   error // why there is no tar
+	tar      *shell.Tar // one keeps up with all that is done to what it sends
+	tarErr   error      // why there is none
 	tree     *tree
 	tool     string // what find calls itself
 	findErr  error  // why there is no tree
 }
 
 const (
-	// One tar keeps up with all that is done to what it sends, and every program
-	// more costs the server another run of the user's start files, which may take
-	// longer than the reading.
-	maxTars = 1
 	// shellPatience is how long a shell may take to say what it has, and
 	// findPatience how long everything may take to be listed at once.
 	shellPatience = 10 * time.Second
@@ -50,26 +46,10 @@ const (
 func (s *source) startHelper(conn *sshconn.Conn, list bool) *helper {
 	ctx, cancel := context.WithCancel(context.Background()) // ends with the connection
 	h := &helper{conn: conn, o: s.options, ctx: ctx, stop: cancel}
-	errs := make([]error, maxTars)
-	var tars sync.WaitGroup
-	for i := range h.tars {
-		tars.Go(func() {
-			ctx, cancel := context.WithTimeoutCause(ctx, shellPatience, errSlowShell)
-			defer cancel()
-			t, err := shell.StartTar(ctx, conn, &h.watch)
-			if err != nil && ctx.Err() != nil {
-				err = context.Cause(ctx)
-			}
-			errs[i] = err
-			h.started(i, t)
-		})
-	}
-	h.starting.Go(func() {
-		tars.Wait()
-		h.tarErr = errors.Join(errs...)
-	})
 	if list {
-		h.starting.Go(func() { h.find(s.startPaths()) })
+		h.starting.Go(func() { h.findAndTar(s.startPaths()) })
+	} else {
+		h.starting.Go(h.tarAlone)
 	}
 	return h
 }
@@ -91,33 +71,75 @@ func (s *source) startPaths() (starts []string, all bool) {
 	return starts, len(s.config.Exclude) == 0 && !s.isRoot("/")
 }
 
-// find lists everything, if it is not too much, or else the starts alone.
-func (h *helper) find(starts []string, all bool) {
-	h.findErr = errTooMuch
-	if all {
-		h.findErr = h.findOnce(starts, true)
-	}
-	if errors.Is(h.findErr, errTooMuch) {
-		h.findErr = h.findOnce(starts, false)
-	}
-}
-
-func (h *helper) findOnce(starts []string, all bool) error {
+// findAndTar lists everything, if it is not too much, or else the starts alone, and
+// has a tar go on from there.
+func (h *helper) findAndTar(starts []string, all bool) {
 	ctx, cancel := context.WithTimeoutCause(h.ctx, findPatience, errTooMuch)
 	defer cancel()
+	t := h.newTree(starts, all)
+	began := shell.Start(ctx, h.conn, starts, all, t.add, &h.watch)
+	h.started(began.Tar)
+	switch {
+	case began.TarErr != nil && ctx.Err() != nil:
+		h.tarErr = errSlowShell
+		return
+	case began.TarErr != nil:
+		h.tarErr = began.TarErr
+		return
+	}
+	h.listed(ctx, t, began.Listing, began.ListErr)
+	var alone sync.WaitGroup
+	if began.Tar == nil {
+		alone.Go(h.tarAlone)
+	}
+	if all && errors.Is(h.findErr, errTooMuch) {
+		h.findStarts(starts)
+	}
+	alone.Wait()
+}
+
+// tarAlone starts a tar and nothing else.
+func (h *helper) tarAlone() {
+	ctx, cancel := context.WithTimeoutCause(h.ctx, shellPatience, errSlowShell)
+	defer cancel()
+	t, err := shell.StartTar(ctx, h.conn, &h.watch)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	h.tarErr = err
+	h.started(t)
+}
+
+// findStarts lists what is in the starts themselves.
+func (h *helper) findStarts(starts []string) {
+	ctx, cancel := context.WithTimeoutCause(h.ctx, findPatience, errTooMuch)
+	defer cancel()
+	t := h.newTree(starts, false)
+	list, err := shell.Find(ctx, h.conn, starts, false, t.add, &h.watch)
+	h.listed(ctx, t, list, err)
+}
+
+func (h *helper) newTree(starts []string, all bool) *tree {
 	t := newTree(starts, h.o.FindMemory, &h.devices)
 	t.here = !all
-	list, err := shell.Find(ctx, h.conn, starts, all, t.add, &h.watch)
+	return t
+}
+
+// listed takes what a find listed.
+func (h *helper) listed(ctx context.Context, t *tree, list shell.Listing, err error) {
 	switch {
 	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case err != nil:
-		return err
+		h.findErr = context.Cause(ctx)
+		return
+	case err == nil:
+		t.leaveAll()
+		err = t.begun()
 	}
-	t.leaveAll()
+	if h.findErr = err; err != nil {
+		return
+	}
 	t.forget(list.Doubtful)
 	h.tree, h.tool = t, list.Tool
-	return nil
 }
 
 // probeShell tells how a source would be read.
@@ -129,7 +151,7 @@ func (s *source) probeShell(sess *session) string {
 	if h.tarErr != nil {
 		return "SFTP alone, because " + sshconn.Escape(h.tarErr.Error(), 300)
 	}
-	return "shell, with " + h.tars[0].Tool
+	return "shell, with " + h.tar.Tool
 }
 
 // ready waits until it is known what the server has, and reports whether any of it
@@ -144,7 +166,7 @@ func (h *helper) ready(log *slog.Logger, s *session, roots []*root) bool {
 		log.Info("the source is read over SFTP alone", slog.String("why", sshconn.Escape(h.tarErr.Error(), 300)))
 		return false
 	}
-	attrs := []any{slog.String("content", h.tars[0].Tool), slog.String("listing", h.tool)}
+	attrs := []any{slog.String("content", h.tar.Tool), slog.String("listing", h.tool)}
 	if h.tree == nil {
 		attrs[1] = slog.String("listing", "SFTP, because "+sshconn.Escape(h.findErr.Error(), 300))
 	}
@@ -152,9 +174,17 @@ func (h *helper) ready(log *slog.Logger, s *session, roots []*root) bool {
 	return true
 }
 
+// channels is how many its programs may take at once.
+func (h *helper) channels() int {
+	if h.tree != nil && !h.tree.here {
+		return 1 // nothing is left to list
+	}
+	return 1 + maxFinds
+}
+
 // help has a reader use what the server has, until stop is called.
 func (h *helper) help(ctx context.Context, r *reader) (stop func()) {
-	r.tars = &tarFetch{r: r, tars: h.tars[:], again: semaphore.NewWeighted(maxAgain)}
+	r.tars = &tarFetch{r: r, tars: []*shell.Tar{h.tar}, again: semaphore.NewWeighted(maxAgain)}
 	if h.tree != nil {
 		r.lister.have(h.tree)
 		r.lister.finder = &finder{h: h, ctx: h.ctx}
@@ -163,19 +193,17 @@ func (h *helper) help(ctx context.Context, r *reader) (stop func()) {
 	r.s.running.Go(func() { h.guard(ctx, r.s) })
 	return func() {
 		cancel()
-		for _, t := range h.tars {
-			if err := t.Err(); err != nil {
-				r.env.Log.Warn("a tar on the server ended early; what it owed was read over SFTP", slog.Any("error", sshconn.Quoted(err)))
-			}
+		if err := h.tar.Err(); err != nil {
+			r.env.Log.Warn("the tar on the server ended early; what it owed was read over SFTP", slog.Any("error", sshconn.Quoted(err)))
 		}
 	}
 }
 
 // started takes a tar, nil if there is none, and ends it if end came first.
-func (h *helper) started(i int, t *shell.Tar) {
+func (h *helper) started(t *shell.Tar) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.tars[i] = t
+	h.tar = t
 	if h.ended && t != nil {
 		t.Stop()
 	}
@@ -187,20 +215,16 @@ func (h *helper) end() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.ended = true
-	for _, t := range h.tars {
-		if t != nil {
-			t.Stop()
-		}
+	if h.tar != nil {
+		h.tar.Stop()
 	}
 }
 
 // wait waits for all that ends with the connection.
 func (h *helper) wait() {
 	h.starting.Wait()
-	for _, t := range h.tars {
-		if t != nil {
-			t.Wait()
-		}
+	if h.tar != nil {
+		h.tar.Wait()
 	}
 }
 

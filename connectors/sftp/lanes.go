@@ -17,10 +17,8 @@ import (
 // connections, for a TCP connection has a limit of the same kind.
 const (
 	laneWindow = 2 << 20
-	// sessions is how many channels OpenSSH allows on a connection, and besides
-	// how many of them are for programs where a shell may be used.
+	// sessions is how many channels OpenSSH allows on a connection.
 	sessions = 10
-	besides  = 3
 )
 
 // lane is one SFTP server. A handle means something only to the server that gave
@@ -81,7 +79,7 @@ func (s *session) moreLanes(conn *sshconn.Conn, n int) int {
 	var opened atomic.Int32
 	for range n {
 		opening.Go(func() {
-			if l, err := s.open(conn, false); err == nil {
+			if l, err := s.open(conn, nil); err == nil {
 				s.add(l)
 				opened.Add(1)
 			}

@@ -28,8 +28,13 @@ type session struct {
 	adding sync.Mutex      // held while it does
 	conns  []*sshconn.Conn // after the first; of the goroutine that makes them
 
+	// programs is how many channels are for other things on the first connection;
+	// set before it grows.
+	programs int
+
 	waits   waits
 	stretch stretch
+	settled atomic.Bool // it is known whether one lane is enough
 	grown   sync.Once
 	growing sync.WaitGroup
 	running sync.WaitGroup
@@ -37,7 +42,10 @@ type session struct {
 
 // newSession opens the SFTP server on an SSH connection, which it owns from then
 // on, also when it fails.
-func newSession(ctx context.Context, conn *sshconn.Conn, o Options, shared *semaphore.Weighted) (*session, error) {
+//
+// early makes calls that go out with the first words, where the server is one that
+// reads on.
+func newSession(ctx context.Context, conn *sshconn.Conn, o Options, shared *semaphore.Weighted, early func(*wire.Client)) (*session, error) {
 	s := &session{conn: conn}
 	s.stretch.from = shared
 	s.waits.begin = time.Now() //nolint:forbidigo // measures, decides nothing that is stored
@@ -45,7 +53,10 @@ func newSession(ctx context.Context, conn *sshconn.Conn, o Options, shared *sema
 		job.Errorf(job.ConnectFailed, "the server let the user in but its SFTP does not answer; it is tried again"))
 	defer cancel()
 	defer s.endWith(ctx)()
-	first, err := s.open(conn, true)
+	if !isOpenSSH(conn) {
+		early = nil
+	}
+	first, err := s.open(conn, early)
 	if err != nil {
 		s.fail(err)
 		cause := s.cause(err)
@@ -58,9 +69,14 @@ func newSession(ctx context.Context, conn *sshconn.Conn, o Options, shared *sema
 	return s, nil
 }
 
-// open opens a channel, the subsystem on it and the protocol in that. Whoever is
-// not careful saves a round trip, and waits long where the server has no SFTP.
-func (s *session) open(conn *sshconn.Conn, careful bool) (*lane, error) {
+func isOpenSSH(conn *sshconn.Conn) bool {
+	return strings.HasPrefix(string(conn.ServerVersion()), "SSH-2.0-OpenSSH_")
+}
+
+// open opens a channel, the subsystem on it and the protocol in that. To wait for
+// the word that there is such a subsystem costs no round trip: OpenSSH takes no data
+// before that.
+func (s *session) open(conn *sshconn.Conn, early func(*wire.Client)) (*lane, error) {
 	channel, requests, err := conn.OpenChannel("session", nil)
 	if err != nil {
 		if _, ok := errors.AsType[*ssh.OpenChannelError](err); ok {
@@ -75,13 +91,13 @@ func (s *session) open(conn *sshconn.Conn, careful bool) (*lane, error) {
 		_, _ = io.Copy(words, channel.Stderr()) // ends with the channel
 	})
 	l := &lane{conn: conn}
-	ok, err := channel.SendRequest("subsystem", careful, ssh.Marshal(struct{ Name string }{"sftp"}))
-	if err == nil && careful && !ok {
+	ok, err := channel.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{"sftp"}))
+	if err == nil && !ok {
 		err = job.Errorf(job.ConfigInvalid,
 			"the server let the user in but has no SFTP; add \"Subsystem sftp internal-sftp\" to its sshd_config and reload sshd")
 	}
 	if err == nil {
-		if l.Client, err = wire.New(channel); err != nil {
+		if l.Client, err = wire.New(channel, early); err != nil {
 			err = s.noSFTP(conn, err, words)
 		}
 	}

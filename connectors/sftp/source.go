@@ -30,6 +30,7 @@ type source struct {
 
 	mu     sync.Mutex
 	sess   *session
+	asked  *questions    // went out with the first words; nil once they were used
 	shown  ssh.PublicKey // what the server showed, also where that was refused
 	closed bool
 }
@@ -110,7 +111,10 @@ func (s *source) connected(ctx context.Context, start func(*sshconn.Conn)) (*ses
 	if start != nil {
 		start(conn)
 	}
-	s.sess, err = newSession(ctx, conn, s.options, s.shared)
+	s.sess, err = newSession(ctx, conn, s.options, s.shared, func(c *wire.Client) { s.asked = ask(c, s.config.Paths) })
+	if err != nil {
+		s.asked = nil
+	}
 	return s.sess, err
 }
 
@@ -155,12 +159,30 @@ func (s *source) Read(ctx context.Context, visit func(connectors.Item) error) er
 	if err := missing(roots); err != nil {
 		return err
 	}
-	sess.grown.Do(func() { sess.growing.Go(func() { sess.grow(s.options, s.env.Log) }) })
 	r := newReader(s, sess)
-	if h != nil && h.ready(s.env.Log, sess, roots) {
+	if h != nil && s.helps(h, sess, roots) {
+		sess.programs = h.channels()
 		defer h.help(ctx, r)()
 	}
+	sess.grown.Do(func() { sess.growing.Go(func() { sess.grow(s.options, s.env.Log) }) })
 	return r.run(ctx, roots, visit)
+}
+
+// helps reports whether the helper is of use, which it waits to know only where
+// something is to be listed, or small.
+func (s *source) helps(h *helper, sess *session, roots []*root) bool {
+	large := func(r *root) bool {
+		kind, _ := kindOf(r.attrs, 0)
+		return kind == entry.File && int64(min(r.attrs.Size, maxSize)) > s.options.SmallFile
+	}
+	for _, r := range roots {
+		if !large(r) {
+			return h.ready(s.env.Log, sess, roots)
+		}
+	}
+	h.end()
+	s.env.Log.Info("the source is read over SFTP alone", slog.String("why", "there are only large files, and no folders"))
+	return false
 }
 
 // Probe implements connectors.Source.

@@ -31,6 +31,7 @@ type stream struct {
 	now     []byte       // rest of the read that is being consumed
 	buf     []byte       // the buffer that now is part of
 	end     []*wire.Call // of all stripes that were read
+	last    *wire.Call   // of the last byte of the listed size; nil where nobody asked
 	changed bool
 	tries   int // how often it was looked for again
 	err     error
@@ -59,6 +60,9 @@ func (r *reader) startStream(sl *slot) {
 	}
 	st := &stream{r: r, sl: sl, stripes: []*stripe{{lane: l, handle: handle}}, held: true, size: sl.item.Size, window: sl.charge}
 	look := l.Fstat(handle)
+	if st.size >= checkEnd {
+		st.last = l.Read(handle, st.size-1, make([]byte, 1))
+	}
 	st.fill()
 	now, err := look.Attrs()
 	if err != nil {
@@ -140,12 +144,15 @@ func (st *stream) announce(now wire.Attrs) {
 	if st.size != int64(min(sl.listed.Size, maxSize)) {
 		// What was asked for was cut to the listed size.
 		st.drop(st.pending)
-		st.pending, st.asked, st.end = nil, 0, nil
+		st.pending, st.asked, st.end, st.last = nil, 0, nil, nil
 	}
 	if st.size < checkEnd {
 		return
 	}
-	switch _, err := st.stripes[0].read(st.size-1, make([]byte, 1)).Data(); {
+	if st.last == nil {
+		st.last = st.stripes[0].read(st.size-1, make([]byte, 1))
+	}
+	switch _, err := st.last.Data(); {
 	case err == nil:
 	case !wire.IsStatus(err):
 		sl.fatal = err
@@ -158,9 +165,13 @@ func (st *stream) announce(now wire.Attrs) {
 
 // fill asks for as much as the window allows.
 func (st *stream) fill() {
-	window := st.window
+	window, open := st.window, 1
 	if st.turn {
-		window = st.r.options.Window + min(st.r.s.stretch.taken.Load(), int64(st.widen()-1)*laneMemory)
+		open = st.widen()
+		window = st.r.options.Window + min(st.r.s.stretch.taken.Load(), int64(open-1)*laneMemory)
+	}
+	if open == 1 && (st.r.s.mayWiden() || st.widening()) {
+		window = min(window, laneWindow)
 	}
 	for st.asked < st.size && st.asked-st.at < window {
 		buf := st.r.buffer(st.size - st.asked)

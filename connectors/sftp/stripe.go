@@ -2,6 +2,7 @@ package sftp
 
 import (
 	"bytes"
+	"slices"
 
 	"xvault/connectors/sftp/wire"
 )
@@ -110,6 +111,11 @@ func (st *stream) proven(s *stripe) bool {
 	}
 	s.look = nil
 	return true
+}
+
+// widening reports whether there will be more handles in a moment.
+func (st *stream) widening() bool {
+	return slices.ContainsFunc(st.stripes, func(s *stripe) bool { return s != nil && s.opening != nil })
 }
 
 func (s *stripe) open() bool { return s != nil && s.opening == nil }

@@ -91,6 +91,16 @@ func (t *tree) add(r *shell.Record) error {
 	}
 }
 
+// begun finds out whether find showed all that it was to start from.
+func (t *tree) begun() error {
+	for path, start := range t.starts {
+		if !start.attrs.HasMode {
+			return fmt.Errorf("find does not show %.300q: %w", path, shell.ErrIncomplete)
+		}
+	}
+	return nil
+}
+
 // skip gives up a folder alone.
 func (t *tree) skip(f *openFolder) {
 	for i := range f.flat {

@@ -11,6 +11,10 @@ import (
 // reads in small pieces, each of which would be a system call.
 const readBuffer = 256 << 10
 
+// shortRead is up to how many bytes something is an answer that the next may wait
+// behind. What is longer is acknowledged as it comes.
+const shortRead = 4 << 10
+
 // heardConn buffers what comes from the server and notes when bytes last did, by
 // a clock that nobody sets: a step of the machine's time is no silence.
 type heardConn struct {
@@ -50,6 +54,9 @@ func (l listener) Read(p []byte) (int, error) {
 	n, err := l.c.Conn.Read(p)
 	if n > 0 {
 		l.c.heard.Store(int64(l.c.listened()))
+		if n < shortRead {
+			acknowledge(l.c.Conn)
+		}
 	}
 	return n, err
 }

@@ -13,9 +13,9 @@ type complaints struct {
 	unclear string   // what cannot be understood
 }
 
-// complaints reads the error output to its end.
-func (p *process) complaints() complaints {
-	r := bufio.NewReaderSize(output{p, p.Stderr()}, 8<<10)
+// complaints reads the error output up to another line with the marker, or to its
+// end.
+func (p *process) complaints(r *bufio.Reader) complaints {
 	var c complaints
 	if _, err := p.skipNoise(r); err != nil {
 		c.unclear = "nothing"
@@ -35,7 +35,11 @@ func (p *process) complaints() complaints {
 		if errors.Is(err, bufio.ErrBufferFull) {
 			continue
 		}
-		if line = bytes.TrimSuffix(line, []byte{'\n'}); len(line) > 0 {
+		line = bytes.TrimSuffix(line, []byte{'\n'})
+		if string(line) == p.marker {
+			return c
+		}
+		if len(line) > 0 {
 			c.take(line)
 		}
 		line = line[:0]

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // Record is one file as find shows it. Its bytes are valid until the next one.
@@ -52,7 +53,7 @@ func Find(ctx context.Context, conn Opener, paths []string, all bool, each func(
 	if all {
 		command = commandFindAll
 	}
-	p, err := run(conn, command, false)
+	p, err := run(conn, command)
 	if err != nil {
 		return Listing{}, err
 	}
@@ -61,9 +62,9 @@ func Find(ctx context.Context, conn Opener, paths []string, all bool, each func(
 	defer p.requests.Wait()
 	defer p.stop()
 	words := make(chan complaints, 1)
-	go func() { words <- p.complaints() }()
+	go func() { words <- p.complaints(p.said()) }()
 	send := make(chan error, 1)
-	go func() { send <- p.sendPaths(paths) }()
+	go func() { send <- p.sendOnly(paths) }()
 	f := finder{in: bufio.NewReaderSize(output{p, p.Channel}, 64<<10), p: p}
 	list, err := f.read(each)
 	if err != nil {
@@ -79,19 +80,28 @@ func Find(ctx context.Context, conn Opener, paths []string, all bool, each func(
 	return list, f.judge(&list, said)
 }
 
-// sendPaths sends what to start from.
-func (p *process) sendPaths(paths []string) error {
-	var b []byte
-	for _, path := range paths {
-		if len(path) == 0 || path[0] != '/' || bytes.IndexByte([]byte(path), 0) >= 0 {
-			return errors.New("not an absolute path")
-		}
-		b = append(append(b, path...), 0)
+// sendOnly sends what to start from, and nothing after it.
+func (p *process) sendOnly(paths []string) error {
+	b, err := ended(paths)
+	if err == nil {
+		_, err = p.Write(b)
 	}
-	if _, err := p.Write(b); err != nil {
+	if err != nil {
 		return err
 	}
 	return p.CloseWrite()
+}
+
+// ended puts a zero byte behind each path.
+func ended(paths []string) ([]byte, error) {
+	var b []byte
+	for _, path := range paths {
+		if len(path) == 0 || path[0] != '/' || strings.IndexByte(path, 0) >= 0 {
+			return nil, errors.New("not an absolute path")
+		}
+		b = append(append(b, path...), 0)
+	}
+	return b, nil
 }
 
 // finder reads find's output.

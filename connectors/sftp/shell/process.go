@@ -27,9 +27,9 @@ type process struct {
 // maxNoise is how much start files may print, in bytes.
 const maxNoise = 64 << 10
 
-// run starts a command and gives it its marker. It spares a round trip where it need
-// not be sure that the server runs commands at all.
-func run(conn Opener, command string, sure bool) (*process, error) {
+// run starts a command and gives it its marker. OpenSSH takes no input before the
+// command runs, so that asking whether it does costs no round trip.
+func run(conn Opener, command string) (*process, error) {
 	channel, requests, err := conn.OpenChannel("session", nil)
 	if err != nil {
 		return nil, fmt.Errorf("open a channel: %w", err)
@@ -39,8 +39,8 @@ func run(conn Opener, command string, sure bool) (*process, error) {
 		since: time.Now(), //nolint:forbidigo // measures silence, decides nothing else
 	}
 	p.requests.Go(func() { ssh.DiscardRequests(requests) })
-	ok, err := channel.SendRequest("exec", sure, ssh.Marshal(struct{ Command string }{command}))
-	if err == nil && sure && !ok {
+	ok, err := channel.SendRequest("exec", true, ssh.Marshal(struct{ Command string }{command}))
+	if err == nil && !ok {
 		err = fmt.Errorf("the server runs no commands: %w", ErrUnfit)
 	}
 	if err == nil {
@@ -58,6 +58,9 @@ func run(conn Opener, command string, sure bool) (*process, error) {
 func (p *process) stop() {
 	p.once.Do(func() { p.closeErr = p.Close() })
 }
+
+// said reads the command's error output.
+func (p *process) said() *bufio.Reader { return bufio.NewReaderSize(output{p, p.Stderr()}, 8<<10) }
 
 // silent is for how long nothing was heard of it.
 func (p *process) silent() time.Duration {

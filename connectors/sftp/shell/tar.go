@@ -55,24 +55,45 @@ type item struct {
 // StartTar starts a tar. It returns once tar is found there, or with the reason why
 // not. The context is of the start alone.
 func StartTar(ctx context.Context, conn Opener, watch *Watch) (*Tar, error) {
-	p, err := run(conn, commandTar, true)
+	p, err := run(conn, commandTar)
 	if err != nil {
 		return nil, err
 	}
-	t := &Tar{p: p, in: bufio.NewReaderSize(output{p, p.Channel}, 128<<10), wake: make(chan struct{}, 1), watch: watch, open: map[*Batch]bool{}}
 	defer context.AfterFunc(ctx, p.stop)()
-	words, err := p.skipNoise(t.in)
+	t := newTar(p, watch)
+	if err := t.find(); err != nil {
+		p.stop()
+		p.requests.Wait()
+		return nil, err
+	}
+	said := p.said()
+	t.start(func() {
+		if _, err := p.skipNoise(said); err != nil {
+			p.stop()
+		}
+		t.listen(said)
+	})
+	return t, nil
+}
+
+func newTar(p *process, watch *Watch) *Tar {
+	return &Tar{p: p, in: bufio.NewReaderSize(output{p, p.Channel}, 128<<10), wake: make(chan struct{}, 1), watch: watch, open: map[*Batch]bool{}}
+}
+
+// find waits until tar tells what it calls itself.
+func (t *Tar) find() error {
+	words, err := t.p.skipNoise(t.in)
 	if err == nil {
 		t.Tool, err = isGNU(words, "tar")
 	}
 	if err == nil {
 		err = knowsOptions(t.Tool)
 	}
-	if err != nil {
-		p.stop()
-		p.requests.Wait()
-		return nil, err
-	}
+	return err
+}
+
+// start begins to use a tar; listen ends with what it says.
+func (t *Tar) start(listen func()) {
 	stop, listened := make(chan struct{}), make(chan struct{})
 	t.running.Go(func() { t.send(stop) })
 	t.running.Go(func() {
@@ -85,9 +106,8 @@ func StartTar(ctx context.Context, conn Opener, watch *Watch) (*Tar, error) {
 	})
 	t.running.Go(func() {
 		defer close(listened)
-		t.listen()
+		listen()
 	})
-	return t, nil
 }
 
 // knowsOptions: --verbatim-files-from came with version 1.29.

@@ -8,8 +8,8 @@ import (
 )
 
 // listen matches what tar says with batches, until it says nothing more.
-func (t *Tar) listen() {
-	t.hear()
+func (t *Tar) listen(said *bufio.Reader) {
+	t.hear(said)
 	t.mu.Lock()
 	owes := len(t.open) > 0
 	t.mu.Unlock()
@@ -18,11 +18,7 @@ func (t *Tar) listen() {
 	}
 }
 
-func (t *Tar) hear() {
-	r := bufio.NewReaderSize(output{t.p, t.p.Stderr()}, 8<<10)
-	if _, err := t.p.skipNoise(r); err != nil {
-		return
-	}
+func (t *Tar) hear(r *bufio.Reader) {
 	last := []byte("tar: /dev/null/" + t.p.marker + ".")
 	words, excused := 0, 0
 	for {

@@ -77,52 +77,76 @@ func broken(format string, args ...any) error { return &ProtocolError{fmt.Sprint
 
 // Client is one SFTP session. Its methods may be called from many goroutines.
 type Client struct {
-	rw         io.ReadWriteCloser
-	in         *bufio.Reader
+	rw io.ReadWriteCloser
+	in *bufio.Reader
+
+	greeted    chan struct{} // closed with what follows, which does not change any more
 	extensions map[string]string
+	limits     *Call // answered when needed; nil where the server has none
+	helloErr   error
 
 	mu      sync.Mutex
 	calls   map[uint32]*Call
 	nextID  uint32
 	failure error // set once; no call is taken after it
 
-	limits *Call // asked for at once, answered when needed
-	out    outbox
-	done   chan struct{} // closed when both goroutines have ended
+	out  outbox
+	done chan struct{} // closed when both goroutines have ended
 
 	since    time.Time    // when the session began, by a clock that nobody sets
 	progress atomic.Int64 // how long after that the server was last heard, or last had nothing to do
 	received atomic.Int64 // bytes that came
 }
 
-// New says hello over rw and starts the session, which owns rw from then on. When
-// that fails rw is the caller's to close.
-func New(rw io.ReadWriteCloser) (*Client, error) {
+// New says hello over rw and starts the session, which owns rw from then on, also
+// when that fails.
+//
+// early, where it is not nil, makes calls that go out together with the hello, which
+// saves them a round trip. That is for servers which are known to read on, and to
+// have limits or refuse them: OpenSSH.
+func New(rw io.ReadWriteCloser, early func(*Client)) (*Client, error) {
 	c := &Client{
 		rw: rw, calls: map[uint32]*Call{}, extensions: map[string]string{}, done: make(chan struct{}),
-		since: time.Now(), //nolint:forbidigo // measures silence, decides nothing else
+		greeted: make(chan struct{}),
+		since:   time.Now(), //nolint:forbidigo // measures silence, decides nothing else
 	}
 	c.in = bufio.NewReaderSize(watched{c}, 64<<10)
 	c.touch()
 	c.out.wake = make(chan struct{}, 1)
-	if err := c.hello(); err != nil {
-		return nil, err
+	c.out.add(func(b []byte) []byte { return append(b, 0, 0, 0, 5, typeInit, 0, 0, 0, version) })
+	if early != nil {
+		c.limits = c.sendText(typeExtended, limitsExtension)
+		early(c)
 	}
 	var running sync.WaitGroup
 	stop := make(chan struct{})
 	running.Go(func() {
 		defer close(stop)
-		c.finish(c.receive())
+		c.finish(c.converse())
 	})
 	running.Go(func() { c.out.run(rw, stop) })
 	go func() {
 		running.Wait()
 		close(c.done)
 	}()
-	if v, ok := c.Extension(limitsExtension); ok && v == "1" {
-		c.limits = c.sendText(typeExtended, limitsExtension)
+	if <-c.greeted; c.helloErr != nil {
+		<-c.done
+		return nil, c.helloErr
 	}
 	return c, nil
+}
+
+// converse says hello and then answers calls until the connection ends.
+func (c *Client) converse() error {
+	c.helloErr = c.hello()
+	if v := c.extensions[limitsExtension]; v == "1" && c.limits == nil {
+		c.limits = c.sendText(typeExtended, limitsExtension)
+	}
+	close(c.greeted)
+	if c.helloErr != nil {
+		return c.helloErr
+	}
+	return c.receive()
 }
 
 // watched notes every time that bytes arrive.
@@ -157,9 +181,6 @@ func (c *Client) Stalled() time.Duration {
 func (c *Client) Received() int64 { return c.received.Load() }
 
 func (c *Client) hello() error {
-	if _, err := c.rw.Write([]byte{0, 0, 0, 5, typeInit, 0, 0, 0, version}); err != nil {
-		return fmt.Errorf("greet the sftp server: %w", err)
-	}
 	head, err := c.in.Peek(1)
 	if err == nil && head[0] != 0 {
 		// Text where SFTP was due: a packet's length starts with a zero.

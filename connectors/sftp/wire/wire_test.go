@@ -31,7 +31,7 @@ func scripted(t testing.TB, reply []byte) *Client {
 		serving.Go(func() { _, _ = io.Copy(io.Discard, there) }) // ends with the client
 		_, _ = there.Write(append(slices.Clone(helloReply), reply...))
 	})
-	c, err := New(here)
+	c, err := New(here, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,6 +65,42 @@ func TestCloseAnswersOpenCalls(t *testing.T) {
 	case <-c.Done():
 	default:
 		t.Error("a closed session is not done")
+	}
+}
+
+// What goes out with the hello is answered after it, or fails with it.
+func TestEarlyCalls(t *testing.T) {
+	for _, c := range []struct {
+		what, reply string
+		fails       bool
+	}{
+		{"a good hello", string(helloReply) + "\x00\x00\x00\x09\x65\x00\x00\x00\x00\x00\x00\x00\x08" + "\x00\x00\x00\x09\x69\x00\x00\x00\x01\x00\x00\x00\x00", false},
+		{"words in its place", "Welcome to this server!\n", true},
+		{"nothing", "", true},
+	} {
+		here, there := net.Pipe()
+		var serving sync.WaitGroup
+		serving.Go(func() {
+			_, _ = io.ReadFull(there, make([]byte, 9+31+15))
+			_, _ = io.WriteString(there, c.reply)
+			if c.fails {
+				_ = there.Close()
+			}
+		})
+		var early *Call
+		client, err := New(here, func(client *Client) { early = client.Lstat("/a") })
+		_, callErr := early.Attrs()
+		if (err != nil) != c.fails || (callErr != nil) != c.fails {
+			t.Errorf("%s: errors %v, %v of the call", c.what, err, callErr)
+		}
+		if client != nil {
+			if l := client.Limits(); l.ReadLength != safeRead {
+				t.Errorf("%s: limits of %+v from a server that has none", c.what, l)
+			}
+			_ = client.Close()
+		}
+		_ = there.Close()
+		serving.Wait()
 	}
 }
 
@@ -105,7 +141,7 @@ func FuzzAnswers(f *testing.F) {
 			_, _ = there.Write(reply)
 			_ = there.Close()
 		})
-		c, err := New(here)
+		c, err := New(here, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

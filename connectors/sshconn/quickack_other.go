@@ -1,0 +1,7 @@
+//go:build !linux
+
+package sshconn
+
+import "net"
+
+func acknowledge(net.Conn) {}
