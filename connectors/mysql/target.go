@@ -28,6 +28,7 @@ type target struct {
 
 	client tool
 	taken  map[string]bool // databases that a dump went into
+	own    bool            // the name in opts.Folder was made for this job
 
 	mu     sync.Mutex
 	server *server // nil before the first dump; set by the one who puts
@@ -162,19 +163,12 @@ func (t *target) mark() string { return connectors.TempPrefix + t.opts.JobID }
 
 // putNew loads into a database that is not there yet.
 func (t *target) putNew(ctx context.Context, name, made string, size int64, content io.Reader) error {
-	whole, err := t.makeRoom(ctx, name)
+	whole, err := t.reserve(ctx, name, made)
 	if err != nil || whole {
 		return err
 	}
-	if err := t.run(ctx, "CREATE DATABASE IF NOT EXISTS "+quoteName(name)+made); err != nil {
-		return t.denied(name, err)
-	}
-	err = t.run(ctx, "CREATE TABLE "+quoteName(name)+"."+quoteName(t.mark())+" (x INT)")
-	if err == nil {
-		err = t.load(ctx, name, content)
-	}
-	if err == nil {
-		err = t.run(ctx, "DROP TABLE "+quoteName(name)+"."+quoteName(t.mark()))
+	if err = t.load(ctx, name, content); err == nil {
+		err = t.unmark(ctx, name)
 	}
 	if err != nil {
 		t.dropHalf(ctx, name)
@@ -182,6 +176,28 @@ func (t *target) putNew(ctx context.Context, name, made string, size int64, cont
 	}
 	t.done(size, false, fmt.Sprintf("the dump was loaded into the new database %q", name))
 	return nil
+}
+
+// reserve makes a new database, with the mark of one that is not whole. whole: an
+// earlier attempt has made and loaded it already.
+func (t *target) reserve(ctx context.Context, name, made string) (whole bool, err error) {
+	whole, err = t.makeRoom(ctx, name)
+	if err != nil || whole {
+		return whole, err
+	}
+	if err := t.run(ctx, "CREATE DATABASE IF NOT EXISTS "+quoteName(name)+made); err != nil {
+		return false, t.denied(name, err)
+	}
+	if err := t.run(ctx, "CREATE TABLE "+quoteName(name)+"."+quoteName(t.mark())+" (x INT)"); err != nil {
+		t.dropHalf(ctx, name)
+		return false, err
+	}
+	return false, nil
+}
+
+// unmark says that a new database is whole.
+func (t *target) unmark(ctx context.Context, name string) error {
+	return t.run(ctx, "DROP TABLE "+quoteName(name)+"."+quoteName(t.mark()))
 }
 
 // makeRoom sees to it that a new database can be made. whole: an earlier attempt has
@@ -206,7 +222,7 @@ func (t *target) makeRoom(ctx context.Context, name string) (whole bool, err err
 	switch {
 	case len(tables) == 0:
 		return false, nil
-	case t.opts.Again && t.opts.Folder == "":
+	case t.opts.Again && (t.opts.Folder == "" || t.own):
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.report.Unchanged++

@@ -13,6 +13,9 @@ func (it *interpreter) call(t token) value {
 	if it.bad {
 		return unknown("")
 	}
+	if strings.TrimPrefix(name, `\`) == "define" && len(args) > 1 && len(it.places) == len(args) {
+		args[1].place = it.places[1]
+	}
 	if v, ok := it.known(name, args); ok {
 		return v
 	}

@@ -21,7 +21,8 @@ type interpreter struct {
 	tokens []token
 	at     int
 	env    *env
-	bad    bool // the statement is not understood
+	bad    bool    // the statement is not understood
+	places []Place // of the elements that were read last
 }
 
 var errTooMuch = errors.New("it is too large or too nested to be understood")

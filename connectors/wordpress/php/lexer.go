@@ -22,6 +22,8 @@ type token struct {
 	kind tokenKind
 	text string
 	line int
+	from int // its bytes in the file
+	to   int
 }
 
 // lexer cuts a file into tokens.
@@ -51,7 +53,7 @@ func lex(src []byte) ([]token, error) {
 }
 
 func (l *lexer) add(kind tokenKind, text string) {
-	l.tokens = append(l.tokens, token{kind, text, l.line})
+	l.tokens = append(l.tokens, token{kind: kind, text: text, line: l.line})
 }
 
 // skip moves on and counts lines.
@@ -90,6 +92,7 @@ func (l *lexer) open() bool {
 // code cuts what lies between two tags.
 func (l *lexer) code() error {
 	for l.at < len(l.src) {
+		start, first := l.at, len(l.tokens)
 		switch c := l.src[l.at]; {
 		case c <= ' ':
 			l.skip(1)
@@ -120,6 +123,9 @@ func (l *lexer) code() error {
 			l.skip(n)
 		default:
 			l.sign()
+		}
+		for i := first; i < len(l.tokens); i++ {
+			l.tokens[i].from, l.tokens[i].to = start, l.at
 		}
 	}
 	return nil

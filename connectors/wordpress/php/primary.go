@@ -60,11 +60,14 @@ func (it *interpreter) bracketed(t token) value {
 // array reads the elements of an array, or the arguments of a call.
 func (it *interpreter) array(open, closes string) (elements []value) {
 	it.expect(open)
+	var places []Place
 	for !it.over() && !it.bad && !it.is(closes) {
 		if it.accept(",") {
 			continue
 		}
+		start := it.at
 		v := it.expression(0)
+		places = append(places, it.placeSince(start))
 		if it.accept("=>") {
 			v = it.expression(0)
 		}
@@ -79,6 +82,7 @@ func (it *interpreter) array(open, closes string) (elements []value) {
 		}
 	}
 	it.expect(closes)
+	it.places = places
 	return elements
 }
 

@@ -163,7 +163,10 @@ func (it *interpreter) constants() {
 		}
 		it.next()
 		it.expect("=")
-		it.define(name.text, it.expression(0))
+		start := it.at
+		v := it.expression(0)
+		v.place = it.placeSince(start)
+		it.define(name.text, v)
 		if !it.accept(",") {
 			break
 		}

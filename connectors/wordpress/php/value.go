@@ -24,13 +24,18 @@ type value struct {
 	why    string // of an unknown one: what it depends on
 	maybe  bool   // of an unknown one: perhaps it is not even defined
 	line   int    // where it was set
+	place  Place  // of the expression that a constant was set to
 }
 
-func unknown(why string) value     { return value{why: why} }
-func textValue(text string) value  { return value{kind: isText, text: text} }
-func boolValue(truth bool) value   { return value{kind: isBool, truthy: truth} }
-func numberValue(n int64) value    { return value{kind: isNumber, number: n} }
-func (v value) equal(w value) bool { v.line, w.line = 0, 0; return v == w }
+func unknown(why string) value    { return value{why: why} }
+func textValue(text string) value { return value{kind: isText, text: text} }
+func boolValue(truth bool) value  { return value{kind: isBool, truthy: truth} }
+func numberValue(n int64) value   { return value{kind: isNumber, number: n} }
+
+func (v value) equal(w value) bool {
+	v.line, w.line, v.place, w.place = 0, 0, Place{}, Place{}
+	return v == w
+}
 
 // asText is the value as PHP writes it.
 func (v value) asText() string {
