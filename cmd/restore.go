@@ -46,7 +46,9 @@ With --to-source the worker writes the files back to the server itself: into the
 original places, or under --target-path (/srv/www/a comes to /restore/srv/www/a
 under /restore), or to another server with --target-source. Each file is written
 beside its place and renamed when it is whole. Files that are there stay, unless
---existing says overwrite or newer, which needs --yes.
+--existing says overwrite or newer, which needs --yes. A database's dump is loaded
+into a new database, and a WordPress site comes to a new folder and a new database,
+ready to run; --url has it answer under another address.
 
 A connection that breaks is taken up again where it broke (not with zip). Every
 file is checked against its hash at the worker while it is sent; a transfer in
@@ -57,7 +59,8 @@ which anything is wrong is never ended as if it were whole.`,
   xvault restore 0198c0de /etc/passwd --file - --format file
   xvault restore 0198c0de /home/web --to-source
   xvault restore 0198c0de /home/web --to-source --existing overwrite --yes
-  xvault restore 0198c0de --to-source --target-source new-server --target-path /restore`,
+  xvault restore 0198c0de --to-source --target-source new-server --target-path /restore
+  xvault restore 0198c0de --to-source --target-path /srv/www/new --url https://new.example`,
 		Args: cobra.MinimumNArgs(1), ValidArgsFunction: opts.completion(snaps),
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {

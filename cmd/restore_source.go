@@ -16,6 +16,8 @@ type sourceRestoreOptions struct {
 	targetPath   string
 	targetSource string
 	existing     string
+	url          string
+	database     string
 	yes          bool
 }
 
@@ -27,10 +29,14 @@ func (o *sourceRestoreOptions) addFlags(c *cobra.Command, client *clientOptions)
 	f.StringVar(&o.targetPath, "target-path", "", "with --to-source: under this folder of the server, with whole paths, instead of the original places")
 	f.StringVar(&o.targetSource, "target-source", "", "with --to-source: to this source instead, which may be another server")
 	f.StringVar(&o.existing, "existing", string(job.ExistingSkip), "with --to-source: what becomes of files that are there: skip, overwrite, newer")
+	f.StringVar(&o.url, "url", "", "with --to-source, of a WordPress site: the address that it moves to; every mention of the old one in its database is changed")
+	f.StringVar(&o.database, "database", "", "with --to-source, of a WordPress site: load its dump into this database, an empty or new one")
 	f.BoolVar(&o.yes, "yes", false, "yes, replace files (--existing overwrite and newer)")
 	mustComplete(c, "existing", cobra.FixedCompletions(existingRules, cobra.ShellCompDirectiveNoFileComp))
 	mustComplete(c, "target-source", client.completion(sources))
-	mustComplete(c, "target-path", cobra.NoFileCompletions)
+	for _, flag := range []string{"target-path", "url", "database"} {
+		mustComplete(c, flag, cobra.NoFileCompletions)
+	}
 	for _, other := range []string{"to", "file", "format", "keep-setid", "no-owner"} {
 		c.MarkFlagsMutuallyExclusive("to-source", other)
 	}
@@ -38,7 +44,7 @@ func (o *sourceRestoreOptions) addFlags(c *cobra.Command, client *clientOptions)
 
 func (o *sourceRestoreOptions) check(c *cobra.Command) error {
 	if !o.toSource {
-		for _, flag := range []string{"target-path", "target-source", "existing", "yes"} {
+		for _, flag := range []string{"target-path", "target-source", "existing", "url", "database", "yes"} {
 			if c.Flags().Changed(flag) {
 				return usagef("--%s goes with --to-source", flag)
 			}
@@ -59,6 +65,7 @@ func (o *sourceRestoreOptions) check(c *cobra.Command) error {
 func (o *sourceRestoreOptions) restore(ctx context.Context, s *session, snapshot string, paths []string) error {
 	r := requestFor(paths, "")
 	r.Destination, r.TargetPath, r.Existing, r.Confirm = job.DestinationSource, o.targetPath, o.existing, o.yes
+	r.URL, r.Database = o.url, o.database
 	if o.targetSource != "" {
 		id, err := s.resolve(ctx, "source", sources, o.targetSource)
 		if err != nil {

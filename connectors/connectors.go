@@ -124,6 +124,9 @@ type Type struct {
 	// OpenTarget makes a Target of a canonical configuration. It does not connect
 	// yet. Nil: sources of this type cannot be written to.
 	OpenTarget func(config []byte, env Env, opts TargetOptions) (Target, error)
+	// Site says that sources of this type are web sites, whose targets heed SiteURL and
+	// Database of TargetOptions.
+	Site bool
 	// Run logs in, runs a command of Hooks on the source, and gives the end of what
 	// it said, escaped. Errors are *job.Error, or the cause of the context. Nil: sources of
 	// this type have no hooks.

@@ -67,6 +67,14 @@ type TargetOptions struct {
 	Folder string
 	// Existing is the rule for what is already there.
 	Existing job.Existing
+	// Members are what of the archive comes, each with all below it. None: everything.
+	Members []string
+	// SiteURL, of a source that is a web site, is the address that it moves to. Empty: it
+	// keeps the one that it has.
+	SiteURL string
+	// Database, of a source that is a web site, is the database that its dump is loaded
+	// into. Empty: the connector chooses one.
+	Database string
 	// Allowed is asked right before each step that changes something, by any
 	// goroutine. Its error ends the restore. Nil: always.
 	Allowed func() error

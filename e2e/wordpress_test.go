@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +97,8 @@ func TestWordPress(t *testing.T) {
 		t.Errorf("the restored site shows %.3000s", page)
 	}
 
+	s.putBack(post)
+
 	probe := s.MustComplete(system.Post[system.Job](t, s.API, "/api/v1/sources/"+s.source+"/probe", nil).ID, time.Minute)
 	for _, tell := range []string{"WordPress 6.", s.config.Database, "wp-config.php", `"reachable":true`} {
 		if !strings.Contains(string(probe.Result), tell) {
@@ -106,6 +109,42 @@ func TestWordPress(t *testing.T) {
 		t.Error(found)
 	}
 	s.CheckRecords()
+}
+
+// putBack restores the last snapshot to the server: a copy of the site that runs at
+// another address, with a database of its own. An account that may make no database is
+// told what to do.
+func (s *wordPressScene) putBack(post string) {
+	s.t.Helper()
+	snapshots := system.List[system.Snapshot](s.t, s.API, "/api/v1/snapshots?source_id="+s.source)
+	copied := devenv.WordPressConfig{Root: filepath.Join(s.ssh.Root, "copy")}
+	var err error
+	copied.Port, err = devenv.FreePort()
+	must(s.t, err)
+	address := "http://127.0.0.1:" + strconv.Itoa(copied.Port)
+	request := map[string]any{"destination": "source", "target_path": copied.Root, "url": address + "/"}
+	restore := func() system.Job {
+		return s.WaitJob(system.Post[system.Job](s.t, s.API, "/api/v1/snapshots/"+snapshots[0].ID+"/restore", request).ID, 2*time.Minute)
+	}
+	if j := restore(); j.Status != "failed" || j.Error == nil || j.Error.Code != "permission_denied" || !strings.Contains(j.Error.Message, "--database") {
+		s.t.Fatalf("without the right to make a database: %s", j)
+	}
+	if _, err := os.Stat(copied.Root); !os.IsNotExist(err) {
+		s.t.Errorf("a restore that could not begin left something: %v", err)
+	}
+	s.db.Do("", "GRANT ALL ON `"+strings.ReplaceAll(s.config.Database, "_", `\_`)+"\\_restored%`.* TO "+s.config.User)
+	j := restore()
+	if j.Status != "completed" {
+		s.t.Fatalf("%s: %s", j, j.Result)
+	}
+	site := testenv.ServeWordPress(s.t, copied)
+	if page := site.Page("/"); !strings.Contains(page, post) || strings.Contains(page, s.site.URL()) {
+		s.t.Errorf("the restored site shows %.3000s\n%s", page, j.Result)
+	}
+	if page := s.site.Page("/"); !strings.Contains(page, post) || strings.Contains(page, address) {
+		s.t.Errorf("the site that was copied shows %.3000s", page)
+	}
+	s.t.Logf("%s", j.Result)
 }
 
 // aboutIn checks wordpress.json.

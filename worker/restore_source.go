@@ -140,8 +140,12 @@ func (w *Worker) openTarget(ctx context.Context, a *attempt, p job.RestorePayloa
 	if !kind.Writable() {
 		return nil, job.Errorf(job.ConfigInvalid, "This worker cannot write to sources of type %q; download the files instead, or update it.", a.claim.Source.Type)
 	}
+	if (p.SiteURL != "" || p.Database != "") && !kind.Site {
+		return nil, job.Errorf(job.ConfigInvalid, "url and database mean nothing for sources of type %q; leave them out.", a.claim.Source.Type)
+	}
 	return kind.OpenTarget(a.claim.Source.Config, env, connectors.TargetOptions{
 		JobID: a.claim.JobID.String(), Again: a.claim.Attempt > 1, Folder: p.TargetPath, Existing: p.Existing,
+		Members: p.Members(), SiteURL: p.SiteURL, Database: p.Database,
 		Allowed: func() error { return a.mayActOutside(ctx) },
 		Resumes: func(why error) bool {
 			return notOurs(why) != nil || errors.Is(why, errDrained) || job.CodeOf(why).Retryable()

@@ -127,6 +127,9 @@ func (l *Loader) Load(ctx context.Context, item connectors.TargetItem) error {
 	return err
 }
 
+// Database is what it is loaded into.
+func (l *Loader) Database() string { return l.name }
+
 // Done reports whether the database is loaded, and by an earlier attempt.
 func (l *Loader) Done() (loaded, before bool) {
 	return l.state == loaderLoaded || l.state == loaderDone, l.state == loaderDone

@@ -9,6 +9,9 @@ import (
 	"xvault/internal/job"
 )
 
+// aboutName is the member that tells of a site.
+const aboutName = "wordpress.json"
+
 // about is wordpress.json: what to know of a site to restore it. It holds no secrets.
 type about struct {
 	Format    string        `json:"format"`
@@ -88,7 +91,7 @@ func (s *source) aboutItem(f *site, inv *inventory, member string) (connectors.I
 	if err := out.Encode(a); err != nil {
 		return connectors.Item{}, job.Errorf(job.Internal, "what is known of the site cannot be written: %w", err)
 	}
-	return s.made("wordpress.json", b.Bytes()), nil
+	return s.made(aboutName, b.Bytes()), nil
 }
 
 // made is a member that is not a file on the server as it stands.

@@ -19,17 +19,10 @@ type facts struct {
 
 // connect reaches the database, and finds out what it tells of the site.
 func (s *source) connect(ctx context.Context, f *site) error {
-	at := f.settings.address
-	if at.local && at.socket == "" {
-		socket, err := f.socket(ctx)
-		if err != nil {
-			return err
-		}
-		if at.socket = socket; socket == "" {
-			at.host = "127.0.0.1"
-		}
+	at, err := f.files.reachable(ctx, f.settings.address)
+	if err != nil {
+		return err
 	}
-	var err error
 	if f.database, err = s.openDatabase(f.settings, at); err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ type settings struct {
 	siteURL, home  string // WP_SITEURL and WP_HOME, where they are set
 	content        string // the folder of the content
 	folders        []folder
+	found          *php.Settings
 }
 
 // folder is one of the site's that a constant moves elsewhere.
@@ -53,7 +54,7 @@ func readSettings(src []byte, root, file string, load func(string) ([]byte, erro
 	s := &settings{
 		database: r.must("DB_NAME"), user: r.must("DB_USER"), password: secret.New(r.text("DB_PASSWORD")), host: r.must("DB_HOST"),
 		charset: r.text("DB_CHARSET"), collate: r.text("DB_COLLATE"), prefix: r.prefix(),
-		siteURL: r.maybe("WP_SITEURL"), home: r.maybe("WP_HOME"), multisite: r.multisite(),
+		siteURL: r.maybe("WP_SITEURL"), home: r.maybe("WP_HOME"), multisite: r.multisite(), found: found,
 	}
 	s.content = r.folders(s, root)
 	if r.err != nil {

@@ -70,15 +70,19 @@ func (f *site) findConfig(ctx context.Context, user string) error {
 	if kinds[4] == 0 {
 		return job.Errorf(job.PathNotFound, "there is no %s in %q, so WordPress is not in this folder; correct root", loadName, f.root)
 	}
-	heads, err := f.files.Peek(ctx, []string{f.file}, php.MaxFile+1)
+	f.config, err = f.files.readConfig(ctx, f.file, user)
+	return err
+}
+
+func (f files) readConfig(ctx context.Context, file, user string) ([]byte, error) {
+	heads, err := f.Peek(ctx, []string{file}, php.MaxFile+1)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if heads[0] == nil {
-		return job.Errorf(job.PermissionDenied, "%q cannot be read: it is no file, or the user %q lacks permission. Add the user to the file's group, or use the account that owns the site", f.file, user)
+		return nil, job.Errorf(job.PermissionDenied, "%q cannot be read: it is no file, or the user %q lacks permission. Add the user to the file's group, or use the account that owns the site", file, user)
 	}
-	f.config = heads[0]
-	return nil
+	return heads[0], nil
 }
 
 var errNotThere = errors.New("there is no such file, or it cannot be read")
@@ -111,38 +115,53 @@ func (f *site) findLinks(ctx context.Context) error {
 	if len((&settings{folders: []folder{{"", content}}}).outside(f.root)) > 0 {
 		return nil
 	}
+	links, err := f.files.links(ctx, content)
+	for _, link := range links {
+		f.links = append(f.links, link)
+		f.files.Add(link)
+	}
+	return err
+}
+
+// links lists the folder of the content, and those in it that belong to a site, where
+// they are links to something.
+func (f files) links(ctx context.Context, content string) (links []string, err error) {
 	candidates := []string{content}
 	for _, name := range []string{"uploads", "plugins", "mu-plugins", "themes", "languages"} {
 		candidates = append(candidates, path.Join(content, name))
 	}
-	kinds, err := f.files.Look(ctx, candidates)
+	kinds, err := f.Look(ctx, candidates)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	behind, err := f.files.Names(ctx, candidates, maxNames)
+	behind, err := f.Names(ctx, candidates, maxNames)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for i, candidate := range candidates {
 		// An empty or broken one stays the link that it is.
 		if kinds[i] == entry.Symlink && len(behind[i]) > 0 {
-			f.links = append(f.links, candidate)
-			f.files.Add(candidate)
+			links = append(links, candidate)
 		}
 	}
-	return nil
+	return links, nil
 }
 
-// socket finds the one that PHP takes for "localhost"; empty where there is none.
-func (f *site) socket(ctx context.Context) (string, error) {
-	kinds, err := f.files.Look(ctx, usualSockets)
+// reachable says how the machine itself reaches an address: by a socket or by a port.
+func (f files) reachable(ctx context.Context, at address) (address, error) {
+	if !at.local || at.socket != "" {
+		return at, nil
+	}
+	kinds, err := f.Look(ctx, usualSockets)
 	if err != nil {
-		return "", err
+		return at, err
 	}
 	for i, kind := range kinds {
 		if kind == entry.Socket {
-			return usualSockets[i], nil
+			at.socket = usualSockets[i]
+			return at, nil
 		}
 	}
-	return "", nil
+	at.host = "127.0.0.1"
+	return at, nil
 }

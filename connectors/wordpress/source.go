@@ -120,8 +120,25 @@ const tunnelCredential = "00000000-0000-0000-0000-000000000000"
 
 // openDatabase makes it. The site's machine is the one in between; the way in is its.
 func (s *source) openDatabase(found *settings, at address) (database, error) {
+	config, env, err := s.databaseOf(found, at)
+	if err != nil {
+		return database{}, err
+	}
+	part, err := s.part(s.parts.database, config, env)
+	if err != nil {
+		return database{}, err
+	}
+	asker, ok := part.(mysql.Asker)
+	if !ok {
+		return database{}, job.Errorf(job.Internal, "the database cannot be asked")
+	}
+	return database{part, asker}, nil
+}
+
+// databaseOf says how a site's database is reached.
+func (s *source) databaseOf(found *settings, at address) (mysql.Config, connectors.Env, error) {
 	if found.database == "*" {
-		return database{}, job.Errorf(job.ConfigInvalid, "DB_NAME is %q, which is the name of no database that can be backed up", found.database)
+		return mysql.Config{}, connectors.Env{}, job.Errorf(job.ConfigInvalid, "DB_NAME is %q, which is the name of no database that can be backed up", found.database)
 	}
 	tls := mysql.TLSPreferred
 	if at.socket != "" {
@@ -138,19 +155,17 @@ func (s *source) openDatabase(found *settings, at address) (database, error) {
 	if at.socket != "" {
 		config.Host = "localhost"
 	}
+	return config, s.databaseEnv(found), nil
+}
+
+// databaseEnv has the database's password for a credential, and that of the source for
+// the machine in between.
+func (s *source) databaseEnv(found *settings) connectors.Env {
 	env := s.env
 	env.SSHCredential = s.env.Credential
 	env.Credential = job.Credential{Type: "password", Password: found.password}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	env.PinnedHostKeys = append(append([]string{}, env.PinnedHostKeys...), s.pinned...)
-	s.mu.Unlock()
-	part, err := s.part(s.parts.database, config, env)
-	if err != nil {
-		return database{}, err
-	}
-	asker, ok := part.(mysql.Asker)
-	if !ok {
-		return database{}, job.Errorf(job.Internal, "the database cannot be asked")
-	}
-	return database{part, asker}, nil
+	return env
 }

@@ -86,6 +86,10 @@ func New(o Options) connectors.Type {
 			}
 			return s, nil
 		},
+		OpenTarget: func(config []byte, env connectors.Env, opts connectors.TargetOptions) (connectors.Target, error) {
+			return openTarget(config, env, o, parts, opts)
+		},
+		Site: true,
 	}
 }
 

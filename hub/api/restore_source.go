@@ -14,6 +14,8 @@ type SourceRestore struct {
 	TargetPath     string     `json:"target_path,omitempty" maxLength:"4095" doc:"With destination source: the absolute folder under which every path is put as a whole: /srv/www/a comes to /restore/srv/www/a under /restore. Default: the original places"`
 	TargetSourceID *uuid.UUID `json:"target_source_id,omitempty" format:"uuid" doc:"With destination source: another source of the same tenant to write to. Default: the snapshot's own"`
 	Existing       string     `json:"existing,omitempty" enum:"skip,overwrite,newer" doc:"With destination source: what becomes of files that are there. skip (default): they stay. overwrite: they are replaced. newer: they are replaced where the snapshot's is newer"`
+	URL            string     `json:"url,omitempty" maxLength:"500" doc:"With destination source, of a source of the type wordpress: the address that the site moves to (https://new.example). Every mention of the old one in its database is changed, in serialized PHP values too. Default: it keeps its address"`
+	Database       string     `json:"database,omitempty" maxLength:"256" doc:"With destination source, of a source of the type wordpress: the database that the dump is loaded into: one that is not there yet or is empty, unless existing is overwrite. Default: a new one beside the site's, or the one that wp-config.php in target_path names"`
 	Confirm        bool       `json:"confirm,omitempty" doc:"Needed with existing overwrite and newer, for files are replaced"`
 }
 
@@ -37,6 +39,14 @@ func (r SourceRestore) settle(p *job.RestorePayload, formatGiven bool) []problem
 		}
 		p.TargetPath = clean
 	}
+	if r.URL != "" {
+		clean, err := connectors.CleanSiteURL(r.URL)
+		if err != nil {
+			fault("url", err.Error())
+		}
+		p.SiteURL = clean
+	}
+	p.Database = r.Database
 	if p.Existing = job.Existing(r.Existing); p.Existing == "" {
 		p.Existing = job.ExistingSkip
 	}
@@ -51,6 +61,7 @@ func (r SourceRestore) misplaced() []problem.FieldError {
 	var faults []problem.FieldError
 	for field, given := range map[string]bool{
 		"target_path": r.TargetPath != "", "target_source_id": r.TargetSourceID != nil, "existing": r.Existing != "",
+		"url": r.URL != "", "database": r.Database != "",
 	} {
 		if given {
 			faults = append(faults, problem.FieldError{Location: "body." + field, Message: "it goes with destination source"})
@@ -71,4 +82,10 @@ func (r *restoreRequest) target() uuid.UUID {
 func (s *server) writable(name string) bool {
 	found, ok := s.sourceType(name)
 	return ok && found.Writable()
+}
+
+// isSite reports whether sources of a type are web sites.
+func (s *server) isSite(name string) bool {
+	found, ok := s.sourceType(name)
+	return ok && found.Site
 }

@@ -85,7 +85,7 @@ func (s *server) restore(ctx context.Context, snapshot uuid.UUID, body *restoreR
 	var created catalog.Job
 	if payload.Destination == job.DestinationSource {
 		created, err = s.scope(ctx).CreateSourceRestore(ctx, catalog.SourceRestoreRequest{
-			SnapshotID: snapshot, TargetID: body.target(), Payload: payload, Writable: s.writable,
+			SnapshotID: snapshot, TargetID: body.target(), Payload: payload, Writable: s.writable, Site: s.isSite,
 		})
 	} else {
 		created, err = s.scope(ctx).CreateDownload(ctx, catalog.DownloadRequest{SnapshotID: snapshot, Payload: payload, TTL: s.downloadTTL})

@@ -19,6 +19,8 @@ type NewRestore struct {
 	TargetPath     string `json:"target_path,omitempty"`
 	TargetSourceID string `json:"target_source_id,omitempty"`
 	Existing       string `json:"existing,omitempty"` // "skip", "overwrite" or "newer"
+	URL            string `json:"url,omitempty"`      // of a web site: where it moves to
+	Database       string `json:"database,omitempty"` // of a web site: where its dump goes
 	Confirm        bool   `json:"confirm,omitempty"`
 }
 

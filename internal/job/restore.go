@@ -72,6 +72,11 @@ type RestorePayload struct {
 	TargetPath string `json:"target_path,omitempty"`
 	// Existing is the rule of a restore to a source.
 	Existing Existing `json:"existing,omitempty"`
+	// SiteURL, of a restore to a source that is a web site, is the address that it moves
+	// to, and Database the database that its dump is loaded into. Empty: it keeps its
+	// address, and the connector chooses a database.
+	SiteURL  string `json:"url,omitempty"`
+	Database string `json:"database,omitempty"`
 }
 
 // DecodeRestore reads a job's payload.

@@ -22,12 +22,15 @@ type SourceRestoreRequest struct {
 	Payload  job.RestorePayload
 	// Writable reports whether sources of a type can be written to.
 	Writable func(sourceType string) bool
+	// Site reports whether sources of a type are web sites, to which SiteURL and Database
+	// of the payload mean something.
+	Site func(sourceType string) bool
 }
 
 // CreateSourceRestore queues a restore to a source, for the worker that holds the
 // snapshot. The job is one of the source that is written to. Errors: ErrNotFound;
 // *Conflict "snapshot_not_restorable", "not_on_worker", "worker_removed",
-// "source_not_writable".
+// "source_not_writable", "source_not_a_site".
 func (s Scope) CreateSourceRestore(ctx context.Context, req SourceRestoreRequest) (Job, error) {
 	req.Payload.Destination = job.DestinationSource
 	payload, err := encodePayload(req.Payload)
@@ -44,7 +47,7 @@ func (s Scope) CreateSourceRestore(ctx context.Context, req SourceRestoreRequest
 		if target == uuid.Nil {
 			target = snapshot.SourceID
 		}
-		if err := mayWriteTo(ctx, q, snapshot.TenantID, target, req.Writable); err != nil {
+		if err := mayWriteTo(ctx, q, snapshot.TenantID, target, req); err != nil {
 			return err
 		}
 		id := NewID()
@@ -67,14 +70,17 @@ func (s Scope) CreateSourceRestore(ctx context.Context, req SourceRestoreRequest
 }
 
 // mayWriteTo refuses sources of other tenants, as if they were not there, and of
-// types that cannot be written to.
-func mayWriteTo(ctx context.Context, q *query.Queries, tenant, source uuid.UUID, writable func(string) bool) error {
+// types that cannot be written to, or not in this way.
+func mayWriteTo(ctx context.Context, q *query.Queries, tenant, source uuid.UUID, req SourceRestoreRequest) error {
 	found, err := q.SourceByID(ctx, query.SourceByIDParams{ID: source, TenantID: &tenant})
 	if err != nil {
 		return notFound(err)
 	}
-	if !writable(found.Type) {
+	if !req.Writable(found.Type) {
 		return &Conflict{"source_not_writable", "Nothing can be written to sources of the type " + found.Type + ": download the files instead, or name another source in target_source_id."}
+	}
+	if (req.Payload.SiteURL != "" || req.Payload.Database != "") && !req.Site(found.Type) {
+		return &Conflict{"source_not_a_site", "url and database go with sources that are web sites, and this one is of the type " + found.Type + ": leave them out."}
 	}
 	return nil
 }
