@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
+
+	"xvault/internal/entry"
 )
 
 // frameDecoder yields the decompressed data frames of a stream in order,
@@ -221,6 +223,10 @@ type tarSpan struct {
 	rest   []byte
 	offset int64 // of the next byte, in the tar stream
 	err    error // why the frames ended, io.EOF apart
+
+	headers tarEncoder // for foretold, which expects
+	header  entry.Header
+	owners  ownership // those of the last header
 
 	// waits, where it is set, is called before a frame is waited for, which may not
 	// come before those that are lent have been given back.

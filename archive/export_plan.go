@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"archive/tar"
 	"context"
 	"fmt"
 	"slices"
@@ -167,7 +166,7 @@ func (p *exportPlan) rewrite(e *Entry) error {
 	if err != nil {
 		return err
 	}
-	h := headerOf(e, m.first)
+	h := m.header()
 	content := e
 	if e.Kind == entry.Hardlink {
 		if content, err = p.x.r.linked(e); err != nil {
@@ -196,14 +195,6 @@ func (p *exportPlan) rewrite(e *Entry) error {
 		return p.add(segment{bytes: zeroBlock[:n]})
 	}
 	return nil
-}
-
-// headerOf is what a tar header and its index entry say of a member.
-func headerOf(e *Entry, hdr *tar.Header) entry.Header {
-	return entry.Header{
-		Path: e.Path, Kind: e.Kind, Size: e.Size, Mode: e.Mode, UID: hdr.Uid, GID: hdr.Gid, User: hdr.Uname, Group: hdr.Gname,
-		ModTime: e.ModTime, LinkTarget: e.LinkTarget, Xattrs: xattrsOf(hdr),
-	}
 }
 
 // add puts a segment at the end of the output. Ranges that touch become one.

@@ -18,8 +18,8 @@ import (
 type member struct {
 	e     *Entry
 	span  *tarSpan
-	tar   *tar.Reader
-	first *tar.Header
+	tar   *tar.Reader // nil: the content is next in the span, and all of it
+	owner ownership
 	parts int
 	left  int64 // of the whole content
 	sum   hash.Hash
@@ -27,15 +27,20 @@ type member struct {
 
 // openMember reads the header of e, which the span has next.
 func openMember(span *tarSpan, e *Entry) (*member, error) {
-	m := &member{e: e, span: span, tar: tar.NewReader(span), left: e.Size}
+	m := &member{e: e, span: span, left: e.Size}
 	if e.hasSum() {
 		m.sum = sha256.New()
 	}
+	var plain bool
+	if m.owner, plain = span.foretold(e); plain {
+		return m, nil
+	}
+	m.tar = tar.NewReader(span)
 	hdr, err := m.nextHeader()
 	if err != nil {
 		return nil, err
 	}
-	m.first = hdr
+	m.owner = ownershipOf(hdr)
 	return m, nil
 }
 
@@ -102,7 +107,7 @@ func (m *member) Read(p []byte) (int, error) {
 		if m.left == 0 {
 			return 0, m.end()
 		}
-		n, err := m.tar.Read(p)
+		n, err := m.piece(p)
 		if n > 0 {
 			if m.sum != nil {
 				m.sum.Write(p[:n])
@@ -122,6 +127,18 @@ func (m *member) Read(p []byte) (int, error) {
 			return 0, nil
 		}
 	}
+}
+
+// piece reads some content, of the part at hand where there are several.
+func (m *member) piece(p []byte) (int, error) {
+	if m.tar != nil {
+		return m.tar.Read(p)
+	}
+	n, err := m.span.Read(p[:min(int64(len(p)), m.left)])
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
 }
 
 // take gives all of the content, unchecked and without a copy, if it is in one

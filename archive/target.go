@@ -68,8 +68,7 @@ type attributes struct {
 
 func (m *member) attributes() attributes {
 	return attributes{
-		mode: m.e.Mode, uid: int64(m.first.Uid), gid: int64(m.first.Gid), mtime: m.e.ModTime,
-		xattrs: xattrsOf(m.first),
+		mode: m.e.Mode, uid: m.owner.uid, gid: m.owner.gid, mtime: m.e.ModTime, xattrs: m.owner.xattrs,
 	}
 }
 

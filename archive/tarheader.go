@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"encoding/binary"
 	"slices"
 	"strconv"
 	"strings"
@@ -174,12 +175,20 @@ func finishBlock(b []byte, typ byte) {
 	for i := range 8 {
 		b[tarChecksum+i] = ' '
 	}
-	var sum int64
-	for _, c := range b[:tarBlock] {
-		sum += int64(c)
-	}
 	// Six digits, a zero byte and the space that is there already.
-	putOctal(b[tarChecksum:tarChecksum+7], sum)
+	putOctal(b[tarChecksum:tarChecksum+7], sumOf(b[:tarBlock]))
+}
+
+// sumOf adds up the bytes of a block, eight at a time: in each four lanes of 16
+// bits, which 128 of them do not fill.
+func sumOf(block []byte) int64 {
+	const lanes = 0x00ff00ff00ff00ff
+	var sums uint64
+	for ; len(block) >= 8; block = block[8:] {
+		w := binary.LittleEndian.Uint64(block)
+		sums += w&lanes + w>>8&lanes
+	}
+	return int64(sums&0xffff + sums>>16&0xffff + sums>>32&0xffff + sums>>48)
 }
 
 func putString(field []byte, s string) { copy(field, s) }

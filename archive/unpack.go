@@ -83,7 +83,7 @@ func (u *unpacker) ways(root string) error {
 		if err != nil {
 			return err
 		}
-		if err := u.visit(Unpacked{Header: headerOf(e, m.first), Above: true}); err != nil {
+		if err := u.visit(Unpacked{Header: m.header(), Above: true}); err != nil {
 			return err
 		}
 	}
@@ -107,7 +107,7 @@ func (u *unpacker) entry(e *Entry) error {
 	if err != nil {
 		return err
 	}
-	out := Unpacked{Header: headerOf(e, m.first)}
+	out := Unpacked{Header: m.header()}
 	switch e.Kind {
 	case entry.Dir:
 		u.summary.Content.Dirs++
@@ -144,7 +144,7 @@ func (u *unpacker) hardlink(e *Entry) error {
 		return err
 	}
 	u.summary.Content.Links++
-	out := Unpacked{Header: headerOf(e, m.first), Content: func(ctx context.Context) (io.ReadCloser, error) {
+	out := Unpacked{Header: m.header(), Content: func(ctx context.Context) (io.ReadCloser, error) {
 		return u.r.openEntry(ctx, target)
 	}}
 	out.LinkTarget, out.Size, out.ModTime = place, target.Size, target.ModTime
@@ -169,7 +169,7 @@ func (u *unpacker) follow(e, target *Entry) (err error) {
 		u.followed[target.Path] = e.Path
 	}
 	u.file(target)
-	out := Unpacked{Header: headerOf(target, f.m.first), Body: f}
+	out := Unpacked{Header: f.m.header(), Body: f}
 	out.Path = e.Path
 	return u.visit(out)
 }
