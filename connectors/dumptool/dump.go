@@ -24,7 +24,7 @@ type Dump struct {
 	cmd    Command
 	proc   *process
 	out    *os.File
-	stderr *tail
+	stderr *Tail
 	feed   *feed // of the standard input; may be nil
 	clock  time.Time
 
@@ -45,7 +45,7 @@ func Start(ctx context.Context, c Command) (*Dump, error) {
 	if !filepath.IsAbs(c.Path) {
 		return nil, fmt.Errorf("start %q: not an absolute path", c.Path)
 	}
-	d := &Dump{ctx: ctx, cmd: c, stderr: newTail(c.Secrets)}
+	d := &Dump{ctx: ctx, cmd: c, stderr: NewTail(c.Secrets)}
 	d.clock = time.Now() //nolint:forbidigo // measures silence, decides nothing else
 	if err := d.start(); err != nil {
 		if c.Check != nil {
@@ -209,7 +209,7 @@ func (d *Dump) failed(err error) error {
 	if e, ok := errors.AsType[*job.Error](err); ok {
 		return e // the check knows more
 	}
-	return d.cmd.failed(err, d.stderr.text())
+	return d.cmd.failed(err, d.stderr.Text())
 }
 
 func (d *Dump) timeout() error {
@@ -222,7 +222,7 @@ func (d *Dump) timeout() error {
 
 // Stderr is the end of what the program said so far, without secrets: warnings,
 // where it succeeded.
-func (d *Dump) Stderr() string { return d.stderr.text() }
+func (d *Dump) Stderr() string { return d.stderr.Text() }
 
 // Close ends the program and what it started, and waits for that.
 func (d *Dump) Close() error { return d.close() }

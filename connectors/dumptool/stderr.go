@@ -15,8 +15,9 @@ const keptStderr = 8 << 10
 // redacted stands where a secret was.
 const redacted = "[redacted]"
 
-// tail keeps the end of what a program writes to its standard error.
-type tail struct {
+// Tail keeps the end of what a program writes to its standard error. Its methods may be
+// called by any goroutine.
+type Tail struct {
 	secrets []secret.Text
 	longest int // secret, in bytes
 
@@ -25,8 +26,9 @@ type tail struct {
 	over bool // the beginning is missing
 }
 
-func newTail(secrets []secret.Text) *tail {
-	t := &tail{secrets: secrets}
+// NewTail makes one that cuts secrets out.
+func NewTail(secrets []secret.Text) *Tail {
+	t := &Tail{secrets: secrets}
 	for _, s := range secrets {
 		t.longest = max(t.longest, len(s.Reveal()))
 	}
@@ -34,7 +36,7 @@ func newTail(secrets []secret.Text) *tail {
 }
 
 // Write implements io.Writer; it never fails.
-func (t *tail) Write(p []byte) (int, error) {
+func (t *Tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.buf = append(t.buf, p...)
@@ -47,9 +49,9 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// text is what was kept, without secrets, and with nothing in it that a terminal
+// Text is what was kept, without secrets, and with nothing in it that a terminal
 // or a log would obey.
-func (t *tail) text() string {
+func (t *Tail) Text() string {
 	t.mu.Lock()
 	kept := bytes.Clone(t.buf)
 	over := t.over

@@ -83,6 +83,9 @@ func parse(f *connectors.Fields) Config {
 		c.Host = f.Host("host")
 	}
 	c.TLS, c.CAPEM = tlsFields(f, c.Socket != "")
+	if c.SSH.Remote() && c.TLS.verifies() {
+		f.Fault("ssh.dump", "the ssh host's programs are not told which certificates to trust: use tunnel, or tls required, preferred or disabled")
+	}
 	return c
 }
 

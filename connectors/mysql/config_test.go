@@ -128,7 +128,7 @@ func TestToolIsChosen(t *testing.T) {
 		for _, v := range c.tools {
 			tools = append(tools, tool{"/x", v})
 		}
-		got, note, ok := choose(c.server, tools)
+		got, note, ok := choose(c.server, tools, "the worker")
 		if ok != c.ok || ok && got.version != c.want || !strings.Contains(note, c.note) || c.note == "" && note != "" {
 			t.Errorf("%v of %v: %v, %q, %v", c.server, c.tools, got.version, note, ok)
 		}

@@ -19,7 +19,19 @@ import (
 )
 
 // dump has one database dumped, and visited.
-func (s *source) dump(ctx context.Context, srv *server, t tool, d *database, visit func(connectors.Item) error) (err error) {
+func (s *source) dump(ctx context.Context, srv *server, t tool, d *database, visit func(connectors.Item) error) error {
+	if srv.remote != nil {
+		running, err := srv.remote.dump(ctx, t, d)
+		if err != nil {
+			return err
+		}
+		return closing(s.visit(visit, srv, d, running), running.Close())
+	}
+	return s.dumpHere(ctx, srv, t, d, visit)
+}
+
+// dumpHere has the worker's own program do it.
+func (s *source) dumpHere(ctx context.Context, srv *server, t tool, d *database, visit func(connectors.Item) error) (err error) {
 	dir, err := s.tempDir()
 	if err != nil {
 		return err
@@ -35,7 +47,7 @@ func (s *source) dump(ctx context.Context, srv *server, t tool, d *database, vis
 	}
 	defer func() { err = closing(err, options.Close()) }()
 	running, err := dumptool.Start(ctx, dumptool.Command{
-		Path: t.path, Args: s.dumpArgs(t.flavor, d), Files: []*os.File{options}, What: fmt.Sprintf("the dump of database %q", d.name),
+		Path: t.path, Args: s.dumpArgs(dumptool.FilePath(0), t.flavor, d), Files: []*os.File{options}, What: whatDump(d),
 		Secrets: []secret.Text{s.env.Credential.Password}, Check: dumptool.Trailer(trailerBytes, wholeDump),
 		Relay: relay, Patience: s.options.Patience, Explain: explain,
 	})
@@ -43,9 +55,15 @@ func (s *source) dump(ctx context.Context, srv *server, t tool, d *database, vis
 		return err
 	}
 	defer func() { err = closing(err, running.Close()) }()
+	return s.visit(visit, srv, d, running)
+}
+
+func whatDump(d *database) string { return fmt.Sprintf("the dump of database %q", d.name) }
+
+func (s *source) visit(visit func(connectors.Item) error, srv *server, d *database, dump io.Reader) error {
 	return visit(connectors.Item{
 		Header: entry.Header{Path: member(d.name), Kind: entry.File, Size: entry.SizeUnknown, Mode: 0o600, ModTime: s.options.Now()},
-		Body:   body(d, srv.flavor, running),
+		Body:   body(d, srv.flavor, dump),
 	})
 }
 
@@ -74,10 +92,11 @@ func dumpOptions(o *optionFile, d *database) {
 	}
 }
 
-// dumpArgs is the command line, which anybody on the worker can read.
-func (r *reach) dumpArgs(of flavor, d *database) []string {
+// dumpArgs is the command line, which anybody on the machine can read. options names
+// the file that holds what nobody else may.
+func (r *reach) dumpArgs(options string, of flavor, d *database) []string {
 	args := []string{
-		"--defaults-file=" + dumptool.FilePath(0), // has to be the first
+		"--defaults-file=" + options, // has to be the first
 		"--single-transaction", "--quick", "--hex-blob", "--triggers", "--comments", "--default-character-set=utf8mb4", "--no-tablespaces",
 	}
 	if r.whole() {

@@ -2,8 +2,7 @@ package mysql
 
 import (
 	"context"
-	"database/sql"
-	"errors"
+	"encoding/hex"
 	"regexp"
 	"slices"
 	"strings"
@@ -28,19 +27,19 @@ type grant struct {
 // the server prints may hold hashes of passwords, so it is never shown.
 func (s *server) readGrants(ctx context.Context) (*grants, error) {
 	g := &grants{}
-	var account string
-	if err := s.db.QueryRowContext(ctx, "SELECT CURRENT_USER()").Scan(&account); err != nil {
+	account, err := s.one(ctx, "SELECT CURRENT_USER()", 1)
+	if err != nil {
 		return nil, err
 	}
-	g.account = quoteAccount(account)
+	g.account = quoteAccount(account[0])
 	question := "SHOW GRANTS"
 	if s.flavor == oracle && s.atLeast(8, 0) {
-		var roles string
-		if err := s.db.QueryRowContext(ctx, "SELECT CURRENT_ROLE()").Scan(&roles); err != nil {
+		roles, err := s.one(ctx, "SELECT CURRENT_ROLE()", 1)
+		if err != nil {
 			return nil, err
 		}
-		if roles != "NONE" && roles != "" {
-			question = "SHOW GRANTS FOR CURRENT_USER() USING " + roles // names that the server quoted
+		if roles[0] != "NONE" && roles[0] != "" {
+			question = "SHOW GRANTS FOR CURRENT_USER() USING " + roles[0] // names that the server quoted
 		}
 	}
 	lines, err := s.texts(ctx, question)
@@ -61,23 +60,6 @@ func (s *server) readGrants(ctx context.Context) (*grants, error) {
 		}
 	}
 	return g, nil
-}
-
-// texts gives the first column of every row.
-func (s *server) texts(ctx context.Context, question string, args ...any) (all []string, err error) {
-	rows, err := s.db.QueryContext(ctx, question, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var text sql.NullString
-		if err := rows.Scan(&text); err != nil {
-			return nil, err
-		}
-		all = append(all, text.String)
-	}
-	return all, rows.Err()
 }
 
 // parseGrant reads "GRANT SELECT, INSERT (`a`) ON `db`.* TO ..."; false for what is
@@ -250,6 +232,9 @@ func quoteName(name string) string { return "`" + strings.ReplaceAll(name, "`", 
 func quoteText(text string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(text) + "'"
 }
+
+// literal writes a text as SQL, whatever the server's settings make of backslashes.
+func literal(text string) string { return "_utf8mb4 X'" + hex.EncodeToString([]byte(text)) + "'" }
 
 // quotePattern writes a database's name where SQL takes a pattern.
 func quotePattern(name string) string {

@@ -27,6 +27,29 @@ func (o *optionFile) set(name, value string) {
 
 // optionFile gives the file for a program that connects through a relay.
 func (r *reach) optionFile(relay *dumptool.Relay, of flavor, more func(*optionFile)) (*os.File, error) {
+	text, err := r.optionText(func(o *optionFile) {
+		o.set("socket", relay.Addr())
+		// What the relay does, the program must not try. "loose" lets older programs
+		// pass over what they do not know.
+		if of == mariaDB {
+			o.set("ssl", "0")
+			o.set("loose-ssl-verify-server-cert", "0")
+		} else {
+			o.set("ssl-mode", "DISABLED")
+			o.set("protocol", "SOCKET")
+		}
+		if more != nil {
+			more(o)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return dumptool.Secret(text)
+}
+
+// optionText is what stands in such a file.
+func (r *reach) optionText(more func(*optionFile)) ([]byte, error) {
 	password := r.env.Credential.Password.Reveal()
 	if strings.ContainsRune(password, 0) {
 		return nil, job.Errorf(job.ConfigInvalid, "the password holds a zero byte, which the database's programs cannot take")
@@ -35,23 +58,11 @@ func (r *reach) optionFile(relay *dumptool.Relay, of flavor, more func(*optionFi
 	o.b.WriteString("[client]\n")
 	o.set("user", r.config.Username)
 	o.set("password", password)
-	o.set("socket", relay.Addr())
-	// What the relay does, the program must not try. "loose" lets older programs
-	// pass over what they do not know.
-	if of == mariaDB {
-		o.set("ssl", "0")
-		o.set("loose-ssl-verify-server-cert", "0")
-	} else {
-		o.set("ssl-mode", "DISABLED")
-		o.set("protocol", "SOCKET")
-	}
-	if more != nil {
-		more(o)
-	}
+	more(o)
 	for line := range strings.Lines(o.b.String()) {
 		if len(line) > maxOptionLine {
 			return nil, job.Errorf(job.ConfigInvalid, "the password or a name is too long for the database's programs, which take at most about %d bytes", maxOptionLine)
 		}
 	}
-	return dumptool.Secret([]byte(o.b.String()))
+	return []byte(o.b.String()), nil
 }

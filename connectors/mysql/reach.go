@@ -45,7 +45,10 @@ func newReach(config []byte, env connectors.Env, o Options) (*reach, error) {
 	if r.env.Dial == nil {
 		r.env.Dial = connectors.NewDialer(connectors.DialerConfig{})
 	}
-	if env.Credential.Type != "" && env.Credential.Type != "password" {
+	// A key may be the ssh host's, where both have one credential and the database wants
+	// no password of who is logged in there.
+	forHost := r.config.SSH != nil && r.config.SSH.CredentialID == ""
+	if env.Credential.Type != "" && env.Credential.Type != "password" && !forHost {
 		return nil, job.Errorf(job.ConfigInvalid, "the source's credential is a %s; a database wants a password (the key of the ssh host is a credential of its own: ssh.credential_id)", env.Credential.Type)
 	}
 	return r, nil
@@ -110,16 +113,30 @@ func (r *reach) Close() error {
 	return tunnel.Close()
 }
 
-// server is a connection of the connector's own, one at a time.
+// server is what a server is asked by, and what it said of itself.
 type server struct {
-	db *sql.DB
+	asker
+	db *sql.DB // nil where the ssh host's programs are used
 	version
 	banner string // what it calls itself
 	secure bool   // TLS is in use
+	// remote is how the ssh host's programs are used; nil where the worker's are.
+	remote *remote
 }
 
 // connect logs in and asks whose server it is.
 func (r *reach) connect(ctx context.Context) (*server, error) {
+	if r.config.SSH.Remote() {
+		return r.connectRemote(ctx)
+	}
+	s, err := r.connectStraight(ctx)
+	if err != nil && ctx.Err() == nil && r.shutOut() {
+		return r.fallBack(ctx, err)
+	}
+	return s, err
+}
+
+func (r *reach) connectStraight(ctx context.Context) (*server, error) {
 	db, err := r.open()
 	if err != nil {
 		return nil, err
@@ -127,9 +144,9 @@ func (r *reach) connect(ctx context.Context) (*server, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, r.options.ConnectTimeout,
 		job.Errorf(job.ConnectFailed, "the server did not let the account in within %v", r.options.ConnectTimeout))
 	defer cancel()
-	s := &server{db: db}
+	s := &server{asker: straight{db}, db: db}
 	if err := s.greet(ctx); err != nil {
-		_ = db.Close() // the reason counts
+		s.close()
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -169,25 +186,21 @@ func (r *reach) open() (*sql.DB, error) {
 }
 
 func (s *server) greet(ctx context.Context) error {
-	var number, comment string
-	if err := s.db.QueryRowContext(ctx, "SELECT VERSION(), @@version_comment").Scan(&number, &comment); err != nil {
+	row, err := s.one(ctx, "SELECT VERSION(), @@version_comment", 2)
+	if err != nil {
 		return err
 	}
-	s.banner = number + " (" + comment + ")"
+	s.banner = row[0] + " (" + row[1] + ")"
 	var ok bool
-	if s.version, ok = versionOf(number, comment); !ok {
+	if s.version, ok = versionOf(row[0], row[1]); !ok {
 		return job.Errorf(job.ConfigInvalid, "the server does not tell its version: %.100q", s.banner)
 	}
-	var name, cipher string
-	if err := s.db.QueryRowContext(ctx, "SHOW SESSION STATUS LIKE 'Ssl_cipher'").Scan(&name, &cipher); err != nil {
+	if row, err = s.one(ctx, "SHOW SESSION STATUS LIKE 'Ssl_cipher'", 2); err != nil {
 		return err
 	}
-	s.secure = cipher != ""
+	s.secure = row[1] != ""
 	return nil
 }
-
-// close ends the connection; what counts was answered.
-func (s *server) close() { _ = s.db.Close() }
 
 // connectError explains why the first connection failed.
 func (r *reach) connectError(err error) error {

@@ -41,7 +41,7 @@ func (s *source) Probe(ctx context.Context) (connectors.ProbeResult, error) {
 		result.Paths = append(result.Paths, p)
 	}
 	result.Warnings = found.warnings
-	t, note, err := s.dumpTool(ctx, srv.version)
+	t, note, err := s.dumpTool(ctx, srv)
 	if err != nil {
 		return result, err
 	}
@@ -55,6 +55,10 @@ func (s *source) Probe(ctx context.Context) (connectors.ProbeResult, error) {
 // how says how the connection is protected.
 func how(c Config, s *server) string {
 	switch {
+	case s.remote != nil && s.secure:
+		return ", by the ssh host's own program, with TLS"
+	case s.remote != nil:
+		return ", by the ssh host's own program"
 	case c.SSH != nil && s.secure:
 		return ", through ssh, with TLS"
 	case c.SSH != nil:
@@ -81,7 +85,7 @@ func (s *source) Read(ctx context.Context, visit func(connectors.Item) error) er
 	if err != nil {
 		return err
 	}
-	t, note, err := s.dumpTool(ctx, srv.version)
+	t, note, err := s.dumpTool(ctx, srv)
 	if err != nil {
 		return err
 	}

@@ -3,8 +3,6 @@ package mysql
 import (
 	"cmp"
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -114,39 +112,37 @@ func (*reach) lookError(ctx context.Context, err error) error {
 	return serverError("looking at the databases", err)
 }
 
-func (s *server) schemas(ctx context.Context) (all []*database, err error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT SCHEMA_NAME, DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA")
+func (s *server) schemas(ctx context.Context) ([]*database, error) {
+	rows, err := s.ask(ctx, "SELECT SCHEMA_NAME, DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA", maxNames)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		d := &database{}
-		if err := rows.Scan(&d.name, &d.charset, &d.collation); err != nil {
-			return nil, err
+	all := make([]*database, len(rows))
+	for i, row := range rows {
+		if len(row) != 3 {
+			return nil, errShape
 		}
-		all = append(all, d)
+		all[i] = &database{name: row[0], charset: row[1], collation: row[2]}
 	}
-	return all, rows.Err()
+	return all, nil
 }
 
-func (s *server) tables(ctx context.Context, database string) (all []table, err error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?", database)
+func (s *server) tables(ctx context.Context, database string) ([]table, error) {
+	rows, err := s.ask(ctx, "SELECT TABLE_NAME, IFNULL(TABLE_TYPE, ''), IFNULL(ENGINE, '') FROM information_schema.TABLES WHERE TABLE_SCHEMA = "+literal(database), maxNames)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var t table
-		var kind, engine sql.NullString
-		if err := rows.Scan(&t.name, &kind, &engine); err != nil {
-			return nil, err
+	all := make([]table, len(rows))
+	for i, row := range rows {
+		if len(row) != 3 {
+			return nil, errShape
 		}
-		t.kind, t.engine = kind.String, engine.String
-		all = append(all, t)
+		all[i] = table{name: row[0], kind: row[1], engine: row[2]}
 	}
-	return all, rows.Err()
+	return all, nil
 }
+
+var errShape = job.Errorf(job.DumpFailed, "the server answers a question about its databases with other columns than were asked for")
 
 // choose takes the databases that the configuration means, in the order of the
 // archive.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"xvault/connectors"
+	"xvault/connectors/sshtunnel"
 	"xvault/internal/entry"
 	"xvault/internal/job"
 )
@@ -39,6 +40,12 @@ func newTarget(config []byte, env connectors.Env, o Options, opts connectors.Tar
 	r, err := newReach(config, env, o)
 	if err != nil {
 		return nil, err
+	}
+	if r.config.SSH.Remote() {
+		return nil, job.Errorf(job.ConfigInvalid, "the source is dumped by the ssh host's own programs (ssh.dump is remote), and nothing is loaded that way; set ssh.dump to tunnel for the restore, or download the dump and load it by hand")
+	}
+	if r.config.SSH != nil {
+		r.config.SSH.Dump = sshtunnel.DumpTunnel
 	}
 	if opts.Existing == job.ExistingNewer {
 		return nil, job.Errorf(job.ConfigInvalid, `existing: "newer" means nothing for a database; use skip, for a new database, or overwrite`)
@@ -203,7 +210,7 @@ func (t *target) unmark(ctx context.Context, name string) error {
 // makeRoom sees to it that a new database can be made. whole: an earlier attempt has
 // made it already.
 func (t *target) makeRoom(ctx context.Context, name string) (whole bool, err error) {
-	there, err := t.server.texts(ctx, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ?", name)
+	there, err := t.server.texts(ctx, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = "+literal(name))
 	if err != nil {
 		return false, t.askError(ctx, err)
 	}

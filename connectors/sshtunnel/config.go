@@ -33,7 +33,27 @@ type Config struct {
 	// CredentialID names the credential that logs in there. Empty: the source's
 	// own, for both.
 	CredentialID string `json:"credential_id,omitempty"`
+	// Dump says whose programs dump a database. Empty is DumpTunnel: so were all
+	// configurations from before there was a choice.
+	Dump Dump `json:"dump,omitempty"`
 }
+
+// Dump says how a database is dumped that only the machine in between can reach.
+type Dump string
+
+// The ways.
+const (
+	// DumpTunnel has the worker's programs do it, through the tunnel.
+	DumpTunnel Dump = "tunnel"
+	// DumpRemote has that machine's own programs do it.
+	DumpRemote Dump = "remote"
+	// DumpAuto is DumpTunnel, and DumpRemote where the SSH server forwards nothing. The
+	// default.
+	DumpAuto Dump = "auto"
+)
+
+// Remote reports whether nothing is to go through the tunnel.
+func (c *Config) Remote() bool { return c != nil && c.Dump == DumpRemote }
 
 const defaultPort = 22
 
@@ -54,6 +74,7 @@ func parse(f *connectors.Fields) Config {
 		HostKeys:        sshconn.HostKeys(f, "host_keys"),
 		TrustOnFirstUse: f.Bool("trust_on_first_use", false),
 		CredentialID:    credentialID(f),
+		Dump:            Dump(f.OneOf("dump", string(DumpAuto), string(DumpAuto), string(DumpTunnel), string(DumpRemote))),
 	}
 }
 

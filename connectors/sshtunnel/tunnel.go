@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -27,7 +28,12 @@ type Options struct {
 // connectors.Dialer; its methods may be called by any goroutine.
 type Tunnel struct {
 	*sshconn.Conn
+	refused atomic.Bool
 }
+
+// Refused reports whether the machine in between has refused to forward a connection,
+// or does not say that it was for another reason.
+func (t *Tunnel) Refused() bool { return t.refused.Load() }
 
 // Open connects with the machine in between and logs in there. The key that it
 // showed is returned also where it was refused; nil where none was shown. Errors are
@@ -51,7 +57,7 @@ func Open(ctx context.Context, c Config, env connectors.Env, o Options) (*Tunnel
 	if err != nil {
 		return nil, shown, about(err)
 	}
-	return &Tunnel{conn}, shown, nil
+	return &Tunnel{Conn: conn}, shown, nil
 }
 
 // about says that an error is of the machine in between, not of the database.
@@ -77,9 +83,11 @@ func (t *Tunnel) DialContext(ctx context.Context, network, address string) (net.
 	case !ok:
 		return nil, about(t.Cause(err))
 	case refused.Reason == ssh.Prohibited:
+		t.refused.Store(true)
 		return nil, job.Errorf(job.PermissionDenied, "the ssh server does not forward connections to %s; allow that for the user (AllowTcpForwarding, AllowStreamLocalForwarding, PermitOpen in sshd_config; port-forwarding, permitopen in authorized_keys): %w",
 			address, sshconn.Quoted(refused))
 	case network == "unix": // a server that does not forward to sockets gives no other reason
+		t.refused.Store(true)
 		return nil, job.Errorf(job.ConnectFailed, "the ssh server cannot reach the socket %s; check that the database listens there, that the user may open it, and that sshd forwards to sockets (AllowStreamLocalForwarding): %w", address, sshconn.Quoted(refused))
 	default:
 		return nil, job.Errorf(job.ConnectFailed, "the ssh server cannot reach %s; check that the database listens there: %w", address, sshconn.Quoted(refused))

@@ -41,7 +41,7 @@ func (f *site) ask(ctx context.Context) (facts, error) {
 	statements := []string{"SELECT option_name, LEFT(option_value, 65536) FROM " + quoted("options") + " WHERE option_name IN (" + asked + ")"}
 	if f.settings.multisite {
 		statements = append(statements, "SELECT COUNT(*) FROM "+quoted("blogs"),
-			"SELECT LEFT(meta_value, 65536) FROM "+quoted("sitemeta")+" WHERE meta_key = 'active_sitewide_plugins'")
+			"SELECT LEFT(IFNULL(meta_value, ''), 65536) FROM "+quoted("sitemeta")+" WHERE meta_key = 'active_sitewide_plugins'")
 	}
 	answers, err := f.database.Ask(ctx, statements...)
 	if err != nil {

@@ -149,7 +149,7 @@ func (s *source) databaseOf(found *settings, at address) (mysql.Config, connecto
 		Tables: []string{}, ExcludeTables: []string{}, Routines: true, TLS: tls,
 		SSH: &sshtunnel.Config{
 			Host: s.config.Host, Port: s.config.Port, Username: s.config.Username, CredentialID: tunnelCredential,
-			HostKeys: s.config.HostKeys, TrustOnFirstUse: s.config.TrustOnFirstUse,
+			HostKeys: s.config.HostKeys, TrustOnFirstUse: s.config.TrustOnFirstUse, Dump: sshtunnel.DumpAuto,
 		},
 	}
 	if at.socket != "" {
