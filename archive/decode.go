@@ -238,16 +238,24 @@ type tarSpan struct {
 
 // Read implements io.Reader.
 func (s *tarSpan) Read(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
+	b, err := s.piece(len(p))
+	return copy(p, b), err
+}
+
+// piece passes over some bytes, no more than most, which are valid until the next
+// call or until the current frame, if it was lent, is given back.
+func (s *tarSpan) piece(most int) ([]byte, error) {
+	if most == 0 {
+		return nil, nil
 	}
 	if err := s.more(); err != nil {
-		return 0, err
+		return nil, err
 	}
-	n := copy(p, s.rest)
+	n := min(most, len(s.rest))
+	b := s.rest[:n:n]
 	s.rest = s.rest[n:]
 	s.offset += int64(n)
-	return n, nil
+	return b, nil
 }
 
 func (s *tarSpan) more() error {

@@ -120,7 +120,6 @@ type extractor struct {
 	target *target
 	crew   *crew
 	small  *batch // small files that are not handed over yet; nil: none
-	bufs   []byte // of the file being copied
 
 	summary Summary
 	written int64
@@ -266,11 +265,7 @@ func (x *extractor) file(path string, m *member) error {
 // copy writes a file's content while another goroutine hashes it: the two take
 // about as long as each other.
 func (x *extractor) copy(f *os.File, m *member) error {
-	m.sum = nil
-	if x.bufs == nil {
-		x.bufs = make([]byte, sumBuffers*readSize)
-	}
-	sum := startSum(x.bufs)
+	sum := startSum()
 	err := x.transfer(f, m, sum)
 	if got := sum.finish(); err == nil && got != m.e.SHA256 {
 		err = m.e.wrongHash()
@@ -280,21 +275,18 @@ func (x *extractor) copy(f *os.File, m *member) error {
 
 func (x *extractor) transfer(f *os.File, m *member, sum *asyncSum) error {
 	for {
-		buf := sum.buffer()
-		n, err := m.Read(buf)
-		if n > 0 {
-			if err := x.count(n); err != nil {
-				return err
-			}
-			if _, err := f.Write(buf[:n]); err != nil {
-				return err
-			}
-		}
-		sum.add(buf[:n])
+		b, err := m.piece(readSize)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
+			return err
+		}
+		if err := x.count(len(b)); err != nil {
+			return err
+		}
+		sum.add(b, m.span.frames.current)
+		if _, err := f.Write(b); err != nil {
 			return err
 		}
 	}

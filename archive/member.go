@@ -18,9 +18,10 @@ import (
 type member struct {
 	e     *Entry
 	span  *tarSpan
-	tar   *tar.Reader // nil: the content is next in the span, and all of it
 	owner ownership
 	parts int
+	size  int64 // of the part at hand, which mostly is all of it
+	part  int64 // what is left of that
 	left  int64 // of the whole content
 	sum   hash.Hash
 }
@@ -33,9 +34,9 @@ func openMember(span *tarSpan, e *Entry) (*member, error) {
 	}
 	var plain bool
 	if m.owner, plain = span.foretold(e); plain {
+		m.part = e.Size
 		return m, nil
 	}
-	m.tar = tar.NewReader(span)
 	hdr, err := m.nextHeader()
 	if err != nil {
 		return nil, err
@@ -46,7 +47,10 @@ func openMember(span *tarSpan, e *Entry) (*member, error) {
 
 // nextHeader reads the member's next tar header and checks it.
 func (m *member) nextHeader() (*tar.Header, error) {
-	hdr, err := m.tar.Next()
+	if err := m.span.skip(padding(m.size)); err != nil {
+		return nil, m.streamError(err)
+	}
+	hdr, err := tar.NewReader(m.span).Next()
 	if err != nil {
 		return nil, m.streamError(err)
 	}
@@ -58,6 +62,7 @@ func (m *member) nextHeader() (*tar.Header, error) {
 	if what := m.differs(hdr, name); what != "" {
 		return nil, fmt.Errorf("%w: %s: index and tar differ in the %s", ErrCorrupt, Escape(m.e.Path), what)
 	}
+	m.size, m.part = hdr.Size, hdr.Size
 	return hdr, nil
 }
 
@@ -103,53 +108,48 @@ func isSparse(hdr *tar.Header) bool {
 
 // Read implements io.Reader.
 func (m *member) Read(p []byte) (int, error) {
-	for {
-		if m.left == 0 {
-			return 0, m.end()
-		}
-		n, err := m.piece(p)
-		if n > 0 {
-			if m.sum != nil {
-				m.sum.Write(p[:n])
-			}
-			m.left -= int64(n)
-			return n, nil
-		}
-		if errors.Is(err, io.EOF) && m.e.Flags&entry.Parts != 0 {
-			_, err = m.nextHeader()
-		} else if err != nil {
-			err = m.streamError(err)
-		}
-		if err != nil {
-			return 0, err
-		}
-		if len(p) == 0 {
-			return 0, nil
-		}
+	if m.left == 0 {
+		return 0, m.end()
 	}
+	b, err := m.piece(len(p))
+	if m.sum != nil {
+		m.sum.Write(b)
+	}
+	return copy(p, b), err
 }
 
-// piece reads some content, of the part at hand where there are several.
-func (m *member) piece(p []byte) (int, error) {
-	if m.tar != nil {
-		return m.tar.Read(p)
+// piece gives the next bytes of the content, unchecked and no more than most,
+// valid until the next call. Behind the last: io.EOF.
+func (m *member) piece(most int) ([]byte, error) {
+	if m.left == 0 {
+		return nil, io.EOF
 	}
-	n, err := m.span.Read(p[:min(int64(len(p)), m.left)])
+	if m.part == 0 {
+		if _, err := m.nextHeader(); err != nil {
+			return nil, err
+		}
+	}
+	b, err := m.span.piece(int(min(m.part, int64(most))))
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	return n, err
+	if err != nil {
+		return nil, m.streamError(err)
+	}
+	m.part -= int64(len(b))
+	m.left -= int64(len(b))
+	return b, nil
 }
 
 // take gives all of the content, unchecked and without a copy, if it is in one
 // frame. It must be given back with that.
 func (m *member) take() (content []byte, frame *decoding) {
-	if m.e.Flags&entry.Parts != 0 {
+	if m.part != m.left {
 		return nil, nil
 	}
 	content, frame = m.span.take(int(m.left))
 	if frame != nil {
-		m.left = 0
+		m.part, m.left = 0, 0
 	}
 	return content, frame
 }
