@@ -111,7 +111,11 @@ func Run(t *testing.T, start Factory) {
 // RunSome runs the named tests of the suite.
 func RunSome(t *testing.T, start Factory, names ...string) {
 	t.Helper()
-	all := tests()
+	runSome(t, start, tests(), names)
+}
+
+func runSome(t *testing.T, start Factory, all map[string]func(*testing.T, Factory), names []string) {
+	t.Helper()
 	for _, name := range names {
 		test, ok := all[name]
 		if !ok {

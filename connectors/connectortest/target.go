@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,7 +23,17 @@ import (
 // RunTarget runs the suite for connectors that write files back.
 func RunTarget(t *testing.T, start Factory) {
 	t.Helper()
-	for name, test := range map[string]func(*testing.T, Factory){
+	RunSomeTarget(t, start, slices.Sorted(maps.Keys(targetTests()))...)
+}
+
+// RunSomeTarget runs the named tests of that suite.
+func RunSomeTarget(t *testing.T, start Factory, names ...string) {
+	t.Helper()
+	runSome(t, start, targetTests(), names)
+}
+
+func targetTests() map[string]func(*testing.T, Factory) {
+	return map[string]func(*testing.T, Factory){
 		"RestoresAnAwkwardTree":   testRestoresTree,
 		"RestoresUnderAnotherOne": testRestoresElsewhere,
 		"RestoresASinglePath":     testRestoresSingle,
@@ -35,11 +46,6 @@ func RunTarget(t *testing.T, start Factory) {
 		"GoesOnAfterABreak":       testResume,
 		"StopsWhenNotAllowed":     testNotAllowed,
 		"ContextEndsRestore":      testRestoreCanceled,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t, start)
-		})
 	}
 }
 

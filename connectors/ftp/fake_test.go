@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -195,6 +196,18 @@ func (c *fakeConn) transfer(data string, finish bool) {
 	if finish {
 		c.say("226 done")
 	}
+}
+
+// receive takes data, says so, and forgets it.
+func (c *fakeConn) receive() {
+	c.say("150 send it")
+	conn, err := c.data.Accept()
+	if err != nil {
+		return
+	}
+	_, _ = io.Copy(io.Discard, conn)
+	_ = conn.Close()
+	c.say("226 done")
 }
 
 func (f *fake) said(verb string) (args []string) {

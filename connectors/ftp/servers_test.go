@@ -141,13 +141,21 @@ func TestLogins(t *testing.T) {
 	}
 }
 
-// dataCut is a dialer whose data connections break after a number of bytes, as many
-// of them as are to break.
+// dataCut is a dialer whose data connections break: one after a number of bytes, and
+// those after it at once, as many as are to break.
 type dataCut struct {
 	connectors.Dialer
 	control string
-	after   int64
+	writes  bool // what is written counts, not what is read
+	after   atomic.Int64
 	breaks  atomic.Int64
+}
+
+func cutting(control string, after, breaks int64) *dataCut {
+	d := &dataCut{Dialer: connectors.NewDialer(connectors.DialerConfig{}), control: control}
+	d.after.Store(after)
+	d.breaks.Store(breaks)
+	return d
 }
 
 func (d *dataCut) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
@@ -155,7 +163,7 @@ func (d *dataCut) DialContext(ctx context.Context, network, address string) (net
 	if err != nil || address == d.control {
 		return conn, err
 	}
-	return &cutConn{Conn: conn, d: d, left: d.after}, nil
+	return &cutConn{Conn: conn, d: d, left: d.after.Load()}, nil
 }
 
 type cutConn struct {
@@ -165,20 +173,46 @@ type cutConn struct {
 }
 
 func (c *cutConn) Read(p []byte) (int, error) {
-	if c.left == 0 {
-		if c.d.breaks.Add(-1) >= 0 {
-			_ = c.Close()
-			return 0, net.ErrClosed
-		}
-		c.left = 1 << 40
+	if c.d.writes {
+		return c.Conn.Read(p)
+	}
+	if c.left == 0 && c.breaks() {
+		return 0, net.ErrClosed
 	}
 	n, err := c.Conn.Read(p[:min(int64(len(p)), c.left)])
 	c.left -= int64(n)
 	return n, err
 }
 
-// Data connections that break at 1, 50 and 99 % of a file: it comes whole if they
-// break now and then, and the reading fails if they always do.
+func (c *cutConn) Write(p []byte) (int, error) {
+	if !c.d.writes {
+		return c.Conn.Write(p)
+	}
+	if int64(len(p)) <= c.left {
+		c.left -= int64(len(p))
+		return c.Conn.Write(p)
+	}
+	passed, _ := c.Conn.Write(p[:c.left]) // what came before the break
+	if c.breaks() {
+		return passed, net.ErrClosed
+	}
+	n, err := c.Conn.Write(p[passed:])
+	return passed + n, err
+}
+
+// breaks breaks the connection, unless enough did.
+func (c *cutConn) breaks() bool {
+	c.left = 1 << 40
+	if c.d.breaks.Add(-1) < 0 {
+		return false
+	}
+	c.d.after.Store(0)
+	_ = c.Close()
+	return true
+}
+
+// A data connection that breaks at 1, 50 and 99 % of a file: it comes whole if that
+// happens once, and the reading fails if all later ones break too.
 func TestDataConnectionBreaks(t *testing.T) {
 	t.Parallel()
 	const size = 6 << 20
@@ -192,13 +226,11 @@ func TestDataConnectionBreaks(t *testing.T) {
 			put(t, filepath.Join(s.Root, "large"), content)
 			for _, percent := range []int64{1, 50, 99} {
 				for _, breaks := range []int64{1, 1000} {
-					cut := &dataCut{Dialer: connectors.NewDialer(connectors.DialerConfig{}), control: s.Addr(), after: size * percent / 100}
-					cut.breaks.Store(breaks)
+					cut := cutting(s.Addr(), size*percent/100, breaks)
 					got, err := read(t, ftp.New(quick), s.Config(s.Root+"/large"), credential(s.Credential()), func(e *connectors.Env) { e.Dial = cut })
 					read := got.content[strings.TrimPrefix(s.Root, "/")+"/large"]
 					whole := sha256.Sum256([]byte(read)) == sha256.Sum256(content)
-					// With progress each time it comes whole after all.
-					if breaks == 1 && (err != nil || len(got.errors) > 0 || !whole) || err == nil && len(got.errors) == 0 && !whole {
+					if once := breaks == 1; whole != once || once != (err == nil && len(got.errors) == 0) {
 						t.Errorf("%d breaks at %d %%: %d bytes, %v, %v", breaks, percent, len(read), got.errors, err)
 					}
 				}
