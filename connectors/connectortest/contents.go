@@ -77,7 +77,8 @@ func withoutUntold(t *testing.T, s *Server, visited, want []got) (rest, wantRest
 func coarse(s *Server, all []got) []got {
 	all = slices.Clone(all)
 	for i := range all {
-		if slices.Contains(s.CoarseTimes, all[i].Kind) {
+		deep := s.CoarseFrom > 0 && len(all[i].Path) >= s.CoarseFrom && all[i].Kind == entry.Dir
+		if deep || slices.Contains(s.CoarseTimes, all[i].Kind) {
 			all[i].ModTime = time.Time{}
 		}
 		if s.SpecialsAlike && all[i].Kind == entry.Socket {

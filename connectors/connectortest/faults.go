@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,18 +62,24 @@ func testStall(t *testing.T, start Factory) {
 	s := start(t, Options{})
 	tr := tree{t, s.Root}
 	ballast(tr)
+	var stalled sync.WaitGroup // both at once, for all that they do is wait
 	for _, before := range []bool{true, false} {
 		link := testenv.SlowLink(t, s.Addr, 0)
 		if before {
 			link.Stall()
 		}
-		begin := time.Now()
-		_, err := collect(deadline(t), opened(t, s, s.Config(link.Host, link.Port, s.Root)), onFirstFile(link.Stall))
-		wantCode(t, "a server that falls silent", err, job.ConnectFailed, job.Timeout)
-		if took := time.Since(begin); took > s.Patience+20*time.Second {
-			t.Errorf("noticed after %v, patience is %v", took, s.Patience)
-		}
+		source := opened(t, s, s.Config(link.Host, link.Port, s.Root))
+		ctx := deadline(t)
+		stalled.Go(func() {
+			begin := time.Now()
+			_, err := collect(ctx, source, onFirstFile(link.Stall))
+			wantCode(t, "a server that falls silent", err, job.ConnectFailed, job.Timeout)
+			if took := time.Since(begin); took > s.Patience+20*time.Second {
+				t.Errorf("noticed after %v, patience is %v", took, s.Patience)
+			}
+		})
 	}
+	stalled.Wait()
 }
 
 func testRefused(t *testing.T, start Factory) {
@@ -140,8 +147,11 @@ func testCancel(t *testing.T, start Factory) {
 	mixed(tree{t, s.Root})
 	why := errors.New("no longer wanted")
 	for _, at := range []int{0, 1, 100, 203} {
-		// Slow enough that a connection takes a while.
-		link := testenv.SlowLink(t, s.Addr, 20*time.Millisecond)
+		delay := time.Millisecond
+		if at == 0 {
+			delay = 20 * time.Millisecond // slow enough that a connection takes a while
+		}
+		link := testenv.SlowLink(t, s.Addr, delay)
 		ctx, cancel := context.WithCancelCause(deadline(t))
 		if at == 0 {
 			timer := time.AfterFunc(50*time.Millisecond, func() { cancel(why) })

@@ -59,9 +59,9 @@ type Server struct {
 	HiddenTargets []string
 	// HiddenName tells names that the server does not show at all; nil: it shows all.
 	HiddenName func(name string) bool
-	// MaxPath is the length of the longest path that the server can go to, in bytes.
-	// 0 means what Linux takes.
-	MaxPath int
+	// CoarseFrom is the length of a path, in bytes, from which times of folders are not
+	// told to the second; 0: they are at any.
+	CoarseFrom int
 	// Own makes what lies at a path the server's user's, so that it can be written to.
 	// Nil: it can be anyway, or should not.
 	Own func(path string) error
@@ -106,6 +106,19 @@ type Factory func(t *testing.T, o Options) *Server
 func Run(t *testing.T, start Factory) {
 	t.Helper()
 	RunSome(t, start, slices.Sorted(maps.Keys(tests()))...)
+}
+
+// RunBut runs the suite but for the named tests.
+func RunBut(t *testing.T, start Factory, names ...string) {
+	t.Helper()
+	all := tests()
+	for _, name := range names {
+		if _, ok := all[name]; !ok {
+			t.Fatalf("the suite has no test %q", name)
+		}
+		delete(all, name)
+	}
+	runSome(t, start, all, slices.Sorted(maps.Keys(all)))
 }
 
 // RunSome runs the named tests of the suite.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -248,7 +249,13 @@ func read(t *testing.T, kind connectors.Type, config map[string]any, change ...f
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	got := visited{map[string]string{}, map[string]error{}}
+	var last []string
 	err := source.Read(ctx, func(item connectors.Item) error {
+		path := strings.Split(item.Path, "/")
+		if slices.Compare(path, last) <= 0 {
+			t.Errorf("%q comes after %q", path, last)
+		}
+		last = path
 		if item.Err != nil {
 			got.errors[item.Path] = item.Err
 		}

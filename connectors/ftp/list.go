@@ -22,7 +22,7 @@ var errTooMuch = errors.New("the listing is too large to be held ahead of its tu
 // list lists the folder that the session is in. What is wrong with the listing stands
 // in it; an error is one of the session, or a *wire.ReplyError that refuses.
 func (s *session) list(dir string, limit int64) (*listing, error) {
-	l, err := s.transfer(dir, s.wire.Has("MLST"), limit)
+	l, err := s.transfer(dir, s.usesMLST(), limit)
 	if err != nil {
 		return nil, err
 	}
@@ -30,6 +30,16 @@ func (s *session) list(dir string, limit int64) (*listing, error) {
 		return l, s.addDetails(dir, l)
 	}
 	return l, nil
+}
+
+// crashesAt is from which length of a folder's path on ProFTPD 1.3.8 dies of MLSD and
+// MLST, with names of usual length; it does fine with LIST and SIZE.
+const crashesAt = 1700
+
+// usesMLST reports whether MLSD and MLST are there, and may be asked for in the folder
+// that the session is in.
+func (s *session) usesMLST() bool {
+	return s.wire.Has("MLST") && (!s.hidesLinks() || len(s.dir) < crashesAt)
 }
 
 // hidesLinks tells ProFTPD by facts that it alone has: its MLSD leaves out links that

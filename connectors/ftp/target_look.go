@@ -200,7 +200,7 @@ func (t *target) putBack(s *session, in *place, name string, line *lines.Line) (
 // facts are what the server tells of a name in the folder that the session is in;
 // nothing where it has no MLST.
 func (t *target) facts(s *session, name string) (lines.Line, error) {
-	if !s.wire.Has("MLST") {
+	if !s.usesMLST() {
 		return lines.Line{}, nil
 	}
 	text, err := s.wire.Facts(name)
@@ -232,7 +232,7 @@ func (t *target) compare(lost *loss, line lines.Line, h *entry.Header) {
 
 // learnOwner asks a server without MLST, once, whose a file is that was written.
 func (t *target) learnOwner(s *session, name string) error {
-	if s.wire.Has("MLST") {
+	if s.usesMLST() {
 		return nil
 	}
 	t.learning.Lock()

@@ -270,7 +270,7 @@ func (u *upload) isPublished(s *session) (bool, error) {
 // isTaken looks once more right before a name is taken.
 func (u *upload) isTaken(s *session) (bool, error) {
 	var err error
-	if s.wire.Has("MLST") {
+	if s.usesMLST() {
 		_, err = s.wire.Facts(u.name)
 	} else {
 		_, err = s.wire.Size(wire.Relative(u.name))
