@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 
 	"xvault/internal/entry"
@@ -26,7 +27,7 @@ func (w *Writer) addStream(ctx context.Context, h *entry.Header, body io.Reader)
 		w.part = make([]byte, 0, MaxPart)
 	}
 	w.sum.Reset()
-	s := stream{body: body, buf: w.part}
+	s := stream{body: body, buf: w.part, sum: w.sum}
 	if err := w.addParts(ctx, h, &s); err != nil {
 		return Outcome{}, fmt.Errorf("read %s: %w", Escape(h.Path), err)
 	}
@@ -62,7 +63,6 @@ func (w *Writer) addPart(ctx context.Context, h *entry.Header, name string, cont
 	if err := w.beginPart(ctx, header, first); err != nil {
 		return err
 	}
-	w.sum.Write(content)
 	if err := w.tar.write(ctx, content); err != nil {
 		return err
 	}
@@ -80,6 +80,7 @@ func (w *Writer) beginPart(ctx context.Context, header []byte, first bool) error
 // stream gathers a body into parts.
 type stream struct {
 	body  io.Reader
+	sum   hash.Hash
 	buf   []byte // the current part; its capacity is a part's size
 	next  byte   // the first byte of the next part
 	more  bool   // whether there is one
@@ -89,15 +90,17 @@ type stream struct {
 }
 
 // fill gathers the next part and tells whether it is the last: only the byte
-// behind it shows that.
+// behind it shows that. What comes is hashed at once, as long as it is near.
 func (s *stream) fill() (last bool, err error) {
 	s.buf = s.buf[:0]
 	if s.more {
 		s.buf = append(s.buf, s.next)
+		s.sum.Write(s.buf)
 	}
 	for empty := 0; len(s.buf) < cap(s.buf); {
 		n, err := readSome(s.body, s.buf[len(s.buf):cap(s.buf)])
 		s.buf = s.buf[:len(s.buf)+n]
+		s.sum.Write(s.buf[len(s.buf)-n:])
 		if err != nil {
 			return true, s.finish(err)
 		}

@@ -60,7 +60,7 @@ func Start(ctx context.Context, c Command) (*Dump, error) {
 
 // start opens the pipes and runs the program.
 func (d *Dump) start() error {
-	out, stdout, err := os.Pipe()
+	out, stdout, err := newPipe()
 	if err != nil {
 		return err
 	}
@@ -70,11 +70,10 @@ func (d *Dump) start() error {
 		if stdin, d.feed, err = newFeed(d.cmd.Stdin); err != nil {
 			return errors.Join(err, out.Close())
 		}
-		defer closeQuietly(stdin)
 	}
 	if d.proc, err = d.cmd.start(stdin, stdout, d.stderr); err != nil {
 		if d.feed != nil {
-			err = errors.Join(err, d.feed.to.Close())
+			err = errors.Join(err, stdin.Close(), d.feed.to.Close())
 		}
 		return errors.Join(err, out.Close())
 	}
@@ -196,14 +195,16 @@ func (d *Dump) complete() error {
 	if d.proc.err != nil {
 		return d.proc.err
 	}
-	if d.feed != nil && d.feed.left() && !d.cmd.Early {
-		return errors.New("it ended before it had read everything")
+	if taken := !d.proc.left && (d.feed == nil || !d.feed.left()); !taken && !d.cmd.Early {
+		return errNotTaken
 	}
 	if d.cmd.Check != nil {
 		return d.cmd.Check.Verdict()
 	}
 	return nil
 }
+
+var errNotTaken = errors.New("it ended before it had read everything")
 
 func (d *Dump) failed(err error) error {
 	if e, ok := errors.AsType[*job.Error](err); ok {

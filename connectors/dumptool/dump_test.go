@@ -333,9 +333,11 @@ func (r errReader) Read([]byte) (int, error) { return 0, r.err }
 func TestStdinNotTaken(t *testing.T) {
 	t.Parallel()
 	c := shell(`head -c 10`)
-	c.Stdin = strings.NewReader(strings.Repeat("x", 1<<20))
-	_, err := dump(t.Context(), t, c)
-	wantFailure(t, err, job.DumpFailed, "before it had read everything")
+	for _, size := range []int{5_000, 1 << 20, 5 << 20} { // some of it in the pipe, all of it, not even that
+		c.Stdin = strings.NewReader(strings.Repeat("x", size))
+		_, err := dump(t.Context(), t, c)
+		wantFailure(t, err, job.DumpFailed, "before it had read everything")
+	}
 }
 
 func TestReadBy(t *testing.T) {
@@ -347,7 +349,9 @@ func TestReadBy(t *testing.T) {
 		{"content", `head -c 1000000 /dev/zero`, `n=$(wc -c); [ $n = 1000000 ]`, nil},
 		{"half", `head -c 500000 /dev/zero`, `n=$(wc -c); [ $n = 1000000 ] || { echo "unexpected end of file" >&2; exit 1; }`, []string{"unexpected end of file"}},
 		{"refuses at once", `head -c 1000000 /dev/zero`, `echo "not a dump" >&2; exit 1`, []string{"not a dump"}},
-		{"ends before the dump does", `head -c 1000000 /dev/zero`, `head -c 10 >/dev/null`, []string{"goes on after its end"}},
+		{"ends before the dump does", `head -c 1000000 /dev/zero`, `head -c 10 >/dev/null`, []string{"before it had read everything"}},
+		{"ends a little before the dump does", `head -c 1000000 /dev/zero`, `head -c 999000 >/dev/null`, []string{"before it had read everything"}},
+		{"ends long before the dump does", `head -c 10000000 /dev/zero`, `head -c 10 >/dev/null`, []string{"before it had read everything"}},
 		{"dump fails", `head -c 1000000 /dev/zero; echo "server gone" >&2; exit 1`, `cat >/dev/null`, []string{"server gone"}},
 	}
 	for _, tt := range tests {

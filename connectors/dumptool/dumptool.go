@@ -70,7 +70,7 @@ type Command struct {
 	// dump_failed with the last thing that the program said.
 	Explain func(Failure) *job.Error
 
-	stdin *os.File // in place of Stdin; the caller's
+	stdin *os.File // in place of Stdin; Start's unless that fails
 }
 
 // Check judges what a program writes to its standard output.

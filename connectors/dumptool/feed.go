@@ -23,7 +23,7 @@ type feed struct {
 
 // newFeed gives the program's end of the pipe.
 func newFeed(from io.Reader) (*os.File, *feed, error) {
-	stdin, to, err := os.Pipe()
+	stdin, to, err := newPipe()
 	if err != nil {
 		return nil, nil, err
 	}

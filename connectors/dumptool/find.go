@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 )
@@ -33,6 +32,7 @@ const maxBanner = 400
 // as missing. Each file is asked once, by however many names it is found.
 func Find(ctx context.Context, name string, folders ...string) ([]Program, error) {
 	var found []Program
+	asked := map[string]bool{}
 	for _, folder := range folders {
 		paths, err := filepath.Glob(filepath.Join(folder, name))
 		if err != nil {
@@ -40,9 +40,10 @@ func Find(ctx context.Context, name string, folders ...string) ([]Program, error
 		}
 		for _, path := range paths {
 			target, err := filepath.EvalSymlinks(path)
-			if err != nil || !executable(target) || slices.ContainsFunc(found, func(p Program) bool { return p.Path == target }) {
+			if err != nil || !executable(target) || asked[target] {
 				continue
 			}
+			asked[target] = true
 			banner, err := ask(ctx, target)
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)

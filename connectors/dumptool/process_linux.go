@@ -20,12 +20,16 @@ type process struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it and all of its group are gone
 	err  error         // how it ended; set before done is closed
+	left bool          // it did not take all that was in its standard input; likewise
+
+	stdin *os.File // kept open, to see that; may be nil
 
 	mu   sync.Mutex
 	gone bool // its number may be another's from now on
 }
 
-// start runs a program. The kernel kills a child when the thread that started it
+// start runs a program, and takes over the reading end of its standard input, unless
+// it fails. The kernel kills a child when the thread that started it
 // ends, so that thread is kept until the child is gone.
 func (c *Command) start(stdin, stdout *os.File, stderr io.Writer) (*process, error) {
 	cmd := exec.Command(c.Path, c.Args...) //nolint:noctx // the group is killed, not the program alone
@@ -42,7 +46,7 @@ func (c *Command) start(stdin, stdout *os.File, stderr io.Writer) (*process, err
 	cmd.Stderr = stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = 10 * time.Second // somebody outside the group may hold stderr open
-	p := &process{cmd: cmd, done: make(chan struct{})}
+	p := &process{cmd: cmd, done: make(chan struct{}), stdin: stdin}
 	started := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
@@ -74,6 +78,23 @@ func (p *process) wait() {
 	p.gone = true
 	p.mu.Unlock()
 	p.err = p.cmd.Wait()
+	if p.stdin != nil {
+		p.left = unread(p.stdin)
+		closeQuietly(p.stdin) // whoever still writes learns of it
+	}
+}
+
+// unread reports whether a pipe still holds something.
+func unread(pipe *os.File) bool {
+	raw, err := pipe.SyscallConn()
+	if err != nil {
+		return true
+	}
+	n := 0
+	if failed := raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ) }); failed != nil {
+		return true
+	}
+	return err != nil || n > 0
 }
 
 // kill ends the program and everything that it started.

@@ -13,6 +13,7 @@ import (
 type process struct {
 	done chan struct{}
 	err  error
+	left bool
 }
 
 var errNotLinux = errors.New("databases can be dumped by workers on Linux only")

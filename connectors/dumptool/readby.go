@@ -16,15 +16,14 @@ import (
 // that can restore a dump knows best whether it is whole. Its own output is thrown
 // away.
 func ReadBy(ctx context.Context, c Command) (Check, error) {
-	stdin, in, err := os.Pipe()
+	stdin, in, err := newPipe()
 	if err != nil {
 		return nil, &job.Error{Code: job.Internal, Message: c.What + " could not be started", Err: err}
 	}
-	defer closeQuietly(stdin)
 	c.stdin = stdin
 	d, err := Start(ctx, c)
 	if err != nil {
-		return nil, errors.Join(err, in.Close())
+		return nil, errors.Join(err, stdin.Close(), in.Close())
 	}
 	r := &readBy{dump: d, in: in, done: make(chan struct{})}
 	r.hangUp = sync.OnceValue(in.Close)
@@ -49,7 +48,7 @@ func (r *readBy) Write(p []byte) (int, error) {
 	if errors.Is(err, syscall.EPIPE) {
 		<-r.done
 		if err = r.err; err == nil {
-			err = errors.New("the dump goes on after its end")
+			err = errNotTaken
 		}
 	}
 	return n, err
