@@ -88,12 +88,7 @@ func explain(f dumptool.Failure) (told *job.Error) {
 }
 
 func explainWords(f dumptool.Failure) *job.Error {
-	number := 0
-	for _, m := range spokenNumber.FindAllStringSubmatch(f.LastWords(), -1) {
-		if n, err := strconv.Atoi(m[1] + m[2]); err == nil {
-			number = n // the last one is why it ended
-		}
-	}
+	number := lastNumber(f.LastWords())
 	code, known := codeOf(number)
 	hint := advice(number)
 	if strings.Contains(f.LastWords(), "insufficient privileges to SHOW CREATE") {
@@ -112,4 +107,15 @@ func explainWords(f dumptool.Failure) *job.Error {
 		text += " " + hint
 	}
 	return &job.Error{Code: code, Message: text, Err: f.Err}
+}
+
+// lastNumber is the last error number in a text, which is why it ended; 0 without one.
+func lastNumber(text string) int {
+	number := 0
+	for _, m := range spokenNumber.FindAllStringSubmatch(text, -1) {
+		if n, err := strconv.Atoi(m[1] + m[2]); err == nil {
+			number = n
+		}
+	}
+	return number
 }

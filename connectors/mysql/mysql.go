@@ -50,6 +50,9 @@ type Options struct {
 	ConnectTimeout time.Duration
 	// Folders are where the programs are looked for. Default: the system's.
 	Folders []string
+	// ServerFolders are where servers are looked for, for restore drills. Default: the
+	// system's.
+	ServerFolders []string
 	// Tunnel are the deadlines of a tunnel.
 	Tunnel sshtunnel.Options
 	// Now tells the time that a dump is stored under. Default: the clock.
@@ -65,6 +68,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Folders == nil {
 		o.Folders = dumptool.SystemFolders()
+	}
+	if o.ServerFolders == nil {
+		o.ServerFolders = serverFolders()
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -87,6 +93,6 @@ func New(o Options) connectors.Type {
 		OpenTarget: func(config []byte, env connectors.Env, opts connectors.TargetOptions) (connectors.Target, error) {
 			return newTarget(config, env, o, opts)
 		},
-		Run: sshtunnel.Run,
+		Run: sshtunnel.Run, Drill: o.drill,
 	}
 }

@@ -96,6 +96,9 @@ func (r *Room) fork(p Program) (*process, error) {
 	go func() {
 		runtime.LockOSThread()
 		err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+		if err == nil && r.place != "" {
+			err = mountAt(r.folder, r.place)
+		}
 		if err == nil {
 			err = cmd.Start()
 		}

@@ -10,9 +10,9 @@
 // in the room alone. All of them, and what they started, are gone with Close, and when
 // the worker is killed.
 //
-// A room is a folder below the job's own, which the worker removes on every way out. Its
-// programs name it by a descriptor, never by its path: the folders above it stay closed
-// to them.
+// A room is a folder below the job's own, which the worker removes on every way out. The
+// folders above it stay closed to its programs: they see it at another place, where
+// nothing in it can be run as a program, or else by a descriptor.
 package scratch
 
 import (
@@ -58,6 +58,7 @@ type Room struct {
 	account account
 	folder  string
 	dir     *os.File
+	place   string // where programs see it; empty: by descriptor only
 
 	mu      sync.Mutex
 	limits  confinement // what programs are kept in; less where the kernel refused
@@ -107,11 +108,21 @@ func (r *Room) open() error {
 	if err := r.account.own(r.folder); err != nil {
 		return errors.Join(err, r.Close())
 	}
+	r.place = r.settle()
 	return nil
 }
 
 // Path is the name by which programs of the room find what is in it.
-func (*Room) Path(name string) string { return filepath.Join(descriptor(roomFile), name) }
+func (r *Room) Path(name string) string {
+	if r.place == "" {
+		return filepath.Join(descriptor(roomFile), name)
+	}
+	return filepath.Join(r.place, name)
+}
+
+// Walkable reports whether programs can come to the room folder by folder, as some
+// insist on.
+func (r *Room) Walkable() bool { return r.place != "" || r.account.same }
 
 func descriptor(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
