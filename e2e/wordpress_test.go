@@ -68,6 +68,7 @@ func (s *wordPressScene) backup() string {
 	if snap.Status != "completed" {
 		s.t.Fatalf("%s has snapshot %+v", j, snap)
 	}
+	drillOf(s.t, s.Lab, snap.ID)
 	return system.StockRestore(s.t, filepath.Join(snap.LocalPath, system.Artifact), s.identity)
 }
 

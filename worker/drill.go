@@ -50,7 +50,11 @@ func (w *Worker) drillEnv(v *verification, opened *artifact.Artifact) connectors
 			})
 			return artifact.Explain(err)
 		},
-		TempDir: v.a.folder.path, User: w.cfg.DrillUser, Phase: v.a.progress.enter, Log: v.a.log,
+		TempDir: v.a.folder.path, User: w.cfg.DrillUser, Log: v.a.log,
+		Phase: func(phase string) {
+			v.a.progress.enter(phase)
+			_ = failpoint.Hit("drill." + phase) // to be killed at
+		},
 	}
 }
 

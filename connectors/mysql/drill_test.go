@@ -21,7 +21,7 @@ func drilled(t *testing.T, o Options, members map[string]string) (job.DrillResul
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	dir := testenv.Dir(t)
-	if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a folder
+	if err := os.Chmod(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { leftIn(t, dir) })
@@ -77,11 +77,11 @@ func dumpOf(statements ...string) string {
 func TestDrillOfBadDumps(t *testing.T) {
 	t.Parallel()
 	dir := testenv.Dir(t)
-	if err := os.Chmod(dir, 0o777); err != nil { //nolint:gosec // so that a server could write here
+	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	for _, above := range []string{dir[:strings.LastIndex(dir, "/")]} {
-		if err := os.Chmod(above, 0o711); err != nil { //nolint:gosec // as above
+		if err := os.Chmod(above, 0o711); err != nil {
 			t.Fatal(err)
 		}
 	}

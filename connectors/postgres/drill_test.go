@@ -159,10 +159,10 @@ func TestDrillOfBadDumps(t *testing.T) {
 func openDir(t *testing.T) string {
 	t.Helper()
 	dir := testenv.Dir(t)
-	if err := os.Chmod(dir, 0o777); err != nil { //nolint:gosec // that is the point
+	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(filepath.Dir(dir), 0o711); err != nil { //nolint:gosec // as above
+	if err := os.Chmod(filepath.Dir(dir), 0o711); err != nil {
 		t.Fatal(err)
 	}
 	return dir

@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 func newRoom(t *testing.T, c scratch.Config) *scratch.Room {
 	t.Helper()
 	dir := testenv.Dir(t)
-	if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a folder
+	if err := os.Chmod(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	c.TempDir = func() (string, error) { return dir, nil }
