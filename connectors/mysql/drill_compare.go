@@ -15,7 +15,7 @@ import (
 // hasEngines fails where a table wants an engine that the server lacks: it would take
 // another one without a word.
 func (s *scratchServer) hasEngines(ctx context.Context, about *dumpAbout) error {
-	rows, err := s.target.server.rows(ctx, "SELECT LOWER(ENGINE) FROM information_schema.ENGINES WHERE SUPPORT IN ('YES', 'DEFAULT')")
+	rows, err := s.target.server.ask(ctx, "SELECT LOWER(ENGINE) FROM information_schema.ENGINES WHERE SUPPORT IN ('YES', 'DEFAULT')", maxNames)
 	if err != nil {
 		return s.broken(err)
 	}
@@ -35,8 +35,8 @@ func (s *scratchServer) hasEngines(ctx context.Context, about *dumpAbout) error 
 // compare counts what is in the server, and holds it against the dump.
 func (s *scratchServer) compare(ctx context.Context, dump *dumped) error {
 	// What is in others is not in a dump.
-	elsewhere, err := s.target.server.rows(ctx, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = "+quoteText(dump.into)+
-		" AND ENGINE IN ('MRG_MyISAM', 'FEDERATED', 'CONNECT', 'SPIDER')")
+	elsewhere, err := s.target.server.ask(ctx, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = "+quoteText(dump.into)+
+		" AND ENGINE IN ('MRG_MyISAM', 'FEDERATED', 'CONNECT', 'SPIDER')", maxNames)
 	if err != nil {
 		return s.broken(err)
 	}
@@ -45,7 +45,7 @@ func (s *scratchServer) compare(ctx context.Context, dump *dumped) error {
 		if slices.ContainsFunc(elsewhere, func(row []string) bool { return row[0] == name }) {
 			continue
 		}
-		rows, err := s.target.server.rows(ctx, "SELECT COUNT(*) FROM "+quoteName(dump.into)+"."+quoteName(name))
+		rows, err := s.target.server.ask(ctx, "SELECT COUNT(*) FROM "+quoteName(dump.into)+"."+quoteName(name), maxNames)
 		if err != nil {
 			return s.uncounted(ctx, name, err)
 		}
@@ -106,7 +106,7 @@ func tally(into *job.DrillDatabase, tables []job.DrillTable) (wrong []string) {
 func (s *scratchServer) checkTables(ctx context.Context, dump *dumped, tables []job.DrillTable) (wrong []string, err error) {
 	var checked int64
 	for _, t := range tables {
-		rows, err := s.target.server.rows(ctx, "CHECK TABLE "+quoteName(dump.into)+"."+quoteName(t.Name))
+		rows, err := s.target.server.ask(ctx, "CHECK TABLE "+quoteName(dump.into)+"."+quoteName(t.Name), maxNames)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
@@ -133,7 +133,7 @@ func (s *scratchServer) countOthers(ctx context.Context, dump *dumped) error {
 		{"views", "VIEWS WHERE TABLE_SCHEMA"}, {"triggers", "TRIGGERS WHERE TRIGGER_SCHEMA"},
 		{"routines", "ROUTINES WHERE ROUTINE_SCHEMA"}, {"events", "EVENTS WHERE EVENT_SCHEMA"},
 	} {
-		rows, err := s.target.server.rows(ctx, "SELECT COUNT(*) FROM information_schema."+what.from+" = "+schema)
+		rows, err := s.target.server.ask(ctx, "SELECT COUNT(*) FROM information_schema."+what.from+" = "+schema, maxNames)
 		if err != nil {
 			return s.broken(err)
 		}

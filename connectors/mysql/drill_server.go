@@ -207,7 +207,7 @@ func (d *drill) prepare(ctx context.Context, root *reach, password secret.Text) 
 		return err
 	}
 	defer in.close()
-	others, err := in.rows(ctx, "SELECT User, Host FROM mysql.global_priv")
+	others, err := in.ask(ctx, "SELECT User, Host FROM mysql.global_priv", maxNames)
 	if err != nil {
 		return err
 	}
