@@ -55,8 +55,17 @@ type straight struct{ db *sql.DB }
 
 func (s straight) close() { _ = s.db.Close() } // what counts was answered
 
-func (s straight) ask(ctx context.Context, statement string, limit int) (all [][]string, err error) {
-	rows, err := s.db.QueryContext(ctx, statement)
+func (s straight) ask(ctx context.Context, statement string, limit int) ([][]string, error) {
+	return rowsOf(ctx, s.db, limit, statement)
+}
+
+// querier is what answers questions: a pool of connections, or one.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+func rowsOf(ctx context.Context, at querier, limit int, question string, args ...any) (all [][]string, err error) {
+	rows, err := at.QueryContext(ctx, question, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
 	"fmt"
 
 	"xvault/connectors"
+	"xvault/connectors/sshtunnel"
 	"xvault/internal/job"
 )
 
@@ -58,8 +60,11 @@ func NewLoader(config Config, env connectors.Env, o Options, l LoaderOptions) (*
 	if err != nil {
 		return nil, err
 	}
+	if r.config.SSH != nil {
+		r.config.SSH.Dump = sshtunnel.DumpTunnel
+	}
 	opts := connectors.TargetOptions{JobID: l.JobID, Again: l.Again, Allowed: l.Allowed, Folder: "/" + l.Database}
-	return &Loader{t: &target{reach: r, opts: opts, own: l.Own}, name: l.Database, over: l.Over}, nil
+	return &Loader{t: &target{reach: r, opts: opts, own: l.Own, named: "database"}, name: l.Database, over: l.Over}, nil
 }
 
 // Reserve shows that the dump can be loaded, by making the database, marked as not
@@ -135,25 +140,51 @@ func (l *Loader) Done() (loaded, before bool) {
 	return l.state == loaderLoaded || l.state == loaderDone, l.state == loaderDone
 }
 
-// Conn gives a connection to the server, which the caller closes, with the database as
-// its default.
-func (l *Loader) Conn(ctx context.Context) (*sql.Conn, error) {
+// with does something on a connection whose default is the database. One on which
+// anything is set is not used again.
+func (l *Loader) with(ctx context.Context, sets bool, do func(*sql.Conn) error) (err error) {
 	if err := l.t.start(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	c, err := l.t.server.db.Conn(ctx)
 	if err != nil {
-		return nil, l.t.askError(ctx, err)
+		return l.t.askError(ctx, err)
 	}
-	if _, err := c.ExecContext(ctx, "USE "+quoteName(l.name)); err != nil {
-		_ = c.Close() // the reason counts
-		return nil, l.t.askError(ctx, err)
+	defer func() {
+		if sets {
+			_ = c.Raw(func(any) error { return driver.ErrBadConn }) // which ends it
+		}
+		_ = c.Close() // what counts was answered
+	}()
+	if _, err = c.ExecContext(ctx, "USE "+quoteName(l.name)); err == nil {
+		err = do(c)
 	}
-	return c, nil
+	if err == nil {
+		return nil
+	}
+	return l.t.askError(ctx, err)
 }
 
-// Explain turns what a statement on Conn failed with into a *job.Error.
-func (l *Loader) Explain(ctx context.Context, err error) error { return l.t.askError(ctx, err) }
+// Ask asks the database, and gives rows of texts; NULL is an empty one. More than MaxRows
+// are an error.
+func (l *Loader) Ask(ctx context.Context, question string, args ...any) (all [][]string, err error) {
+	err = l.with(ctx, false, func(c *sql.Conn) error {
+		all, err = rowsOf(ctx, c, MaxRows, question, args...)
+		return err
+	})
+	return all, err
+}
+
+// Do changes something in the database.
+func (l *Loader) Do(ctx context.Context, statement string, args ...any) error {
+	return l.with(ctx, false, func(c *sql.Conn) error {
+		if err := l.t.allowed(); err != nil {
+			return err
+		}
+		_, err := c.ExecContext(ctx, statement, args...)
+		return err
+	})
+}
 
 // Finish says that all that was to be done is done. It takes the mark away.
 func (l *Loader) Finish(ctx context.Context) error {

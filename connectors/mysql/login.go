@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/binary"
@@ -99,7 +100,7 @@ func (r *reach) relayOpen(mode TLSMode) dumptool.Open {
 			err = context.Cause(ctx)
 		}
 		if err == nil && in {
-			return heldConn{l.remote, remote}, nil
+			return &programConn{Conn: l.remote, raw: remote, early: earlyBytes}, nil
 		}
 		_ = remote.Close() // nothing more is wanted of it
 		if ctx.Err() != nil {
@@ -109,14 +110,36 @@ func (r *reach) relayOpen(mode TLSMode) dumptool.Open {
 	}
 }
 
-// heldConn is a connection whose reading may be held back further down.
-type heldConn struct {
+// programConn is a program's connection with the server, once it is in.
+type programConn struct {
 	net.Conn
-	raw net.Conn
+	raw   net.Conn
+	early int // bytes of what it says at first, in which its settings are
 }
 
-// Held is for how long it was so far.
-func (c heldConn) Held() time.Duration {
+// earlyBytes is more than MariaDB's dump program says before it asks for anything.
+const earlyBytes = 64 << 10
+
+// What MariaDB's dump program says of wait_timeout, which would undo setPatience, and what
+// is passed on in its place: as long, so that nothing else of the packet changes.
+var (
+	resetsWait = []byte("SET WAIT_TIMEOUT=DEFAULT ")
+	keepsWait  = []byte("SET WAIT_TIMEOUT=604800  ")
+)
+
+// Write passes on what the program says.
+func (c *programConn) Write(p []byte) (int, error) {
+	if c.early > 0 {
+		c.early -= len(p)
+		if bytes.Contains(p, resetsWait) {
+			return c.Conn.Write(bytes.ReplaceAll(p, resetsWait, keepsWait))
+		}
+	}
+	return c.Conn.Write(p)
+}
+
+// Held is for how long reading from it was held back further down.
+func (c *programConn) Held() time.Duration {
 	if limited, ok := c.raw.(interface{ Held() time.Duration }); ok {
 		return limited.Held()
 	}
@@ -270,8 +293,9 @@ func (l *login) authenticate(shift byte) (bool, error) {
 }
 
 // setPatience has the server wait for a program whose output is taken slowly, or not
-// for a while: by default it hangs up after a minute.
-const setPatience = "SET SESSION net_write_timeout = 604800, net_read_timeout = 604800"
+// for a while: by default it hangs up after a minute, and where a hoster set it so, soon
+// after it was last asked for something.
+const setPatience = "SET SESSION net_write_timeout = 604800, net_read_timeout = 604800, wait_timeout = 604800"
 
 // patience runs it on the new connection, before the program knows that it is in. A
 // server that refuses it keeps its own.

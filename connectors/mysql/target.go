@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type target struct {
 	client tool
 	taken  map[string]bool // databases that a dump went into
 	own    bool            // the name in opts.Folder was made for this job
+	named  string          // what that name is given in, to people
 
 	mu     sync.Mutex
 	server *server // nil before the first dump; set by the one who puts
@@ -236,7 +238,7 @@ func (t *target) makeRoom(ctx context.Context, name string) (whole bool, err err
 		t.note(fmt.Sprintf("the dump was loaded into the new database %q by an earlier attempt", name))
 		return true, nil
 	}
-	return false, job.Errorf(job.ConfigInvalid, "the database %q is there already and holds tables; name another one in target_path, or choose existing: overwrite", name)
+	return false, job.Errorf(job.ConfigInvalid, "the database %q is there already and holds tables; name another one in %s, or choose existing: overwrite", name, cmp.Or(t.named, "target_path"))
 }
 
 // putOver loads over what is there: what the dump has is replaced, the rest stays.

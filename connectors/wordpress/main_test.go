@@ -98,15 +98,21 @@ func (l *lab) configure(name, more string) {
 		");\ndefine('DB_HOST', "+quote("localhost:"+l.db.Socket())+");\n$table_prefix = 'wp_';\n"+more+"\nrequire_once ABSPATH . 'wp-settings.php';\n")
 }
 
-func (l *lab) source() connectors.Source {
+// raw is the configuration as a person gives it.
+func (l *lab) raw() []byte {
 	l.t.Helper()
 	raw, err := json.Marshal(l.config)
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	config, faults := Validate(raw)
+	return raw
+}
+
+func (l *lab) source() connectors.Source {
+	l.t.Helper()
+	config, faults := Validate(l.raw())
 	if len(faults) > 0 {
-		l.t.Fatalf("%s: %v", raw, faults)
+		l.t.Fatalf("%s: %v", l.raw(), faults)
 	}
 	s, err := New(l.options).Open(config, l.env)
 	if err != nil {

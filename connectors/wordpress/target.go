@@ -72,7 +72,7 @@ func openTarget(config []byte, env connectors.Env, o Options, p parts, opts conn
 			return nil, job.Errorf(job.ConfigInvalid, "the folder to restore to %w", err)
 		}
 	case opts.Existing == job.ExistingSkip:
-		t.dest = s.config.Root + "_restored_" + jobMark(opts.JobID)
+		t.dest = s.config.Root + restoredSuffix(opts.JobID)
 	default:
 		t.dest = s.config.Root
 	}

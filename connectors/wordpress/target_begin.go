@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"strings"
 
 	"xvault/connectors"
 	"xvault/connectors/mysql"
@@ -159,7 +160,10 @@ func (t *target) openLoader(ctx context.Context) error {
 	case t.with.asIs:
 		o.Database = t.with.settings.database
 	default:
-		o.Database, o.Own, o.Over = restoredName(t.with.settings.database, t.opts.JobID), true, false
+		o.Database = restoredName(t.with.settings.database, t.opts.JobID)
+	}
+	if strings.HasSuffix(o.Database, restoredSuffix(t.opts.JobID)) { // also one of an earlier attempt
+		o.Own, o.Over = true, false
 	}
 	config, env, err := t.databaseOf(t.with.settings, at)
 	if err != nil {
@@ -178,10 +182,12 @@ func (t *target) openLoader(ctx context.Context) error {
 // restoredName is that of a new database beside another one.
 func restoredName(database, jobID string) string {
 	const longest = 64
-	suffix := "_restored_" + jobMark(jobID)
+	suffix := restoredSuffix(jobID)
 	runes := []rune(database)
 	return string(runes[:min(len(runes), longest-len(suffix))]) + suffix
 }
+
+func restoredSuffix(jobID string) string { return "_restored_" + jobMark(jobID) }
 
 // explainLoad says what to do about a database that cannot be loaded into.
 func explainLoad(err error, with *foundConfig) error {

@@ -2,8 +2,6 @@ package wordpress
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -11,12 +9,13 @@ import (
 
 	"xvault/connectors/mysql"
 	"xvault/connectors/wordpress/php"
+	"xvault/connectors/wordpress/phpdata"
 	"xvault/internal/job"
 )
 
 // finishDatabase does what is to be done in a database that was loaded: it moves the site
 // to another address, if one was asked for.
-func (t *target) finishDatabase(ctx context.Context) (err error) {
+func (t *target) finishDatabase(ctx context.Context) error {
 	if t.opts.SiteURL == "" || t.loader == nil {
 		if t.opts.SiteURL != "" && t.begun {
 			return job.Errorf(job.ConfigInvalid, "the site cannot move to %s: its database is not in what is restored", t.opts.SiteURL)
@@ -26,31 +25,12 @@ func (t *target) finishDatabase(ctx context.Context) (err error) {
 	if loaded, before := t.loader.Done(); !loaded || before {
 		return nil // an earlier attempt did it
 	}
-	conn, err := t.loader.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if closeErr := conn.Close(); err == nil && closeErr != nil {
-			err = t.loader.Explain(ctx, closeErr)
-		}
-	}()
-	return t.explainMove(ctx, t.moveSite(ctx, conn))
-}
-
-func (t *target) explainMove(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	if _, ok := errors.AsType[*job.Error](err); ok {
-		return err
-	}
-	return t.loader.Explain(ctx, err)
+	return t.moveSite(ctx)
 }
 
 // moveSite changes every mention of the old addresses in the tables of the site.
-func (t *target) moveSite(ctx context.Context, conn *sql.Conn) error {
-	n := &network{conn: conn, prefix: t.prefix()}
+func (t *target) moveSite(ctx context.Context) error {
+	n := &network{at: t.loader, prefix: t.prefix()}
 	if err := n.read(ctx); err != nil {
 		return err
 	}
@@ -68,23 +48,25 @@ func (t *target) moveSite(ctx context.Context, conn *sql.Conn) error {
 		t.note("the site has the address %s already: nothing was changed in its database", to)
 		return nil
 	}
-	r := &replacer{conn: conn, prefix: n.prefix, charset: t.charset(), mover: newMover(moves), allowed: t.allowed, log: t.env.Log}
-	if err := r.run(ctx); err != nil {
+	m := newMover(moves)
+	changes, err := t.loader.Edit(ctx, mysql.Edit{
+		Prefix: n.prefix, Charset: t.charset(), Holding: m.hosts(), Log: t.env.Log,
+		Change: func(value []byte) ([]byte, int, int) {
+			r := phpdata.Rewrite(value, m.change)
+			return r.Value, r.Changed, r.Left
+		},
+		// What a feed reader knows a post by stays, WordPress says.
+		Skip: func(table, column string) bool { return column == "guid" && strings.HasSuffix(table, "posts") },
+	})
+	if err != nil {
 		return err
 	}
-	if err := n.move(ctx, to, t.allowed); err != nil {
+	if err := n.move(ctx, to); err != nil {
 		return err
 	}
-	t.tellMoves(moves, r.tables)
+	t.tellMoves(moves, changes)
 	t.tellNetwork(n)
 	return nil
-}
-
-func (t *target) allowed() error {
-	if t.opts.Allowed == nil {
-		return nil
-	}
-	return t.opts.Allowed()
 }
 
 // prefix begins the names of the site's tables.
@@ -180,19 +162,19 @@ func (t *target) wantedAddresses(found *php.Settings) map[string]string {
 }
 
 // tellMoves says how many values are others now.
-func (t *target) tellMoves(moves []move, tables []tableChange) {
+func (t *target) tellMoves(moves []move, tables []mysql.TableChange) {
 	var values, rows, left int64
 	var each, places []string
 	for _, c := range tables {
-		values, rows, left = values+c.values, rows+c.rows, left+c.left
-		if c.values > 0 {
-			each = append(each, fmt.Sprintf("%s %d", c.name, c.values))
+		values, rows, left = values+c.Values, rows+c.Rows, left+c.Left
+		if c.Values > 0 {
+			each = append(each, fmt.Sprintf("%s %d", c.Name, c.Values))
 		}
-		if c.noKey && c.left > 0 {
-			places = append(places, fmt.Sprintf("%s: %d rows, for the table has no key that tells them apart", c.name, c.left))
+		if c.NoKey && c.Left > 0 {
+			places = append(places, fmt.Sprintf("%s: %d rows, for the table has no key that tells them apart", c.Name, c.Left))
 		}
-		for _, place := range c.places {
-			places = append(places, c.name+": "+place)
+		for _, place := range c.Places {
+			places = append(places, c.Name+": "+place)
 		}
 	}
 	var olds []string
@@ -218,7 +200,7 @@ func (t *target) tellNetwork(n *network) {
 
 // network is what the database says of addresses: of one site, or of a network of them.
 type network struct {
-	conn          *sql.Conn
+	at            *mysql.Loader
 	prefix        string
 	home, siteURL string
 	host, base    string // of a network; empty where there is none
@@ -226,26 +208,32 @@ type network struct {
 	kept          []string // domains that have nothing to do with the network's
 }
 
-type networkSite struct {
-	id           int64
-	domain, path string
-}
-
-// maxSites bounds a network that can be moved.
-const maxSites = 5000
+type networkSite struct{ id, domain, path string }
 
 func (n *network) read(ctx context.Context) error {
-	there, err := column(ctx, n.conn, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (?, ?, ?)", n.prefix+"options", n.prefix+"blogs", n.prefix+"site")
+	there, err := n.at.Ask(ctx, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (?, ?, ?)", n.prefix+"options", n.prefix+"blogs", n.prefix+"site")
 	if err != nil {
 		return err
 	}
-	if !slices.Contains(there, n.prefix+"options") {
+	has := map[string]bool{}
+	for _, row := range there {
+		has[row[0]] = true
+	}
+	if !has[n.prefix+"options"] {
 		return job.Errorf(job.ConfigInvalid, "the database that was loaded has no tables of a site that begin with %q, so its address cannot be changed", n.prefix)
 	}
-	if err := n.readOptions(ctx); err != nil {
+	options, err := n.at.Ask(ctx, "SELECT option_name, LEFT(option_value, 1000) FROM "+n.table("options")+" WHERE option_name IN ('siteurl', 'home')")
+	if err != nil {
 		return err
 	}
-	if !slices.Contains(there, n.prefix+"blogs") || !slices.Contains(there, n.prefix+"site") {
+	for _, row := range options {
+		if row[0] == "home" {
+			n.home = row[1]
+		} else {
+			n.siteURL = row[1]
+		}
+	}
+	if !has[n.prefix+"blogs"] || !has[n.prefix+"site"] {
 		return nil
 	}
 	return n.readSites(ctx)
@@ -253,50 +241,20 @@ func (n *network) read(ctx context.Context) error {
 
 func (n *network) table(name string) string { return mysql.QuoteName(n.prefix + name) }
 
-func (n *network) readOptions(ctx context.Context) (err error) {
-	rows, err := n.conn.QueryContext(ctx, "SELECT option_name, LEFT(option_value, 1000) FROM "+n.table("options")+" WHERE option_name IN ('siteurl', 'home')")
-	if err != nil {
+func (n *network) readSites(ctx context.Context) error {
+	main, err := n.at.Ask(ctx, "SELECT domain, path FROM "+n.table("site")+" ORDER BY id LIMIT 1")
+	if err != nil || len(main) == 0 {
 		return err
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var name, value string
-		if err := rows.Scan(&name, &value); err != nil {
-			return err
-		}
-		if name == "home" {
-			n.home = value
-		} else {
-			n.siteURL = value
-		}
-	}
-	return rows.Err()
-}
-
-func (n *network) readSites(ctx context.Context) (err error) {
-	err = n.conn.QueryRowContext(ctx, "SELECT domain, path FROM "+n.table("site")+" ORDER BY id LIMIT 1").Scan(&n.host, &n.base)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil
-	}
+	n.host, n.base = main[0][0], main[0][1]
+	sites, err := n.at.Ask(ctx, fmt.Sprintf("SELECT blog_id, domain, path FROM %s ORDER BY blog_id LIMIT %d", n.table("blogs"), mysql.MaxRows+1))
 	if err != nil {
-		return err
+		return fmt.Errorf("the sites of the network: %w", err)
 	}
-	rows, err := n.conn.QueryContext(ctx, fmt.Sprintf("SELECT blog_id, domain, path FROM %s ORDER BY blog_id LIMIT %d", n.table("blogs"), maxSites+1))
-	if err != nil {
-		return err
+	for _, row := range sites {
+		n.sites = append(n.sites, networkSite{row[0], row[1], row[2]})
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var s networkSite
-		if err := rows.Scan(&s.id, &s.domain, &s.path); err != nil {
-			return err
-		}
-		n.sites = append(n.sites, s)
-	}
-	if len(n.sites) > maxSites {
-		return job.Errorf(job.ConfigInvalid, "the network has more than %d sites, more than can be moved to another address: restore without url, and use wp search-replace --network", maxSites)
-	}
-	return rows.Err()
+	return nil
 }
 
 // moved is what a domain of the network becomes; false: it has nothing to do with it.
@@ -346,22 +304,19 @@ func (n *network) domains() (list []string) {
 }
 
 // move sets the columns by which WordPress finds the sites of a network.
-func (n *network) move(ctx context.Context, to webAddress, allowed func() error) error {
+func (n *network) move(ctx context.Context, to webAddress) error {
 	if n.host == "" {
 		return nil
 	}
-	if err := allowed(); err != nil {
-		return err
-	}
 	for _, s := range n.sites {
 		host, ok := n.moved(s.domain, to)
-		if !ok {
+		at := n.movedPath(s.path, to)
+		if !ok || host == s.domain && at == s.path {
 			continue
 		}
-		if _, err := n.conn.ExecContext(ctx, "UPDATE "+n.table("blogs")+" SET domain = ?, path = ? WHERE blog_id = ?", host, n.movedPath(s.path, to), s.id); err != nil {
+		if err := n.at.Do(ctx, "UPDATE "+n.table("blogs")+" SET domain = ?, path = ? WHERE blog_id = ?", host, at, s.id); err != nil {
 			return err
 		}
 	}
-	_, err := n.conn.ExecContext(ctx, "UPDATE "+n.table("site")+" SET domain = ?, path = ? WHERE domain = ?", to.host, n.movedPath(n.base, to), n.host)
-	return err
+	return n.at.Do(ctx, "UPDATE "+n.table("site")+" SET domain = ?, path = ? WHERE domain = ?", to.host, n.movedPath(n.base, to), n.host)
 }

@@ -1,4 +1,4 @@
-package wordpress
+package mysql
 
 import (
 	"context"
@@ -9,33 +9,33 @@ import (
 
 	driver "github.com/go-sql-driver/mysql"
 
-	"xvault/connectors/mysql"
+	"xvault/connectors"
 )
 
-// siteTable is a table in which addresses are changed.
-type siteTable struct {
+// editTable is a table in which texts are changed.
+type editTable struct {
 	name     string
 	key      []string // columns that tell rows apart; none: there is no such key
 	textKeys []string // those of them that are texts
-	texts    []string // columns in which addresses may be, without those of the key
+	texts    []string // columns of texts, without those of the key
 	stamps   []string // columns that change by themselves when a row does
 }
 
-// textTypes are the types in which there may be addresses.
+// textTypes are the types of texts, and of bytes that may be some.
 var textTypes = []string{"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", "json"}
 
-// siteTables lists the tables whose names begin with the prefix.
-func siteTables(ctx context.Context, c *sql.Conn, prefix string) ([]siteTable, error) {
-	names, err := column(ctx, c, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE = 'BASE TABLE' ORDER BY TABLE_NAME")
+// tables lists the tables whose names begin with the prefix.
+func (e *editor) tables(ctx context.Context) ([]editTable, error) {
+	names, err := column(ctx, e.conn, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE = 'BASE TABLE' ORDER BY TABLE_NAME")
 	if err != nil {
 		return nil, err
 	}
-	var tables []siteTable
+	var tables []editTable
 	for _, name := range names {
-		if !strings.HasPrefix(name, prefix) {
+		if !strings.HasPrefix(name, e.Prefix) || strings.HasPrefix(name, connectors.TempPrefix) {
 			continue
 		}
-		t, err := describe(ctx, c, name)
+		t, err := e.describe(ctx, name)
 		if err != nil {
 			return nil, err
 		}
@@ -61,14 +61,14 @@ func column(ctx context.Context, c *sql.Conn, question string, args ...any) (all
 }
 
 // describe finds out what a table is made of.
-func describe(ctx context.Context, c *sql.Conn, name string) (siteTable, error) {
-	t := siteTable{name: name}
-	kinds, err := t.columns(ctx, c)
+func (e *editor) describe(ctx context.Context, name string) (editTable, error) {
+	t := editTable{name: name}
+	kinds, err := t.columns(ctx, e.conn)
 	if err != nil {
 		return t, err
 	}
 	for _, unique := range []string{"PRIMARY", ""} {
-		if t.key, err = t.findKey(ctx, c, unique, kinds); err != nil {
+		if t.key, err = t.findKey(ctx, e.conn, unique, kinds); err != nil {
 			return t, err
 		}
 		if len(t.key) > 0 {
@@ -81,13 +81,13 @@ func describe(ctx context.Context, c *sql.Conn, name string) (siteTable, error) 
 		}
 	}
 	t.texts = slices.DeleteFunc(t.texts, func(column string) bool {
-		return slices.Contains(t.key, column) || column == "guid" && strings.HasSuffix(name, "posts")
+		return slices.Contains(t.key, column) || e.Skip != nil && e.Skip(name, column)
 	})
 	return t, nil
 }
 
 // columns takes note of columns, and gives the types of those that are never NULL.
-func (t *siteTable) columns(ctx context.Context, c *sql.Conn) (kinds map[string]string, err error) {
+func (t *editTable) columns(ctx context.Context, c *sql.Conn) (kinds map[string]string, err error) {
 	rows, err := c.QueryContext(ctx, "SELECT COLUMN_NAME, LOWER(DATA_TYPE), LOWER(EXTRA), IS_NULLABLE FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION", t.name)
 	if err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func (t *siteTable) columns(ctx context.Context, c *sql.Conn) (kinds map[string]
 
 // findKey gives the columns of the primary key, or of the first other one that tells rows
 // apart as well. Keys of numbers that are not exact, or of beginnings of texts, do not.
-func (t *siteTable) findKey(ctx context.Context, c *sql.Conn, name string, kinds map[string]string) (key []string, err error) {
+func (t *editTable) findKey(ctx context.Context, c *sql.Conn, name string, kinds map[string]string) (key []string, err error) {
 	rows, err := c.QueryContext(ctx, "SELECT INDEX_NAME, COALESCE(COLUMN_NAME, ''), SUB_PART IS NOT NULL FROM information_schema.STATISTICS "+
 		"WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND NON_UNIQUE = 0 AND (INDEX_NAME = ? OR ? = '') ORDER BY INDEX_NAME, SEQ_IN_INDEX", t.name, name, name)
 	if err != nil {
@@ -146,20 +146,20 @@ func (t *siteTable) findKey(ctx context.Context, c *sql.Conn, name string, kinds
 }
 
 // update is the statement that sets columns of one row: first their values, then its key.
-func (t siteTable) update(columns []string) string {
+func (t *editTable) update(columns []string) string {
 	var set, where []string
 	for _, column := range columns {
-		set = append(set, mysql.QuoteName(column)+" = ?")
+		set = append(set, quoteName(column)+" = ?")
 	}
 	for _, stamp := range t.stamps {
 		if !slices.Contains(columns, stamp) {
-			set = append(set, mysql.QuoteName(stamp)+" = "+mysql.QuoteName(stamp))
+			set = append(set, quoteName(stamp)+" = "+quoteName(stamp))
 		}
 	}
 	for _, key := range t.key {
-		where = append(where, mysql.QuoteName(key)+" = ?")
+		where = append(where, quoteName(key)+" = ?")
 	}
-	return "UPDATE " + mysql.QuoteName(t.name) + " SET " + strings.Join(set, ", ") + " WHERE " + strings.Join(where, " AND ")
+	return "UPDATE " + quoteName(t.name) + " SET " + strings.Join(set, ", ") + " WHERE " + strings.Join(where, " AND ")
 }
 
 // refusesValue reports whether the server takes this one value not: it is too long, or
