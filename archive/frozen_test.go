@@ -239,6 +239,6 @@ func testManifest(recipient string, s Summary) *Manifest {
 		CreatedAt: testTime, Artifact: Artifact{ArtifactName, s.SizeBytes, s.SHA256}, Content: s.Content,
 		Compression: Compression{"zstd", DefaultLevel},
 		Encryption:  Encryption{seal.Algorithm, []string{recipient}, id(5)},
-		Source:      SourceInfo{"sftp", "1"}, DurationMS: 1234, Tool: Tool{"xvault", "test"},
+		Source:      SourceInfo{Type: "sftp", ConnectorVersion: "1"}, DurationMS: 1234, Tool: Tool{"xvault", "test"},
 	}
 }

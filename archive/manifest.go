@@ -71,6 +71,25 @@ type Encryption struct {
 type SourceInfo struct {
 	Type             string `json:"type"`
 	ConnectorVersion string `json:"connector_version"`
+	// WordPress is of a source that is a WordPress site.
+	WordPress *Software `json:"wordpress,omitempty"`
+}
+
+// Software is which versions of what a site is made of: names that their makers gave
+// them, none of files.
+type Software struct {
+	Version   string      `json:"version"`
+	Plugins   []Component `json:"plugins"`
+	MUPlugins []Component `json:"mu_plugins"`
+	Themes    []Component `json:"themes"`
+	Omitted   int         `json:"omitted"` // components that are too many to stand here
+}
+
+// Component is a part of a site that has a version of its own.
+type Component struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Active  bool   `json:"active"`
 }
 
 // Tool says what wrote the snapshot.

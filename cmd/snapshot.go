@@ -29,11 +29,38 @@ var snapshotView = view[apiclient.Snapshot]{
 		}
 	},
 	more: func(p *printer, s apiclient.Snapshot) error {
+		if err := showSoftware(p, s.Manifest.Source.WordPress); err != nil {
+			return err
+		}
 		if s.VerifyResult == nil {
 			return nil
 		}
 		return showDrill(p, s.VerifyResult.Drill)
 	},
+}
+
+// showSoftware lists what a WordPress site is made of.
+func showSoftware(p *printer, w *apiclient.Software) error {
+	if w == nil {
+		return nil
+	}
+	p.printf("\nWordPress %s\n", printable(w.Version))
+	for _, kind := range []struct {
+		name string
+		list []apiclient.Component
+	}{{"plugin", w.Plugins}, {"mu-plugin", w.MUPlugins}, {"theme", w.Themes}} {
+		for _, c := range kind.list {
+			active := ""
+			if c.Active {
+				active = "  (active)"
+			}
+			p.printf("  %-9s  %s %s%s\n", kind.name, printable(c.Name), printable(c.Version), active)
+		}
+	}
+	if w.Omitted > 0 {
+		p.printf("  and %s more\n", count(int64(w.Omitted)))
+	}
+	return p.err
 }
 
 var snapshotStatuses = []string{"completed", "partial", "suspicious", "corrupt", "failed", "deleting", "deleted"}

@@ -118,8 +118,12 @@ func TestWordPress(t *testing.T) {
 func (s *wordPressScene) putBack(post string) {
 	s.t.Helper()
 	snapshots := system.List[system.Snapshot](s.t, s.API, "/api/v1/snapshots?source_id="+s.source)
+	manifest, err := os.ReadFile(filepath.Join(snapshots[0].LocalPath, "manifest.json"))
+	must(s.t, err)
+	if !strings.Contains(string(manifest), `"wordpress": {`) || !strings.Contains(string(manifest), "Akismet") || strings.Contains(string(manifest), "akismet.php") {
+		s.t.Errorf("the manifest: %s", manifest)
+	}
 	copied := devenv.WordPressConfig{Root: filepath.Join(s.ssh.Root, "copy")}
-	var err error
 	copied.Port, err = devenv.FreePort()
 	must(s.t, err)
 	address := "http://127.0.0.1:" + strconv.Itoa(copied.Port)

@@ -20,12 +20,13 @@ import (
 // Nothing is told to the hub before the bytes are durable, and from then on
 // nothing removes them but the hub's word.
 type backup struct {
-	w       *Worker
-	a       *attempt
-	key     blob.Key
-	version string // of the connector
-	archive *archive.Writer
-	first   *job.Error // the first entry's that could not be read whole
+	w        *Worker
+	a        *attempt
+	key      blob.Key
+	version  string            // of the connector
+	software *archive.Software // that the source is of, where it tells
+	archive  *archive.Writer
+	first    *job.Error // the first entry's that could not be read whole
 
 	vanished      int64
 	vanishedPaths []string // escaped, the first maxNamed
@@ -78,6 +79,7 @@ func (b *backup) run(ctx context.Context, store blob.Store) (out outcome) {
 	if err != nil {
 		return outcome{err: b.classify(ctx, err)}
 	}
+	b.software = softwareOf(source)
 	return b.store(ctx, store, staged, summary)
 }
 

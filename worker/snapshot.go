@@ -11,6 +11,7 @@ import (
 
 	"xvault/archive"
 	"xvault/archive/seal"
+	"xvault/connectors"
 	"xvault/internal/job"
 	"xvault/store/blob"
 )
@@ -62,10 +63,31 @@ func (b *backup) manifest(s archive.Summary) *archive.Manifest {
 		Content:     s.Content,
 		Compression: archive.Compression{Algorithm: "zstd", Level: archive.DefaultLevel},
 		Encryption:  archive.Encryption{Algorithm: seal.Algorithm, Recipients: []string{c.TenantKey.PublicKey}, KeyID: c.TenantKey.ID},
-		Source:      archive.SourceInfo{Type: c.Source.Type, ConnectorVersion: b.version},
+		Source:      archive.SourceInfo{Type: c.Source.Type, ConnectorVersion: b.version, WordPress: b.software},
 		DurationMS:  took.Milliseconds(),
 		Tool:        archive.Tool{Name: toolName, Version: b.w.cfg.Version},
 	}
+}
+
+// softwareOf is what a source that was read tells of its programs; nil: nothing.
+func softwareOf(source connectors.Source) *archive.Software {
+	d, ok := source.(connectors.Described)
+	if !ok {
+		return nil
+	}
+	told := d.Software()
+	if told == nil {
+		return nil
+	}
+	s := told.Bounded()
+	list := func(from []connectors.Component) []archive.Component {
+		to := []archive.Component{}
+		for _, c := range from {
+			to = append(to, archive.Component{Name: c.Name, Version: c.Version, Active: c.Active})
+		}
+		return to
+	}
+	return &archive.Software{Version: s.Version, Plugins: list(s.Plugins), MUPlugins: list(s.MustUse), Themes: list(s.Themes), Omitted: s.Omitted}
 }
 
 // missingResult is the result of a job whose snapshot is partial, or during

@@ -24,6 +24,9 @@ type Config struct {
 	// ContentOutside says that it is known, and fine, that the site has its content
 	// (WP_CONTENT_DIR and the like) in a folder outside Root, which is not stored.
 	ContentOutside bool `json:"content_outside"`
+	// HideVersions keeps the versions of WordPress, plugins and themes out of the
+	// manifest, which is not sealed.
+	HideVersions bool `json:"hide_versions"`
 	// HostKeys holds public key lines or SHA256 fingerprints.
 	HostKeys []string `json:"host_keys"`
 	// TrustOnFirstUse pins the key that the first connection shows.
@@ -47,6 +50,7 @@ func Validate(raw []byte) ([]byte, []connectors.FieldError) {
 		Exclude:         excludes(f),
 		IncludeCaches:   f.Bool("include_caches", false),
 		ContentOutside:  f.Bool("content_outside", false),
+		HideVersions:    f.Bool("hide_versions", false),
 		HostKeys:        sshconn.HostKeys(f, "host_keys"),
 		TrustOnFirstUse: f.Bool("trust_on_first_use", false),
 	}

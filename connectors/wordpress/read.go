@@ -27,6 +27,7 @@ func (s *source) Read(ctx context.Context, visit func(connectors.Item) error) er
 		return err
 	}
 	s.tell(f)
+	s.describe(inv)
 	member := ""
 	err = f.database.Read(ctx, func(dump connectors.Item) error {
 		if member != "" {

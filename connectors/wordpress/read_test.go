@@ -1,6 +1,7 @@
 package wordpress
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -41,6 +42,19 @@ func TestMembers(t *testing.T) {
 		if !strings.Contains(members["wordpress.json"], tell) {
 			t.Errorf("wordpress.json does not tell %s: %s", tell, members["wordpress.json"])
 		}
+	}
+	src := l.source()
+	if err := src.Read(t.Context(), func(item connectors.Item) error {
+		if item.Body == nil {
+			return nil
+		}
+		_, err := io.Copy(io.Discard, item.Body)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if s := src.(connectors.Described).Software(); s == nil || s.Version != "6.5.4" || len(s.Plugins) != 2 || s.Plugins[0] != (connectors.Component{Name: "A & B", Version: "1.2", Active: true}) || len(s.MustUse) != 1 || len(s.Themes) != 1 {
+		t.Errorf("for the manifest: %+v", s)
 	}
 	if strings.Contains(members["wordpress.json"], "dollar") || strings.Contains(l.log.String(), "dollar") {
 		t.Error("the password shows")

@@ -23,6 +23,7 @@ type source struct {
 	mu     sync.Mutex
 	open   []connectors.Source // to be closed
 	pinned []string            // host keys that were pinned meanwhile
+	about  *connectors.Software
 	closed bool
 }
 
@@ -48,6 +49,29 @@ func open(config []byte, env connectors.Env, o Options, p parts) (*source, error
 		}
 	}
 	return s, nil
+}
+
+// describe keeps what the manifest tells of the site's software.
+func (s *source) describe(inv *inventory) {
+	if s.config.HideVersions {
+		return
+	}
+	list := func(from []component) (to []connectors.Component) {
+		for _, c := range from {
+			to = append(to, connectors.Component{Name: c.Name, Version: c.Version, Active: c.Active})
+		}
+		return to
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.about = &connectors.Software{Version: inv.version, Plugins: list(inv.plugins), MustUse: list(inv.mustUse), Themes: list(inv.themes)}
+}
+
+// Software implements connectors.Described.
+func (s *source) Software() *connectors.Software {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.about
 }
 
 // keep has a source closed with this one.

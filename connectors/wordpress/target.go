@@ -172,10 +172,9 @@ func (t *target) readAbout(item connectors.TargetItem) error {
 		return err
 	}
 	var a about
-	if err := json.Unmarshal(content, &a); err != nil || !goodPrefix.MatchString(a.Database.TablePrefix) {
-		return nil
+	if json.Unmarshal(content, &a) == nil && goodPrefix.MatchString(a.Database.TablePrefix) {
+		t.about = &a
 	}
-	t.about = &a
 	return nil
 }
 

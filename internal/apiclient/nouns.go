@@ -153,6 +153,26 @@ type Manifest struct {
 		ChangedWhileRead int64 `json:"changed_while_read"`
 		Errors           int64 `json:"errors"`
 	} `json:"content"`
+	Source struct {
+		Type      string    `json:"type"`
+		WordPress *Software `json:"wordpress"`
+	} `json:"source"`
+}
+
+// Software is which versions of what a site is made of.
+type Software struct {
+	Version   string      `json:"version"`
+	Plugins   []Component `json:"plugins"`
+	MUPlugins []Component `json:"mu_plugins"`
+	Themes    []Component `json:"themes"`
+	Omitted   int         `json:"omitted"`
+}
+
+// Component is a plugin or a theme.
+type Component struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Active  bool   `json:"active"`
 }
 
 // Worker is one process that makes backups.
