@@ -40,7 +40,7 @@ func (r *reach) shutOut() bool {
 // fallBack takes the ssh host's programs, as the tunnel leads nowhere.
 func (r *reach) fallBack(ctx context.Context, why error) (*server, error) {
 	if r.config.TLS.verifies() {
-		return nil, job.Errorf(job.CodeOf(why), "%w. The ssh host's own programs are not used in place of a tunnel, for they are not told which certificates to trust (tls %s)", why, r.config.TLS)
+		return nil, sshtunnel.NoOther(why, "they are not told which certificates to trust (tls "+string(r.config.TLS)+")")
 	}
 	s, err := r.connectRemote(ctx)
 	if err == nil {

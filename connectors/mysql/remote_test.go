@@ -1,18 +1,25 @@
 package mysql
 
 import (
+	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"xvault/connectors"
+	"xvault/connectors/sshtunnel"
 	"xvault/internal/job"
 	"xvault/internal/secret"
 	"xvault/internal/testenv"
 )
 
-// noForwarding is an SSH server that lets programs run, and nothing through.
+// noForwarding is an SSH server that lets programs run, and nothing through. Start files of
+// whoever runs the tests are not read: bash takes SHLVL as a sign that they were.
 func noForwarding(t *testing.T) *testenv.SSHServer {
 	t.Helper()
-	return testenv.SSHD(t, testenv.SSHOptions{Extra: []string{"AllowTcpForwarding no", "AllowStreamLocalForwarding no"}})
+	return testenv.SSHD(t, testenv.SSHOptions{Extra: []string{"AllowTcpForwarding no", "AllowStreamLocalForwarding no", "SetEnv SHLVL=5"}})
 }
 
 // overSSH leads a lab through an SSH server, reached at an address, in a way.
@@ -62,5 +69,158 @@ func TestRemoteDump(t *testing.T) {
 		if logged := strings.Contains(l.log.String(), "own programs dump it"); logged != (what == "auto") {
 			t.Errorf("%s: the log: %s", what, l.log.String())
 		}
+	}
+}
+
+// A server that trusts whoever is logged in at its machine needs no password at all.
+func TestRemoteSocketLogin(t *testing.T) {
+	t.Parallel()
+	m := testenv.NewMariaDB(t, testenv.MariaDBOptions{SocketOnly: true, NoTLS: true})
+	ssh := noForwarding(t)
+	name := m.Database()
+	m.Do(name, "CREATE TABLE a AS SELECT 1 AS b")
+	l := newLab(t, m, nil, name)
+	l.config["username"] = ssh.User
+	account := testenv.QuoteText(ssh.User) + "@localhost"
+	m.Do("", "CREATE USER "+account+" IDENTIFIED VIA unix_socket", "GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, EXECUTE ON *.* TO "+account)
+	l.overSSH(ssh, ssh.Host(), ssh.Port(), "auto")
+	l.onSocket()
+	delete(l.config["ssh"].(map[string]any), "credential_id") //nolint:errcheck // overSSH has made it
+	l.env.Credential = l.env.SSHCredential
+	l.mustRead()
+}
+
+// What is missing, denied and wrong is known over there, too.
+func TestRemoteSurvey(t *testing.T) {
+	t.Parallel()
+	m := testenv.MariaDB(t)
+	ssh := noForwarding(t)
+	name := m.Database()
+	m.Plant(name, 10)
+	remote := func(grants []string, databases ...string) *lab {
+		l := newLab(t, m, grants, databases...)
+		l.overSSH(ssh, ssh.Host(), ssh.Port(), "remote")
+		return l
+	}
+	_, err := remote(fullGrants(name), name, "no'where\\").read()
+	wantError(t, "missing", err, job.PathNotFound, "no'where")
+	_, err = remote([]string{"SELECT ON " + name + ".*"}, name).read()
+	wantError(t, "denied", err, job.PermissionDenied, "GRANT", "TRIGGER")
+	l := remote(fullGrants(name), name)
+	l.env.Credential.Password = secret.New("wrong\npassword")
+	_, err = l.read()
+	wantError(t, "wrong password", err, job.AuthFailed, "1045")
+	l = remote(fullGrants(name), name)
+	l.config["port"] = 1
+	_, err = l.read()
+	wantError(t, "nothing listens", err, job.ConnectFailed)
+	l = remote(fullGrants(name), name)
+	bare := testenv.Dir(t)
+	for _, program := range []string{"env", "sh", "sleep"} {
+		if err := os.Symlink("/bin/"+program, filepath.Join(bare, program)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	empty := testenv.SSHD(t, testenv.SSHOptions{Extra: []string{"AllowTcpForwarding no", "SetEnv PATH=" + bare, "ForceCommand /bin/sh -c \"$SSH_ORIGINAL_COMMAND\""}})
+	l.overSSH(empty, empty.Host(), empty.Port(), "remote")
+	l.options.Folders = []string{bare}
+	_, err = l.read()
+	wantError(t, "no programs", err, job.ConfigInvalid, "mariadb-client")
+	raw, err := json.Marshal(l.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = New(l.options).OpenTarget(raw, l.env, connectors.TargetOptions{})
+	wantError(t, "a restore", err, job.ConfigInvalid, "tunnel")
+	l = remote(fullGrants(name), name)
+	l.config["ssh"].(map[string]any)["dump"] = "tunnel" //nolint:errcheck // overSSH has made it
+	_, err = l.read()
+	wantError(t, "a tunnel only", err, job.PermissionDenied, "AllowTcpForwarding")
+	l = remote(fullGrants(name), name)
+	l.config["ssh"].(map[string]any)["dump"] = "auto" //nolint:errcheck // overSSH has made it
+	l.config["ca_pem"] = m.CertificatePEM
+	_, err = l.read()
+	wantError(t, "certificates are to be checked", err, job.PermissionDenied, "certificates")
+}
+
+// F7, F8: whatever breaks over there, nothing passes for a dump, and nothing goes on.
+func TestRemoteBreaks(t *testing.T) {
+	t.Parallel()
+	m := testenv.MariaDB(t)
+	ssh := noForwarding(t)
+	name := large(t, m)
+	l := newLab(t, m, fullGrants(name), name)
+	l.options.Tunnel = sshtunnel.Options{KeepAlive: 500 * time.Millisecond}
+	through := func(link *testenv.Link) { l.overSSH(ssh, link.Host, link.Port, "remote") }
+	whole := testenv.SlowLink(t, ssh.Addr(), 0)
+	through(whole)
+	if err := l.during(func() {
+		if shown := shows(t, l.password); len(shown) > 0 {
+			t.Errorf("the password is in %q", shown)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, percent := range []int64{1, 50, 99} {
+		link := testenv.SlowLink(t, ssh.Addr(), 0)
+		link.CutAfter(whole.Passed() * percent / 100)
+		through(link)
+		_, err := l.read()
+		wantError(t, "cut", err, job.ConnectFailed)
+	}
+	stalled := testenv.SlowLink(t, ssh.Addr(), 0)
+	through(stalled)
+	wantError(t, "stalled", l.during(stalled.Stall), job.ConnectFailed, "the dump of database")
+	stalled.Resume()
+	through(testenv.SlowLink(t, ssh.Addr(), 0))
+	sessions := func() [][]string {
+		return m.Query("", "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = '"+l.account+"'")
+	}
+	wantError(t, "a killed session", l.during(func() {
+		for _, row := range sessions() {
+			m.Do("", "KILL CONNECTION "+row[0])
+		}
+	}), job.ConnectFailed)
+	testenv.Eventually(t, 20*time.Second, func() bool { return len(sessions()) == 0 }, "sessions are left at the server")
+	for what, script := range map[string]string{
+		"exits 1 after a whole dump": "/usr/bin/mariadb-dump \"$@\"; exit 1",
+		"exits 0 with half a dump":   "/usr/bin/mariadb-dump \"$@\" | head -c 5000; exit 0",
+		"lacks the last byte":        "/usr/bin/mariadb-dump \"$@\" | head -c -1; exit 0",
+		"is killed":                  "/usr/bin/mariadb-dump \"$@\" | head -c 5000; kill -9 $$",
+	} {
+		l.tool(script)
+		_, err := l.read()
+		wantError(t, what, err, job.DumpFailed, "the dump of database")
+	}
+}
+
+// shows lists the command lines and environments of processes that hold a text.
+func shows(t *testing.T, text string) (found []string) {
+	t.Helper()
+	for _, file := range []string{"cmdline", "environ"} {
+		paths, err := filepath.Glob("/proc/[0-9]*/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			if b, err := os.ReadFile(path); err == nil && strings.Contains(string(b), text) {
+				found = append(found, path)
+			}
+		}
+	}
+	return found
+}
+
+func TestBatch(t *testing.T) {
+	t.Parallel()
+	rows, err := batch("a\\tb\tc\\nd\\\\n\\0\n\t\n", 2)
+	if err != nil || len(rows) != 2 || rows[0][0] != "a\tb" || rows[0][1] != "c\nd\\n\x00" || len(rows[1]) != 2 {
+		t.Errorf("%q, %v", rows, err)
+	}
+	if _, err := batch("a", 2); err == nil {
+		t.Error("half an answer passes")
+	}
+	if _, err := batch("a\nb\nc\n", 2); err == nil {
+		t.Error("too many rows pass")
 	}
 }

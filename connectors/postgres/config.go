@@ -108,6 +108,9 @@ func parse(raw []byte) (Config, []connectors.FieldError) {
 	c.CAPEM = caPEM(f, c.SSLMode)
 	c.Hooks = sshtunnel.Hooks(f, c.SSH)
 	c.Socket = sshtunnel.Socket(f, "socket", c.SSH)
+	if fault := c.remoteFault(); fault != "" && c.SSH.Remote() {
+		f.Fault("ssh.dump", "the ssh host's own programs cannot be used: %s", fault)
+	}
 	return c, f.Faults()
 }
 

@@ -36,7 +36,10 @@ func (s *source) Probe(ctx context.Context) (found connectors.ProbeResult, err e
 
 func (s *source) transport(v survey) string {
 	way := v.client.String()
-	if s.config.SSH != nil {
+	switch _, remotely := v.way.(*remote); {
+	case remotely:
+		way += ", by the ssh host's own program"
+	case s.config.SSH != nil:
 		way += ", through ssh"
 	}
 	if v.secure == "" {
@@ -104,7 +107,7 @@ func (p *probing) failure() error {
 
 // inspect finds out whether all of a database can be read.
 func (p *probing) inspect(ctx context.Context, d database) error {
-	in, err := p.target.inspect(ctx, d.name, p.options.Patience)
+	in, err := p.way.inspect(ctx, d.name, p.options.Patience)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,23 @@ const maxRows = 100_000
 
 // inspector asks one database about itself. It is used by one goroutine.
 type inspector struct {
+	asker
+	database string
+}
+
+// asker answers questions about one database.
+type asker interface {
+	// ask gives the rows that answer a question, as texts; NULL is empty. Errors are
+	// *job.Error, or the cause of the context.
+	ask(sql string, args ...string) ([][]string, error)
+	// tls is the version of TLS, empty without.
+	tls() string
+	// close ends it; nothing depends on how.
+	close()
+}
+
+// straight asks over a connection of the connector's own.
+type straight struct {
 	*session
 	database string
 	ctx      context.Context //nolint:containedctx // bounds all that it is asked
@@ -35,7 +52,7 @@ func (s *server) inspect(ctx context.Context, database string, patience time.Dur
 		return nil, err
 	}
 	stop := found.raw.closeWith(ctx)
-	in := &inspector{session: found, database: database, ctx: ctx, end: func() { stop(); cancel() }}
+	in := &inspector{database: database, asker: &straight{session: found, database: database, ctx: ctx, end: func() { stop(); cancel() }}}
 	const prepare = `SELECT pg_catalog.set_config('search_path', '', false), pg_catalog.set_config('default_transaction_read_only', 'on', false)`
 	if _, err := in.ask(prepare); err != nil {
 		in.close()
@@ -44,8 +61,7 @@ func (s *server) inspect(ctx context.Context, database string, patience time.Dur
 	return in, nil
 }
 
-// close ends the connection; nothing depends on how.
-func (in *inspector) close() {
+func (in *straight) close() {
 	in.end()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -55,17 +71,14 @@ func (in *inspector) close() {
 	_ = in.raw.Close()
 }
 
-// tls is the version of TLS, empty without.
-func (in *inspector) tls() string {
+func (in *straight) tls() string {
 	if in.secure == nil {
 		return ""
 	}
 	return tls.VersionName(in.secure.Version)
 }
 
-// ask gives the rows that answer a question, as texts; NULL is empty. Errors are
-// *job.Error, or the cause of the context.
-func (in *inspector) ask(sql string, args ...string) ([][]string, error) {
+func (in *straight) ask(sql string, args ...string) ([][]string, error) {
 	values := make([][]byte, len(args))
 	for i, a := range args {
 		values[i] = []byte(a)
@@ -74,7 +87,7 @@ func (in *inspector) ask(sql string, args ...string) ([][]string, error) {
 	var rows [][]string
 	for answer.NextRow() {
 		if len(rows) == maxRows {
-			return nil, errors.Join(in.raw.Close(), job.Errorf(job.DumpFailed, "the server names more than %d things in one answer", maxRows))
+			return nil, errors.Join(in.raw.Close(), tooMany())
 		}
 		row := make([]string, len(answer.Values()))
 		for i, v := range answer.Values() {
@@ -91,7 +104,11 @@ func (in *inspector) ask(sql string, args ...string) ([][]string, error) {
 	return rows, nil
 }
 
-func (in *inspector) explain(err error) error {
+func tooMany() error {
+	return job.Errorf(job.DumpFailed, "the server names more than %d things in one answer", maxRows)
+}
+
+func (in *straight) explain(err error) error {
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
 		code := job.DumpFailed
 		if e.Code == noPrivilege {

@@ -28,7 +28,7 @@ func (s *source) Read(ctx context.Context, visit func(connectors.Item) error) er
 		return err
 	}
 	s.env.Log.Info("databases are dumped", slog.String("server", v.about.version), slog.String("client", v.client.String()),
-		slog.Int("databases", len(v.databases)), slog.Bool("role_passwords", v.about.passwords), slog.Bool("encrypted", v.secure != ""))
+		slog.Int("databases", len(v.databases)), slog.Bool("role_passwords", v.about.passwords), slog.Bool("encrypted", v.secure != ""), whose(v.way))
 	r := &reading{source: s, survey: v, visit: visit, missing: slices.Clone(s.config.Schemas)}
 	return r.run(ctx)
 }
@@ -85,7 +85,7 @@ func (r *reading) header(name string) entry.Header {
 
 // globals dumps what belongs to the whole server.
 func (r *reading) globals(ctx context.Context) error {
-	args := []string{"--globals-only", "--no-password", "--database=" + r.first}
+	args := []string{"--globals-only", "--database=" + r.first}
 	if !r.about.passwords {
 		args = append(args, "--no-role-passwords")
 		r.env.Log.Warn("the passwords of roles are not in the backup, for the backup's role may not read them", slog.String("member", globalsName))
@@ -122,7 +122,7 @@ func (r *reading) database(ctx context.Context, d database) error {
 // prepare looks whether the database is there, lets the role in and has what is
 // asked for: this tells more, and in better words, than a failed dump.
 func (r *reading) prepare(ctx context.Context, d database) ([]string, error) {
-	in, err := r.target.inspect(ctx, d.name, r.options.Patience)
+	in, err := r.way.inspect(ctx, d.name, r.options.Patience)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func (r *reading) prepare(ctx context.Context, d database) ([]string, error) {
 
 // args are pg_dump's. It does not compress: the archive does, and better.
 func (r *reading) args(schemas []string) []string {
-	args := []string{"--no-password", fmt.Sprintf("--lock-wait-timeout=%dms", r.options.LockWait.Milliseconds())}
+	args := []string{fmt.Sprintf("--lock-wait-timeout=%dms", r.options.LockWait.Milliseconds())}
 	if r.config.Format == Custom {
 		args = append(args, "--format=custom", "--compress=0")
 	} else {
@@ -160,22 +160,9 @@ func (r *reading) args(schemas []string) []string {
 	return args
 }
 
-// dump runs a program over a connection of its own, and has its output visited.
+// dump runs a program, and has its output visited.
 func (r *reading) dump(ctx context.Context, name, database string, c dumptool.Command) (err error) {
-	dir, err := r.tempDir()
-	if err != nil {
-		return errors.Join(err, closeCheck(c))
-	}
-	h := &handover{server: r.target}
-	relay, err := h.relay(ctx, dir)
-	if err != nil {
-		return errors.Join(err, closeCheck(c))
-	}
-	defer func() { err = errors.Join(err, relay.Close()) }()
-	c.Args = append(c.Args, "--dbname="+r.target.connString(relay, database))
-	c.Relay, c.Patience = relay, r.options.Patience
-	c.Explain = func(f dumptool.Failure) *job.Error { return r.target.explainDump(f, database, h.last()) }
-	d, err := dumptool.Start(ctx, c)
+	d, err := r.way.start(ctx, database, c)
 	if err != nil {
 		return err
 	}
@@ -189,25 +176,11 @@ func (r *reading) dump(ctx context.Context, name, database string, c dumptool.Co
 	return nil
 }
 
-func closeCheck(c dumptool.Command) error {
-	if c.Check == nil {
-		return nil
-	}
-	return c.Check.Close()
-}
-
-func (s *source) tempDir() (string, error) {
-	if s.env.TempDir == nil {
-		return "", job.Errorf(job.Internal, "there is no folder for the dump program's socket")
-	}
-	return s.env.TempDir()
-}
-
 // restorable has pg_restore read the whole archive while it streams. Listing its
 // content would not do: half an archive lists without complaint.
 func (r *reading) restorable(ctx context.Context, database string) (dumptool.Check, error) {
 	return dumptool.ReadBy(ctx, dumptool.Command{
-		Path: r.client.program("pg_restore"), Args: []string{"--file=/dev/null"},
+		Path: r.reader.program("pg_restore"), Args: []string{"--file=/dev/null"},
 		What: fmt.Sprintf("reading the dump of database %q once, to be sure of it,", database),
 	})
 }

@@ -4,14 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"xvault/connectors"
+	"xvault/connectors/dumptool"
 	"xvault/connectors/sshconn"
 	"xvault/connectors/sshtunnel"
 	"xvault/internal/job"
@@ -108,9 +111,13 @@ func (s *source) dig(ctx context.Context) (*sshtunnel.Tunnel, error) {
 
 // survey is what is known before anything is dumped.
 type survey struct {
-	target    *server
-	about     about
-	client    client
+	// way is how the server is asked and dumped; target is the server itself.
+	way    way
+	target *server
+	about  about
+	client client
+	// reader is the worker's, which can read what client writes; for archives alone.
+	reader    client
 	databases []database
 	// first is a database that the role can connect to.
 	first  string
@@ -119,29 +126,63 @@ type survey struct {
 
 // look connects, and finds out what there is to dump and with which programs.
 func (s *source) look(ctx context.Context) (survey, error) {
-	server, err := s.reach(ctx)
-	if err != nil {
-		return survey{}, err
-	}
-	in, err := s.anyDatabase(ctx, server)
+	v, in, err := s.begin(ctx)
 	if err != nil {
 		return survey{}, err
 	}
 	defer in.close()
-	v := survey{target: server, first: in.database, secure: in.tls()}
+	v.first, v.secure = in.database, in.tls()
 	if v.about, err = in.about(); err != nil {
 		return v, err
 	}
 	if v.databases, err = s.list(in); err != nil {
 		return v, err
 	}
-	v.client, err = chooseClient(ctx, s.options.ClientFolders, v.about.major())
+	v.client, v.reader, err = v.way.clients(ctx, v.about.major())
 	return v, err
+}
+
+// begin settles the way, by making the first connection.
+func (s *source) begin(ctx context.Context) (survey, *inspector, error) {
+	if s.config.SSH.Remote() {
+		return s.beginRemote(ctx)
+	}
+	server, err := s.reach(ctx)
+	if err != nil {
+		return survey{}, nil, err
+	}
+	in, err := s.anyDatabase(ctx, server)
+	if err != nil && ctx.Err() == nil && s.shutOut() {
+		return s.fallBack(ctx, err)
+	}
+	return survey{way: &here{server, s}, target: server}, in, err
+}
+
+// inspecting connects with databases to ask them about themselves.
+type inspecting interface {
+	inspect(ctx context.Context, database string, patience time.Duration) (*inspector, error)
+}
+
+// way is whose programs deal with a server.
+type way interface {
+	inspecting
+	// clients gives the programs that dump a server of a major version, and those of
+	// the worker that read such a dump.
+	clients(ctx context.Context, server int) (dumps, reads client, err error)
+	// start runs a dump program for one database. Its Check is closed where that fails.
+	start(ctx context.Context, database string, c dumptool.Command) (running, error)
+}
+
+// running is a dump program's output.
+type running interface {
+	io.ReadCloser
+	// Stderr is what it said so far.
+	Stderr() string
 }
 
 // anyDatabase connects with whichever database lets the role in: one of those that
 // are named, or one that nearly every server has.
-func (s *source) anyDatabase(ctx context.Context, server *server) (*inspector, error) {
+func (s *source) anyDatabase(ctx context.Context, server inspecting) (*inspector, error) {
 	candidates := []string{"postgres", "template1"}
 	if !s.all() {
 		candidates = append(slices.Clone(s.config.Databases), candidates...)

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"xvault/connectors"
+	"xvault/connectors/sshtunnel"
 	"xvault/internal/entry"
 	"xvault/internal/job"
 )
@@ -40,6 +41,12 @@ func openTarget(config []byte, env connectors.Env, o Options, opts connectors.Ta
 	s, err := open(config, env, o)
 	if err != nil {
 		return nil, err
+	}
+	if s.config.SSH.Remote() {
+		return nil, job.Errorf(job.ConfigInvalid, "the source is dumped by the ssh host's own programs (ssh.dump is remote), and nothing is restored that way; set ssh.dump to tunnel for the restore, or download the dump and load it by hand")
+	}
+	if s.config.SSH != nil {
+		s.config.SSH.Dump = sshtunnel.DumpTunnel
 	}
 	if opts.Allowed == nil {
 		opts.Allowed = func() error { return nil }

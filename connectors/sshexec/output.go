@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -232,7 +233,16 @@ func (o *Output) timeout() error {
 
 // Stderr is the end of what the program said so far, without secrets: warnings, where it
 // succeeded.
-func (o *Output) Stderr() string { return o.proc.stderr.Text() }
+func (o *Output) Stderr() string {
+	said := o.proc.stderr.Text()
+	if _, own, marked := strings.Cut(said, o.marker+"\n"); marked {
+		said = own // what is before is of start files
+	}
+	if o.cmd.Prompt != "" {
+		said = strings.ReplaceAll(said, o.cmd.Prompt, "")
+	}
+	return said
+}
 
 // Close ends the program, and waits until the server has closed the channel.
 func (o *Output) Close() error { return o.close() }

@@ -14,7 +14,7 @@ const script = `exec /bin/sh -c '` +
 	`IFS= read -r m && IFS= read -r c && IFS= read -r i || exit 126; ` +
 	`eval "set -- $(printf %b "$c")" || exit 126; ` +
 	`exec 3<&0 </dev/null; ` +
-	`printf "\n%s\n" "$m"; ` +
+	`printf "\n%s\n" "$m"; printf "\n%s\n" "$m" >&2; ` +
 	`printf %b "$i" | env -i PATH="$PATH" HOME=/nonexistent LC_ALL=C TZ=UTC "$@" 3<&- & t=$!; ` +
 	`(while IFS= read -r i; do :; done <&3; kill -TERM $t; n=0; ` +
 	`while kill -0 $t && [ $n -lt 3 ]; do sleep 1; n=$((n+1)); done; kill -KILL $t) >/dev/null 2>&1 & w=$!; ` +

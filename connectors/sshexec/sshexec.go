@@ -46,6 +46,9 @@ type Command struct {
 	What string
 	// Input is all that the program reads, the only place for secrets.
 	Input []byte
+	// Prompt is what the program says when it asks for its input; it is left out of what
+	// is told of it.
+	Prompt string
 	// Secrets are cut out of what the program says.
 	Secrets []secret.Text
 	// Check judges the output; nil means that the exit status says all.

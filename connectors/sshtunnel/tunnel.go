@@ -94,6 +94,16 @@ func (t *Tunnel) DialContext(ctx context.Context, network, address string) (net.
 	}
 }
 
+// NoOther adds to an error of a tunnel that leads nowhere why the programs of the machine
+// in between do not take its place.
+func NoOther(err error, why string) error {
+	e, ok := errors.AsType[*job.Error](err)
+	if !ok {
+		return err
+	}
+	return &job.Error{Code: e.Code, Err: err, Message: e.Message + ". The ssh host's own programs are not used in place of a tunnel: " + why}
+}
+
 // channel is one connection inside the tunnel. Deadlines of an SSH channel do not
 // exist; whoever waits for too long closes it.
 type channel struct {
