@@ -25,11 +25,9 @@ FROM debian:bookworm-slim AS worker
 # For restore drills: --build-arg DRILL_SERVERS="postgresql mariadb-server". The
 # servers are not started; drills run them as they need them.
 ARG DRILL_SERVERS=""
-RUN mkdir -p /etc/postgresql-common \
- && echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf \
- && apt-get update \
+RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates mariadb-client postgresql-client ${DRILL_SERVERS} \
- && rm -rf /var/lib/apt/lists/* \
+ && rm -rf /var/lib/apt/lists/* /var/lib/postgresql/*/main /var/lib/mysql \
  && groupadd --system --gid 65532 xvault \
  && useradd --system --uid 65532 --gid xvault --home-dir /var/lib/xvault --shell /usr/sbin/nologin xvault \
  && install -d -o xvault -g xvault -m 0700 /var/lib/xvault /var/lib/xvault/backups /var/lib/xvault/worker

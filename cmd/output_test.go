@@ -100,3 +100,28 @@ func TestEveryJobCodeThatAPersonCanActOnHasAHint(t *testing.T) {
 		}
 	}
 }
+
+func TestDrillIsShown(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	d := &job.DrillResult{
+		Server: "PostgreSQL 15.18", Notes: []string{"a note"},
+		Databases: []job.DrillDatabase{
+			{Name: "shop", Tables: 3, RowsExpected: 1002, Rows: 1001, Code: job.DumpFailed, Problem: "it differs",
+				TableRows: []job.DrillTable{{Name: "public.a", Expected: 2, Rows: 1}, {Name: "public.b", Expected: 1000, Rows: 1000}}},
+			{Name: "blog\x1b", OK: true, Checks: []job.DrillCheck{{Name: "indexes", Count: 7}}},
+		},
+	}
+	if err := showDrill(&printer{w: &b}, d); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"PostgreSQL 15.18", "shop: it differs", "a note", "7 indexes", "public.a", "differs", "1,000", "and 1 more", "dump_failed"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("not shown: %q", want)
+		}
+	}
+	if strings.Contains(b.String(), "\x1b") {
+		t.Error("a name reaches the terminal")
+	}
+	t.Log(b.String())
+}

@@ -117,10 +117,10 @@ func drillFields(d *job.DrillResult) []string {
 			checks = append(checks, count(c.Count)+" "+c.Name)
 		}
 		if len(checks) > 0 {
-			pairs = append(pairs, "checked in "+database.Name, strings.Join(checks, ", "))
+			pairs = append(pairs, "checked", database.Name+": "+strings.Join(checks, ", "))
 		}
 		if database.Problem != "" {
-			pairs = append(pairs, "problem of "+database.Name, strings.TrimSpace(database.Problem))
+			pairs = append(pairs, "problem", database.Name+": "+strings.TrimSpace(database.Problem))
 		}
 	}
 	for _, note := range d.Notes {

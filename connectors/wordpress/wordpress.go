@@ -89,7 +89,7 @@ func New(o Options) connectors.Type {
 		OpenTarget: func(config []byte, env connectors.Env, opts connectors.TargetOptions) (connectors.Target, error) {
 			return openTarget(config, env, o, parts, opts)
 		},
-		Site: true,
+		Site:  true,
 		Drill: parts.database.Drill, // the dump in it is one as of that type
 	}
 }
