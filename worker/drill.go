@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 
 	"xvault/archive"
@@ -72,22 +73,32 @@ func changedMeanwhile(err error) error {
 	}
 }
 
-// encodeVerified names tables as far as a result holds them.
+// encodeVerified names tables and, where that is still too much, databases as far as a
+// result holds them.
 func encodeVerified(v job.VerifyResult) ([]byte, error) {
 	if v.Drill != nil {
 		v.Drill = boundedDrill(*v.Drill)
 	}
-	for limit := job.MaxDrillTables; ; limit /= 2 {
+	for tables := job.MaxDrillTables; ; {
 		encoded, err := json.Marshal(v)
-		if err != nil || len(encoded) <= maxResult || v.Drill == nil || limit == 0 {
+		if err != nil || len(encoded) <= maxResult || v.Drill == nil || len(v.Drill.Databases) == 0 {
 			return encoded, err
 		}
-		v.Drill = fewer(*v.Drill, limit/2)
+		if tables > 0 {
+			tables /= 2
+			v.Drill = fewer(*v.Drill, tables)
+			continue
+		}
+		shown := len(v.Drill.Databases) / 2
+		v.Drill.Databases = v.Drill.Databases[:shown]
 	}
 }
 
-// maxDrilled is how many databases a result names.
-const maxDrilled = 200
+// maxDrilled is how many databases a result names, maxListed how many surely.
+const (
+	maxDrilled = 200
+	maxListed  = 40
+)
 
 // boundedDrill cuts texts, and keeps what is wrong before what is not.
 func boundedDrill(d job.DrillResult) *job.DrillResult {
@@ -109,7 +120,10 @@ func boundedDrill(d job.DrillResult) *job.DrillResult {
 	all := slices.Concat(bad, good)
 	out := job.DrillResult{Server: cutText(d.Server, 128), Databases: append([]job.DrillDatabase{}, all[:min(len(all), maxDrilled)]...)}
 	for _, note := range d.Notes[:min(len(d.Notes), maxNamed)] {
-		out.Notes = append(out.Notes, cutText(archive.Escape(note), 1<<10))
+		out.Notes = append(out.Notes, cutText(archive.Escape(note), 512))
+	}
+	if len(all) > maxListed {
+		out.Notes = append(out.Notes, fmt.Sprintf("%d databases were loaded, or tried; not all of them may be listed", len(all)))
 	}
 	return fewer(out, job.MaxDrillTables)
 }

@@ -18,6 +18,7 @@ type memorySource struct {
 	// during is called when everything but the end was read.
 	during func(ctx context.Context, env connectors.Env) error
 	probe  func(ctx context.Context, env connectors.Env) (connectors.ProbeResult, error)
+	drill  connectors.Drill
 }
 
 type openMemory struct {
@@ -33,6 +34,7 @@ func (s *memorySource) kind() connectors.Type {
 		Open: func(_ []byte, env connectors.Env) (connectors.Source, error) {
 			return &openMemory{memorySource: s, env: env, closed: make(chan struct{})}, nil
 		},
+		Drill: func(ctx context.Context, env connectors.DrillEnv) (job.DrillResult, error) { return s.drill(ctx, env) },
 	}
 }
 

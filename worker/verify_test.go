@@ -65,7 +65,7 @@ func (l *lab) verification(s sealedSnapshot, kind job.VerifyKind) *job.Claim {
 	c := l.hub.addJob(job.Verify)
 	c.TenantID, c.Source, c.SnapshotID, c.TenantKey, c.Payload = s.backup.TenantID, s.backup.Source, s.backup.SnapshotID, nil, payload
 	c.Snapshot = &job.ClaimSnapshot{SizeBytes: s.record.SizeBytes, SHA256: s.record.SHA256, Recipient: s.record.Recipient, Manifest: s.record.Manifest}
-	if kind == job.VerifyFull {
+	if kind.Opens() {
 		if c.SealedIdentity, err = seal.Message(l.worker.recipient, []byte(s.identity.Reveal())); err != nil {
 			l.t.Fatal(err)
 		}
