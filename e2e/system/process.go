@@ -116,8 +116,10 @@ func (p *Process) Tail(lines int) string {
 }
 
 // status reads a numeric field of /proc/PID/status in kB, such as VmHWM.
-func (p *Process) status(field string) (int64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+func (p *Process) status(field string) (int64, error) { return statusOf(p.PID(), field) }
+
+func statusOf(pid int, field string) (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
@@ -139,6 +141,24 @@ func (p *Process) PeakMemory(t testing.TB) int64 {
 		t.Fatalf("peak memory of %s: %v", p.Name, err)
 	}
 	return kb << 10
+}
+
+// PeaksOfPrograms notes the most memory in kB that each program which the process has
+// running held so far, by its name. Those that ended between two calls are missed.
+func (p *Process) PeaksOfPrograms(t testing.TB, peaks map[string]int64) {
+	t.Helper()
+	for _, pid := range family(t, p.PID())[1:] {
+		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		kb, err := statusOf(pid, "VmHWM")
+		if err != nil {
+			continue // likewise
+		}
+		program := strings.TrimSpace(string(name))
+		peaks[program] = max(peaks[program], kb)
+	}
 }
 
 // CPU is the time that the process spent on processors so far.

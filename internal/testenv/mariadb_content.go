@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"os/exec"
 	"slices"
 	"strings"
@@ -89,8 +90,14 @@ func (m *MariaDBServer) Content(database string) map[string]string {
 // Load has the stock client load a dump into a database.
 func (m *MariaDBServer) Load(database, dump string) error {
 	m.t.Helper()
+	return m.LoadFrom(database, strings.NewReader(dump))
+}
+
+// LoadFrom is Load for a dump that is too large to be held.
+func (m *MariaDBServer) LoadFrom(database string, dump io.Reader) error {
+	m.t.Helper()
 	cmd := exec.CommandContext(m.t.Context(), "mariadb", "--no-defaults", "--socket="+m.Socket(), "--user="+m.User, "--password="+m.Password.Reveal(), "--default-character-set=utf8mb4", "--", database)
-	cmd.Stdin = strings.NewReader(dump)
+	cmd.Stdin = dump
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		return fmt.Errorf("mariadb: %w: %.500s", err, out)
 	}

@@ -1,10 +1,12 @@
 package testenv
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	_ "embed" // the planted database
 	"fmt"
+	"io"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -68,8 +70,16 @@ func QueryPostgres(t testing.TB, url, sql string) []string {
 // LoadPostgres loads a dump into a database with PostgreSQL's own programs.
 func LoadPostgres(t testing.TB, url string, dump []byte) {
 	t.Helper()
+	LoadPostgresFrom(t, url, bytes.NewReader(dump))
+}
+
+// LoadPostgresFrom is LoadPostgres for a dump that is too large to be held.
+func LoadPostgresFrom(t testing.TB, url string, from io.Reader) {
+	t.Helper()
+	dump := bufio.NewReader(from)
+	begin, _ := dump.Peek(5) // what is too short is no dump, and fails below
 	program, args := "psql", []string{"--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"}
-	if bytes.HasPrefix(dump, []byte("PGDMP")) {
+	if string(begin) == "PGDMP" {
 		program, args = "pg_restore", []string{"--exit-on-error"}
 	}
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/" + program)
@@ -77,7 +87,7 @@ func LoadPostgres(t testing.TB, url string, dump []byte) {
 		t.Fatalf("no %s: %v; run `make deps`", program, err)
 	}
 	cmd := exec.Command(found[len(found)-1], append(args, "--dbname="+url)...) //nolint:noctx // a test's
-	cmd.Stdin = bytes.NewReader(dump)
+	cmd.Stdin = dump
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", program, err, out)
 	}
