@@ -178,7 +178,11 @@ func (b *Budget) encoder(level zstd.EncoderLevel) (*zstd.Encoder, error) {
 	if enc, ok := b.levels[level]; ok {
 		return enc, nil
 	}
-	enc, err := newEncoder(level, b.workers)
+	workers := b.workers
+	if level == zstd.SpeedFastest {
+		workers = min(workers, maxQuick)
+	}
+	enc, err := newEncoder(level, workers)
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,10 @@ const (
 	// then; with fewer cores than that nothing waits for it.
 	weighLag = 8
 
+	// maxQuick is how many frames are compressed at the fastest level at once, whatever
+	// the cores: that is as fast as any source, and each takes a frame's worth of memory.
+	maxQuick = 4
+
 	// maxLoss is the part of a frame's compressed size that the search must gain to
 	// be made: 1/maxLoss.
 	maxLoss = 200
