@@ -2,6 +2,8 @@ package wordpress
 
 import (
 	"encoding/json"
+	"errors"
+	"regexp"
 	"strings"
 
 	"xvault/connectors"
@@ -26,7 +28,17 @@ type Config struct {
 	ContentOutside bool `json:"content_outside"`
 	// HideVersions keeps the versions of WordPress, plugins and themes out of the
 	// manifest, which is not sealed.
-	HideVersions bool `json:"hide_versions"`
+	HideVersions bool `json:"hide_versions,omitempty"`
+	// URL is the site's address, for a wp-config.php that chooses by it.
+	URL string `json:"url,omitempty"`
+	// Environment is what wp-config.php finds in the environment: "NAME=value", or "NAME"
+	// for a variable that is not set. It holds no secrets; those are in EnvFile.
+	Environment []string `json:"environment,omitempty"`
+	// EnvFile is the absolute path of a .env file on the server; empty: there is none.
+	EnvFile string `json:"env_file,omitempty"`
+	// WPCLI has wp-cli asked for settings that cannot be told by reading alone. It runs
+	// wp-config.php.
+	WPCLI bool `json:"wp_cli,omitempty"`
 	// HostKeys holds public key lines or SHA256 fingerprints.
 	HostKeys []string `json:"host_keys"`
 	// TrustOnFirstUse pins the key that the first connection shows.
@@ -36,6 +48,8 @@ type Config struct {
 const (
 	defaultPort = 22
 	maxExcludes = 1000
+	// maxEnvironment bounds how many variables are given.
+	maxEnvironment = 200
 )
 
 // Validate checks a raw configuration and returns it in canonical form, or every
@@ -51,6 +65,10 @@ func Validate(raw []byte) ([]byte, []connectors.FieldError) {
 		IncludeCaches:   f.Bool("include_caches", false),
 		ContentOutside:  f.Bool("content_outside", false),
 		HideVersions:    f.Bool("hide_versions", false),
+		URL:             siteURL(f),
+		Environment:     f.Texts("environment", maxEnvironment, cleanVariable),
+		EnvFile:         envFile(f),
+		WPCLI:           f.Bool("wp_cli", false),
 		HostKeys:        sshconn.HostKeys(f, "host_keys"),
 		TrustOnFirstUse: f.Bool("trust_on_first_use", false),
 	}
@@ -80,6 +98,50 @@ func root(f *connectors.Fields) string {
 	}
 	return clean
 }
+
+func siteURL(f *connectors.Fields) string {
+	given := f.OptionalText("url", "")
+	if given == "" {
+		return ""
+	}
+	clean, err := connectors.CleanSiteURL(given)
+	if err != nil {
+		f.Fault("url", "%v", err)
+	}
+	return clean
+}
+
+func envFile(f *connectors.Fields) string {
+	given := f.OptionalText("env_file", "")
+	if given == "" {
+		return ""
+	}
+	clean, err := connectors.CleanPath(given)
+	if err != nil {
+		f.Fault("env_file", "%v", err)
+	}
+	return clean
+}
+
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// cleanVariable checks "NAME=value" or "NAME". A configuration is shown to whoever may see
+// the source, so no password belongs into it.
+func cleanVariable(text string) (string, error) {
+	name, _, _ := strings.Cut(text, "=")
+	switch {
+	case !variableName.MatchString(name):
+		return "", errors.New(`must be "NAME=value", or "NAME" for a variable that is not set`)
+	case len(text) > 4096:
+		return "", errors.New("is longer than 4096 bytes")
+	case secretName.MatchString(name) && !strings.HasSuffix(name, "_FILE") && strings.Contains(text, "="):
+		return "", errors.New("seems to be a secret, and a configuration is no place for one: use env_file")
+	}
+	return text, nil
+}
+
+// secretName is how variables are called that hold secrets.
+var secretName = regexp.MustCompile(`(?i)(password|passwd|secret|_pass$|_key$|_salt$|token)`)
 
 func excludes(f *connectors.Fields) []string {
 	return f.Texts("exclude", maxExcludes, func(pattern string) (string, error) {

@@ -38,18 +38,20 @@ type settings struct {
 // folder is one of the site's that a constant moves elsewhere.
 type folder struct{ constant, path string }
 
-// readSettings understands wp-config.php, which lies in the folder of its path.
-func readSettings(src []byte, root, file string, load func(string) ([]byte, error), exists func(string) (bool, error)) (*settings, error) {
-	found, err := php.Read(src, php.Config{
-		Path: file, Constants: map[string]string{"ABSPATH": strings.TrimSuffix(root, "/") + "/"},
-		Load: load, Exists: exists, Last: settingsName,
-	})
+// readSettings understands wp-config.php.
+func readSettings(src []byte, root string, c php.Config) (*settings, error) {
+	found, err := php.Read(src, c)
 	if err != nil {
 		if e, ok := errors.AsType[*job.Error](err); ok {
 			return nil, e
 		}
-		return nil, job.Errorf(job.ConfigInvalid, "%q cannot be understood: %w", file, sshconn.Quoted(err))
+		return nil, job.Errorf(job.ConfigInvalid, "%q cannot be understood: %w", c.Path, sshconn.Quoted(err))
 	}
+	return settingsOf(found, root, c.Path)
+}
+
+// settingsOf takes what a backup has to know.
+func settingsOf(found *php.Settings, root, file string) (*settings, error) {
 	r := &settingReader{file: file, found: found}
 	s := &settings{
 		database: r.must("DB_NAME"), user: r.must("DB_USER"), password: secret.New(r.text("DB_PASSWORD")), host: r.must("DB_HOST"),
@@ -60,6 +62,7 @@ func readSettings(src []byte, root, file string, load func(string) ([]byte, erro
 	if r.err != nil {
 		return nil, r.err
 	}
+	var err error
 	s.address, err = parseHost(s.host)
 	return s, err
 }
@@ -93,7 +96,7 @@ func (r *settingReader) must(name string) string {
 	case err != nil:
 		r.fail(r.unknown(err))
 	case !ok:
-		r.fail(job.Errorf(job.ConfigInvalid, "%q does not define %s. If another program provides it, write it into the file; the file is read, never run", r.file, name))
+		r.fail(job.Errorf(job.ConfigInvalid, "%q does not define %s. If another program provides it, write it into the file; the file is read, never run. If it depends on the site's address or the environment, tell that in the source's configuration: url, environment, env_file; or have wp-cli asked: wp_cli", r.file, name))
 	case text == "" && name != "DB_HOST":
 		r.fail(job.Errorf(job.ConfigInvalid, "%q defines %s as nothing", r.file, name))
 	}
@@ -115,7 +118,7 @@ func (r *settingReader) unknown(err error) error {
 	if !ok {
 		return err
 	}
-	return job.Errorf(job.ConfigInvalid, "what %s is cannot be told from %q: %s. The file is read, never run: write the value there, in quotes", u.Name, r.file, sshconn.Escape(u.Error(), 400))
+	return job.Errorf(job.ConfigInvalid, "what %s is cannot be told from %q: %s. The file is read, never run: write the value there, in quotes, or tell what it depends on: environment, env_file, url, or wp_cli, in the source's configuration", u.Name, r.file, sshconn.Escape(u.Error(), 400))
 }
 
 // goodPrefix is what WordPress lets be one.

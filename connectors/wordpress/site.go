@@ -35,7 +35,7 @@ func (s *source) find(ctx context.Context) (*site, error) {
 	if err := found.findConfig(ctx, s.config.Username); err != nil {
 		return nil, err
 	}
-	found.settings, err = readSettings(found.config, found.root, found.file, f.load(ctx), f.exists(ctx))
+	found.settings, err = s.resolve(ctx, f, found.config, found.root, found.file)
 	if err != nil {
 		return nil, err
 	}

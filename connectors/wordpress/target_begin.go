@@ -125,7 +125,7 @@ func (t *target) configAt(ctx context.Context, root string) (*foundConfig, error
 	if err != nil {
 		return nil, err
 	}
-	s, err := readSettings(src, root, file, t.peek.load(ctx), t.peek.exists(ctx))
+	s, err := t.resolve(ctx, t.peek, src, root, file)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +139,11 @@ func (t *target) fromSnapshot(ctx context.Context) error {
 		return job.Errorf(job.ConfigInvalid, "there is no wp-config.php that tells how to reach a database, neither on the server nor in what is restored before the dump. "+wayOut, t.dest, t.dest)
 	}
 	file := path.Join(t.dest, configName)
-	s, err := readSettings(t.came.content, t.dest, file, t.peek.load(ctx), t.peek.exists(ctx))
+	reading, err := t.reader(ctx, t.peek, t.dest, file)
+	if err != nil {
+		return err
+	}
+	s, err := readSettings(t.came.content, t.dest, reading)
 	if err != nil {
 		return job.Errorf(job.ConfigInvalid, "the snapshot's wp-config.php does not tell how to reach the database: %w. "+wayOut, err, t.dest, t.dest)
 	}

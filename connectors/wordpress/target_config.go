@@ -65,13 +65,12 @@ func (t *target) tellMissing() {
 // adapted gives the snapshot's wp-config.php with what is otherwise now, and in words what
 // could not be changed in it. What it says then was read again.
 func (t *target) adapted(ctx context.Context, file string) (content []byte, left []string) {
-	root := t.dest
-	read := func(src []byte) (*php.Settings, error) {
-		return php.Read(src, php.Config{
-			Path: file, Constants: map[string]string{"ABSPATH": root + "/"}, Load: t.peek.load(ctx), Exists: t.peek.exists(ctx), Last: settingsName,
-		})
-	}
 	src := t.came.content
+	reading, err := t.reader(ctx, t.peek, t.dest, file)
+	if err != nil {
+		return src, t.describe(t.wanted(nil))
+	}
+	read := func(src []byte) (*php.Settings, error) { return php.Read(src, reading) }
 	found, err := read(src)
 	if err != nil {
 		return src, t.describe(t.wanted(nil))

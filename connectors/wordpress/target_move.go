@@ -92,8 +92,9 @@ func (t *target) cameSettings() *settings {
 	if t.came == nil {
 		return nil
 	}
-	none := func(string) ([]byte, error) { return nil, errNotThere }
-	s, err := readSettings(t.came.content, t.dest, path.Join(t.dest, configName), none, nil)
+	s, err := readSettings(t.came.content, t.dest, php.Config{
+		Path: path.Join(t.dest, configName), Constants: map[string]string{"ABSPATH": t.dest + "/"}, Last: settingsName,
+	})
 	if err != nil {
 		return nil
 	}

@@ -309,3 +309,15 @@ func TestConfigThatIsNotChanged(t *testing.T) {
 		t.Errorf("%v, %s", err, told)
 	}
 }
+
+// siteRestored restores a copy, whose file has to hold a text.
+func (l *lab) siteRestored(s *stored, file, text string) {
+	l.t.Helper()
+	report, err := l.restore(s, connectors.TargetOptions{})
+	if err != nil || report.Failed > 0 {
+		l.t.Fatalf("%v, %+v", err, report)
+	}
+	if content := l.file(file); !strings.Contains(content, text) {
+		l.t.Errorf("%s lacks %s: %s\n%q", file, text, content, report.Notes)
+	}
+}

@@ -13,6 +13,10 @@ func (it *interpreter) call(t token) value {
 	if it.bad {
 		return unknown("")
 	}
+	if name == "putenv" {
+		it.assign("getenv()", unknown("putenv()"))
+		it.assign("_ENV", unknown("putenv()"))
+	}
 	if strings.TrimPrefix(name, `\`) == "define" && len(args) > 1 && len(it.places) == len(args) {
 		args[1].place = it.places[1]
 	}
@@ -61,6 +65,10 @@ func (it *interpreter) known(name string, args []value) (value, bool) {
 		return textValue(changed(name, text)), true
 	case "file_exists", "is_file", "is_readable":
 		return it.exists(text)
+	case "getenv", "getenv_docker", "env", `env\env`:
+		return it.environment(name, args)
+	case "preg_replace":
+		return replaced(args)
 	}
 	return value{}, false
 }

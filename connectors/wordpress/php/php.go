@@ -43,6 +43,9 @@ type Config struct {
 	Path string
 	// Constants are defined before the file begins.
 	Constants map[string]string
+	// Environment and Server are what is known of the environment, and of $_SERVER beside
+	// that, by name. What is not in them is unknown.
+	Environment, Server map[string]Known
 	// Load reads a file that is included under a known path. Nil: none is.
 	Load func(path string) ([]byte, error)
 	// Exists reports whether a file is there. Nil: unknown.

@@ -126,6 +126,9 @@ func (it *interpreter) variable(t token) value {
 		if t := it.ahead(1); sign.text == "[" && t.kind == tokenText {
 			why += "['" + cut(t.text) + "']"
 		}
+		if v, ok := it.superglobal(name); ok {
+			return v
+		}
 		it.indices()
 		if it.accept("=") || it.accept(".=") || it.accept("??=") {
 			it.accept("&")
@@ -135,6 +138,25 @@ func (it *interpreter) variable(t token) value {
 		return unknown(why)
 	}
 	return it.valueOf(name)
+}
+
+// superglobal reads $_ENV['name'] and $_SERVER['name'], where it is known and read only.
+func (it *interpreter) superglobal(name string) (value, bool) {
+	index, closes, after := it.ahead(1), it.ahead(2), it.ahead(3)
+	if name != "_ENV" && name != "_SERVER" || !it.is("[") || index.kind != tokenText || closes.kind != tokenSign || closes.text != "]" {
+		return value{}, false
+	}
+	if after.kind == tokenSign && (strings.HasSuffix(after.text, "=") && after.text != "==" && after.text != "===" && after.text != "!=" && after.text != "!==" && after.text != "<=" && after.text != ">=" || after.text == "[" || after.text == "++" || after.text == "--") {
+		return value{}, false
+	}
+	v, ok := it.lookUp(name, index.text)
+	if !ok {
+		return value{}, false
+	}
+	it.next()
+	it.next()
+	it.next()
+	return v, true
 }
 
 func (it *interpreter) valueOf(name string) value {
@@ -271,6 +293,17 @@ func (it *interpreter) isset() value {
 	why := "isset"
 	if t.kind == tokenVariable {
 		why = "$" + t.text
+		if index := it.ahead(2); end.kind == tokenSign && end.text == "[" && index.kind == tokenText {
+			why += "['" + cut(index.text) + "']"
+			if it.ahead(4).text == ")" {
+				it.next()
+				if v, ok := it.superglobal(t.text); ok {
+					it.expect(")")
+					return boolValue(v.kind != isNull)
+				}
+				it.at-- // nothing was read
+			}
+		}
 	}
 	for !it.over() && !it.bad && !it.is(")") {
 		it.expression(0)
