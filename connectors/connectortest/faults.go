@@ -72,7 +72,10 @@ func testStall(t *testing.T, start Factory) {
 		ctx := deadline(t)
 		stalled.Go(func() {
 			begin := time.Now()
-			_, err := collect(ctx, source, onFirstFile(link.Stall))
+			_, err := collect(ctx, source, onFirstFile(func() {
+				link.Stall()
+				begin = time.Now()
+			}))
 			wantCode(t, "a server that falls silent", err, job.ConnectFailed, job.Timeout)
 			if took := time.Since(begin); took > s.Patience+20*time.Second {
 				t.Errorf("noticed after %v, patience is %v", took, s.Patience)

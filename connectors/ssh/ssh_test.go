@@ -27,13 +27,17 @@ func TestSuiteThroughTheShell(t *testing.T) {
 	})
 }
 
-// Where the server runs nothing but SFTP, that is what is used.
+// Where the server runs nothing but SFTP, that is what is used. It is the code that the
+// type sftp passes the whole suite with; with the tag long this one does too.
 func TestSuiteOverSFTP(t *testing.T) {
 	t.Parallel()
-	connectortest.Run(t, func(t *testing.T, o connectortest.Options) *connectortest.Server {
-		t.Helper()
-		return connectortest.OverSSH(t, onlySFTP, o, ssh.New(quick), 10*time.Second)
-	})
+	connectortest.RunSome(t, overSFTP, "ReadsAnAwkwardTree", "ReportsWhatItCannotRead", "SmallFilesChange", "LargeFileGrows", "LargeFileShrinks",
+		"DirectoryBecomesLink", "ConnectionIsCut", "PathIsMissing", "CredentialIsWrong", "ProbeTellsOfPaths")
+}
+
+func overSFTP(t *testing.T, o connectortest.Options) *connectortest.Server {
+	t.Helper()
+	return connectortest.OverSSH(t, onlySFTP, o, ssh.New(quick), 10*time.Second)
 }
 
 var onlySFTP = testenv.SSHOptions{Extra: []string{"ForceCommand internal-sftp"}}

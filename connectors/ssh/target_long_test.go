@@ -22,3 +22,8 @@ func TestTargetSuite(t *testing.T) {
 		return s
 	})
 }
+
+func TestWholeSuiteOverSFTP(t *testing.T) {
+	t.Parallel()
+	connectortest.Run(t, overSFTP)
+}
