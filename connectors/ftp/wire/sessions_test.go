@@ -21,8 +21,10 @@ func loggedIn(t *testing.T, s *testenv.FTPServer, version uint16) *Conn {
 	roots.AppendCertsFromPEM([]byte(s.CAPEM))
 	c, err := Dial(t.Context(), Config{
 		Address: s.Addr(), Patience: 30 * time.Second,
-		TLS:  &tls.Config{RootCAs: roots, ServerName: s.Host(), MinVersion: tls.VersionTLS12, MaxVersion: version},
-		Dial: func(ctx context.Context, network, address string) (net.Conn, error) { return (&net.Dialer{}).DialContext(ctx, network, address) },
+		TLS: &tls.Config{RootCAs: roots, ServerName: s.Host(), MinVersion: tls.VersionTLS12, MaxVersion: version},
+		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, address)
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
