@@ -34,6 +34,14 @@
 // Files are read from within their folder, and the server is asked where that is
 // once it was entered: a folder that became a link is noticed, and stored as the
 // link that it now is.
+//
+// # What is written
+//
+// A file is stored under a temporary name beside its place, gets mode and time, is
+// measured, and renamed only after the server confirmed all of that: under a real name
+// there is what was before, or all of the file. What FTP has no command for is told:
+// links fail by name, owners, modes and times are counted. A name that a server would
+// change is refused.
 package ftp
 
 import "xvault/connectors"

@@ -25,7 +25,7 @@ type target struct {
 	*source
 	opts  connectors.TargetOptions
 	roots []string // folders up to which links are followed: people chose them
-	nonce string   // of this attempt's temporary names, so that nobody knows them before
+	nonce string   // tells this attempt's temporary files from those of earlier ones
 
 	ctx     context.Context //nolint:containedctx // of the one restore that it lives for
 	stop    context.CancelCauseFunc
@@ -69,7 +69,7 @@ func openTarget(config []byte, env connectors.Env, o Options, opts connectors.Ta
 		return nil, err
 	}
 	t := &target{
-		source: s, opts: opts, roots: s.config.Paths, nonce: newNonce(),
+		source: s, opts: opts, roots: s.config.Paths, nonce: random(4),
 		slots: semaphore.NewWeighted(maxTasks), ahead: semaphore.NewWeighted(writeAhead),
 	}
 	if opts.Folder != "" {
@@ -82,16 +82,16 @@ func openTarget(config []byte, env connectors.Env, o Options, opts connectors.Ta
 	return t, nil
 }
 
-func newNonce() string {
-	var b [4]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return hex.EncodeToString(b[:])
+func random(bytes int) string {
+	b := make([]byte, bytes)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
 }
 
 // start connects, with the first entry.
 func (t *target) start(ctx context.Context) error {
 	if t.ctx != nil {
-		return nil
+		return t.going()
 	}
 	t.ctx, t.stop = context.WithCancelCause(ctx)
 	t.life, t.end = context.WithCancel(context.WithoutCancel(ctx))
@@ -103,7 +103,8 @@ func (t *target) start(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return t.explain(t.life, err)
+		t.fail(t.explain(t.life, err))
+		return t.going()
 	}
 	t.stack = []*place{top}
 	return nil
@@ -112,9 +113,6 @@ func (t *target) start(ctx context.Context) error {
 // Put implements connectors.Target.
 func (t *target) Put(ctx context.Context, item connectors.TargetItem) error {
 	if err := t.start(ctx); err != nil {
-		return err
-	}
-	if err := t.going(); err != nil {
 		return err
 	}
 	path := join(t.base(), item.Path)
@@ -194,8 +192,9 @@ func (t *target) Report() connectors.TargetReport {
 
 // Close implements connectors.Target.
 func (t *target) Close() error {
-	if t.end != nil {
+	if t.ctx != nil {
 		t.end()
+		t.stop(nil)
 	}
 	return t.source.Close()
 }
@@ -211,15 +210,16 @@ func (t *target) trusted(dir string) bool {
 	return dir == "/"
 }
 
-// temp is the name beside a path for what is not whole yet. What this attempt writes
-// has a name that nobody can know before; a mark, and what stands aside, one that a
-// later attempt finds.
+// temp is the name beside a path for a mark, or for what stands aside: one that a later
+// attempt finds.
 func (t *target) temp(name, purpose string) string {
-	nonce := ""
-	if purpose == purposeNew {
-		nonce = t.nonce + "-"
-	}
-	return t.tempPrefix() + nonce + hashOf(name) + "-" + purpose
+	return t.tempPrefix() + hashOf(name) + "-" + purpose
+}
+
+// tempNew is a name for a file that is being written. Nobody knows it before: whoever
+// could would put a link in its place, which servers follow.
+func (t *target) tempNew() string {
+	return t.tempPrefix() + t.nonce + "-" + random(8) + "-" + purposeNew
 }
 
 // tempPrefix begins all of the job's temporary names.

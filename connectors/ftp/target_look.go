@@ -252,7 +252,7 @@ func (t *target) learnOwner(s *session, name string) error {
 	if err != nil {
 		data.Abort()
 		t.learned = !isLost(err)
-		return nil //nolint:nilerr // then the server tells nothing
+		return nil // then the server tells nothing
 	}
 	if _, err := data.Finish(); err != nil && !isRefusal(err) {
 		return err

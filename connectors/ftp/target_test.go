@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -133,10 +134,15 @@ func TestUploadsBreak(t *testing.T) {
 	content := make([]byte, size)
 	seed := [32]byte{6}
 	_, _ = rand.NewChaCha8(seed).Read(content) // never fails
-	for _, kind := range kinds {
+	for _, kind := range append([]string{"proftpd that begins at the start only"}, kinds...) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			s := testenv.FTPD(t, testenv.FTPOptions{Kind: kind})
+			name, _, strict := strings.Cut(kind, " ")
+			o := testenv.FTPOptions{Kind: name}
+			if strict {
+				o.Extra = []string{"AllowStoreRestart off"}
+			}
+			s := testenv.FTPD(t, o)
 			for _, percent := range []int64{1, 50, 99} {
 				for _, breaks := range []int64{1, 1000} {
 					cut := cutting(s.Addr(), size*percent/100, breaks)
@@ -274,6 +280,49 @@ func TestAServerThatLosesBytesIsTold(t *testing.T) {
 		wantCode(t, "bytes that went", putFiles(t, target, "/d", 1, size), job.Internal, "3 bytes")
 		if named := f.said("RNTO"); len(named) > 0 {
 			t.Errorf("the file got its name: %q", named)
+		}
+	}
+}
+
+// Where the connection breaks before the server can say that a file has its name, it is
+// found out whether it does.
+func TestARenamingWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	for _, done := range []bool{true, false} {
+		f := newFake(t)
+		f.feats = " SIZE\r\n"
+		f.lists["/"], f.lists["/d"] = "", ""
+		var broke, named atomic.Bool
+		f.hook = func(c *fakeConn, verb, arg string) bool {
+			temporary := strings.Contains(arg, connectors.TempPrefix)
+			switch {
+			case verb == "STOR":
+				c.receive()
+			case verb == "SIZE" && temporary != named.Load():
+				c.say("213 4")
+			case verb == "SIZE":
+				c.say("550 no such file")
+			case verb == "RNFR":
+				c.say("350 go on")
+			case verb == "RNTO" && broke.CompareAndSwap(false, true):
+				named.Store(done)
+				_ = c.Close()
+			case verb == "RNTO":
+				named.Store(true)
+				c.say("250 ok")
+			default:
+				return false
+			}
+			return true
+		}
+		target := targetWith(t, ftp.New(impatient), f.config("/d"), connectors.Env{Credential: fakeCredential}, connectors.TargetOptions{})
+		check(t, putFiles(t, target, "/d", 1, 4))
+		want := 1
+		if !done {
+			want = 2
+		}
+		if r := target.Report(); r.Files != 1 || r.Failed > 0 || len(f.said("RNTO")) != want || len(f.said("STOR")) != 1 {
+			t.Errorf("done %v: %d renamings, %d uploads, %+v", done, len(f.said("RNTO")), len(f.said("STOR")), r)
 		}
 	}
 }

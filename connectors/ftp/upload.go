@@ -36,7 +36,7 @@ type upload struct {
 
 func (t *target) newUpload(h entry.Header, in *place, path string) *upload {
 	_, name := split(path)
-	return &upload{t: t, h: h, in: in, path: path, name: name, temp: t.temp(name, purposeNew)}
+	return &upload{t: t, h: h, in: in, path: path, name: name, temp: t.tempNew()}
 }
 
 // whole writes a file that is held as a whole, or ends one whose content was sent.
@@ -187,7 +187,7 @@ func (u *upload) dress(s *session) error {
 // measure requires that the server has as many bytes as it was sent.
 func (u *upload) measure(s *session) (lines.Line, error) {
 	line, err := u.t.facts(s, u.temp)
-	if err != nil {
+	if err != nil && !isRefusal(err) {
 		return line, err
 	}
 	if !line.HasSize {

@@ -196,7 +196,15 @@ func (st *sending) resume(why error) error {
 	if has > st.since {
 		st.since, st.breaks = has, 0
 	}
-	if err := st.open(has); err != nil {
+	err = st.open(has)
+	if has > 0 && isRefusal(err) {
+		// The server begins at the start only.
+		if w.start > 0 {
+			return st.u.t.explain(st.u.t.life, why)
+		}
+		has, err = 0, st.open(0)
+	}
+	if err != nil {
 		return err
 	}
 	at := w.start

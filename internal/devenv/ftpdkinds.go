@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 )
 
@@ -67,7 +68,8 @@ func (p proftpd) prepare(f *FTPD) (Command, error) {
 	if f.cfg.MaxClients > 0 {
 		lines = append(lines, "MaxClientsPerUser "+strconv.Itoa(f.cfg.MaxClients))
 	}
-	if err := f.write("proftpd.conf", append(lines, f.cfg.Extra...)...); err != nil {
+	// The first of two lines counts.
+	if err := f.write("proftpd.conf", slices.Concat(f.cfg.Extra, lines)...); err != nil {
 		return Command{}, err
 	}
 	return Command{Path: f.program("usr/sbin/proftpd"), Args: []string{"--nodaemon", "--quiet", "--config", f.file("proftpd.conf")}}, nil

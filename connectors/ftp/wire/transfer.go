@@ -63,10 +63,13 @@ func (c *Conn) announce(verb, arg string, offset int64) error {
 	if err != nil {
 		return err
 	}
-	if r.Code/100 != 1 {
-		return &ReplyError{verb, r}
+	if r.Code/100 == 1 {
+		return nil
 	}
-	return nil
+	if offset > 0 {
+		_, err = c.Do("REST", "0") // so that the next transfer does not begin there
+	}
+	return errors.Join(&ReplyError{verb, r}, err)
 }
 
 // NoRestError says that the server cannot begin in the middle of a file.
