@@ -14,15 +14,20 @@ type column struct {
 	name  string
 	about string
 	path  func(context.Context, *lab) (string, error)
+	// tree: it has many files. What is restored of it stays until there is one that
+	// has not.
+	tree bool
+	// restores is how many pairs restore it.
+	restores int
 }
 
 // columns in the order of the table.
 func columns() []column {
 	return []column{
-		{"go", "Go's own tree", func(ctx context.Context, _ *lab) (string, error) { return goRoot(ctx) }},
-		{"share", "/usr/share", func(context.Context, *lab) (string, error) { return "/usr/share", nil }},
-		{"text", "one file of 1 GiB that compresses as logs and source code do", func(ctx context.Context, l *lab) (string, error) { return l.data.text(ctx) }},
-		{"random", "one file of 1 GiB that does not compress", func(ctx context.Context, l *lab) (string, error) { return l.data.random(ctx) }},
+		{"go", "Go's own tree", func(ctx context.Context, _ *lab) (string, error) { return goRoot(ctx) }, true, 5},
+		{"share", "/usr/share", func(context.Context, *lab) (string, error) { return "/usr/share", nil }, true, 3},
+		{"text", "one file of 1 GiB that compresses as logs and source code do", func(ctx context.Context, l *lab) (string, error) { return l.data.text(ctx) }, false, 3},
+		{"random", "one file of 1 GiB that does not compress", func(ctx context.Context, l *lab) (string, error) { return l.data.random(ctx) }, false, 3},
 	}
 }
 

@@ -54,6 +54,7 @@ type lab struct {
 	program  string // the released binary
 	buildErr error
 	made     map[string]string // artifacts by column
+	kept     []string          // results that are removed later
 }
 
 // runPrefix is followed by the process id of the run.
@@ -192,6 +193,16 @@ func (l *lab) xvault(ctx context.Context) (string, error) {
 
 // dir makes a fresh folder for one result.
 func (l *lab) dir() (string, error) { return os.MkdirTemp(l.work, "") }
+
+// sweep removes the results that were kept.
+func (l *lab) sweep() error {
+	var errs []error
+	for _, dir := range l.kept {
+		errs = append(errs, os.RemoveAll(dir))
+	}
+	l.kept = nil
+	return errors.Join(errs...)
+}
 
 func (l *lab) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(l.out, format+"\n", args...) // the table is what counts

@@ -43,18 +43,23 @@ func restoreColumn(c column) func(context.Context, *lab) ([]row, error) {
 		if err != nil {
 			return nil, err
 		}
+		if !c.tree {
+			if err := l.sweep(); err != nil {
+				return nil, err
+			}
+		}
 		same := func(dir string) error { return sameTree(source, filepath.Join(dir, "out", source)) }
-		ours := contender{name: "xvault", check: same, run: func(ctx context.Context, dir string) (usage, error) {
+		ours := contender{name: "xvault", check: same, keep: c.tree, run: func(ctx context.Context, dir string) (usage, error) {
 			return l.measure(ctx, command{argv: []string{program, "snapshot", "open", artifact, "--identity", l.identity, "--extract", filepath.Join(dir, "out")}, dir: dir})
 		}}
-		pipe := contender{name: "pipe", check: same, run: func(ctx context.Context, dir string) (usage, error) {
+		pipe := contender{name: "pipe", check: same, keep: c.tree, run: func(ctx context.Context, dir string) (usage, error) {
 			out := filepath.Join(dir, "out")
 			if err := os.Mkdir(out, 0o755); err != nil {
 				return usage{}, err
 			}
 			return l.measure(ctx, script(openPipe, dir, l.identity, artifact, out))
 		}}
-		got, err := l.turns(ctx, 3, ours, pipe)
+		got, err := l.turns(ctx, c.restores, ours, pipe)
 		if err != nil {
 			return nil, err
 		}

@@ -18,6 +18,10 @@ type contender struct {
 	run func(ctx context.Context, dir string) (usage, error)
 	// check looks at the result of its last turn; nil: nothing to look at.
 	check func(dir string) error
+	// keep leaves the result until the next sweep: ext4 looks at each inode that was
+	// freed within the last minutes before it makes a new one, so that whoever comes
+	// behind the removal of many files waits for that and not for himself.
+	keep bool
 }
 
 // series is what came out, by contender, one value a turn.
@@ -53,11 +57,15 @@ func (l *lab) turn(ctx context.Context, c contender, last bool) (u usage, err er
 	if err != nil {
 		return usage{}, err
 	}
-	defer func() {
-		if removed := os.RemoveAll(dir); err == nil {
-			err = removed
-		}
-	}()
+	if c.keep {
+		l.kept = append(l.kept, dir)
+	} else {
+		defer func() {
+			if removed := os.RemoveAll(dir); err == nil {
+				err = removed
+			}
+		}()
+	}
 	if u, err = c.run(ctx, dir); err != nil {
 		return usage{}, err
 	}
