@@ -125,6 +125,12 @@ func newSourceCreateCommand() *cobra.Command {
   xvault source create shop --tenant acme --type postgres --host db.example.com --username xvault \
       --database shop --set sslmode=verify-full --credential shop
 
+  xvault source create wiki --tenant acme --type mysql --username backup --database wiki --credential wiki \
+      --set socket=/run/mysqld/mysqld.sock \
+      --set 'ssh={"host":"web1.example.com","username":"backup","credential_id":"...","host_keys":["SHA256:..."],"dump":"auto"}'
+          # "dump": "tunnel" has the worker's programs dump a database behind ssh, "remote" that
+          # machine's own, "auto" these where the SSH server forwards nothing
+
   xvault source create web1 --tenant acme --type sftp --credential web1 --config web1.json
 
 Check it with: xvault source probe web1 --wait`,

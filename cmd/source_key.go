@@ -50,6 +50,8 @@ new password, and the SQL that makes it; only there is the password shown, this 
   ssh        the same; with --shell it may run programs, which is faster, and may write
   wordpress  the same, and may reach the site's database through the server
   mysql      an account that reads all databases; postgres: a role that does
+  mysql, postgres with --shell: a key that may run the dump programs of the database's
+             server, for ssh.credential_id with ssh.dump "remote" or "auto"
   --tunnel   a key that reaches this address from the server, and does nothing else:
              for ssh.credential_id of a database that only its own server can reach`,
 		Example: `  xvault source key web1 --tenant acme
@@ -75,7 +77,7 @@ new password, and the SQL that makes it; only there is the password shown, this 
 	f.StringVar(&opts.account, "username", "xvault", "the name of a database's account")
 	f.StringVar(&opts.from, "from", "", "take the login from these addresses only: 203.0.113.7, 10.0.0.0/8")
 	f.StringVar(&opts.tunnel, "tunnel", "", "make a key for a tunnel to this address, HOST:PORT as the server sees it")
-	f.BoolVar(&opts.shell, "shell", false, "with --type ssh: let it run programs")
+	f.BoolVar(&opts.shell, "shell", false, "with --type ssh, mysql or postgres: a key that may run programs")
 	mustComplete(c, "type", cobra.FixedCompletions([]string{"sftp", "ssh", "wordpress", "mysql", "postgres"}, cobra.ShellCompDirectiveNoFileComp))
 	c.MarkFlagsMutuallyExclusive("tunnel", "shell")
 	return c
@@ -87,10 +89,11 @@ func (o *keyOptions) make(ctx context.Context, s *session, name string) (login, 
 	if strings.ContainsAny(o.from, "\"\\'\n\r \t") {
 		return login{}, usagef("--from is %q: it takes addresses, networks and host patterns, separated by commas", o.from)
 	}
-	if o.shell && o.kind != "ssh" {
-		return login{}, usagef("--shell goes with --type ssh")
+	statements, database := accounts[o.kind]
+	if o.shell && o.kind != "ssh" && !database {
+		return login{}, usagef("--shell goes with --type ssh, mysql or postgres")
 	}
-	if statements, ok := accounts[o.kind]; ok && o.tunnel == "" {
+	if database && o.tunnel == "" && !o.shell {
 		return o.newAccount(ctx, s, name, statements)
 	}
 	permit, where, err := o.permit()
@@ -108,20 +111,26 @@ func (o *keyOptions) make(ctx context.Context, s *session, name string) (login, 
 
 // permit is what a key may do, and where its line belongs.
 func (o *keyOptions) permit() (sshconn.Permit, string, error) {
-	const account = "Put the line into ~/.ssh/authorized_keys of the account that xVault logs in to."
+	const (
+		account = "Put the line into ~/.ssh/authorized_keys of the account that xVault logs in to."
+		writes  = "\nThis key may run programs: it can write wherever that account can."
+		between = "\nName the credential as ssh.credential_id in the source's configuration."
+	)
 	switch {
 	case o.tunnel != "":
 		host, port, err := net.SplitHostPort(o.tunnel)
 		if err != nil || host == "" || port == "" || strings.ContainsAny(o.tunnel, "\"\\*, \t\r\n") {
 			return nil, "", usagef("--tunnel is %q: it takes HOST:PORT", o.tunnel)
 		}
-		return sshconn.PermitTunnel(o.tunnel), account + "\nName the credential as ssh.credential_id in the source's configuration.", nil
+		return sshconn.PermitTunnel(o.tunnel), account + between, nil
 	case o.kind == "sftp", o.kind == "ssh" && !o.shell:
 		return sshconn.PermitReading(), account, nil
 	case o.kind == "wordpress":
 		return sshconn.PermitSite(), account, nil
 	case o.kind == "ssh":
-		return sshconn.PermitPrograms(), account + "\nThis key may run programs: it can write wherever that account can.", nil
+		return sshconn.PermitPrograms(), account + writes, nil
+	case o.shell:
+		return sshconn.PermitPrograms(), account + between + writes, nil
 	default:
 		return nil, "", usagef("--type is %q: it can be sftp, ssh, wordpress, mysql or postgres", o.kind)
 	}

@@ -28,6 +28,7 @@ need redis-server redis-server
 need mariadb-server mariadbd mariadb-install-db
 need mariadb-client mariadb mariadb-dump
 need php-cli php
+need busybox busybox
 need strace strace
 need jq jq
 need gcc gcc

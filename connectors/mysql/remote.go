@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -40,11 +41,14 @@ func (r *reach) shutOut() bool {
 // fallBack takes the ssh host's programs, as the tunnel leads nowhere.
 func (r *reach) fallBack(ctx context.Context, why error) (*server, error) {
 	if r.config.TLS.verifies() {
-		return nil, sshtunnel.NoOther(why, "they are not told which certificates to trust (tls "+string(r.config.TLS)+")")
+		return nil, sshtunnel.NoOther(why, errors.New("they are not told which certificates to trust (tls "+string(r.config.TLS)+")"))
 	}
 	s, err := r.connectRemote(ctx)
-	if err == nil {
+	switch {
+	case err == nil:
 		r.env.Log.Info("the ssh server forwards no connection to the database, so the ssh host's own programs dump it", slog.String("client", s.remote.client.String()))
+	case errors.Is(err, sshexec.ErrNoPrograms):
+		err = sshtunnel.NoOther(why, err)
 	}
 	return s, err
 }

@@ -39,7 +39,11 @@ func TestWrongConfigs(t *testing.T) {
 		"ca_pem":            {"-----BEGIN NOTHING-----", "hello", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"},
 		"socket":            {"/var/run/postgresql/.s.PGSQL.5432"},
 		"ssh.host":          {map[string]any{"username": "x"}},
-		"password":          {"no"},
+		"ssh.dump": {
+			map[string]any{"host": "h", "username": "u", "dump": "exec"},
+			map[string]any{"host": "h", "username": "u", "dump": "remote"}, // to another machine, with sslmode prefer
+		},
+		"password": {"no"},
 	} {
 		name, _, _ := strings.Cut(field, "[")
 		name, _, _ = strings.Cut(name, ".")

@@ -41,11 +41,14 @@ func (s *source) shutOut() bool {
 // fallBack takes the ssh host's programs, as the tunnel leads nowhere.
 func (s *source) fallBack(ctx context.Context, why error) (survey, *inspector, error) {
 	if fault := s.config.remoteFault(); fault != "" {
-		return survey{}, nil, sshtunnel.NoOther(why, fault)
+		return survey{}, nil, sshtunnel.NoOther(why, errors.New(fault))
 	}
 	v, in, err := s.beginRemote(ctx)
-	if err == nil {
+	switch {
+	case err == nil:
 		s.env.Log.Info("the ssh server forwards no connection to the database, so the ssh host's own programs dump it")
+	case errors.Is(err, sshexec.ErrNoPrograms):
+		err = sshtunnel.NoOther(why, err)
 	}
 	return v, in, err
 }
@@ -146,7 +149,7 @@ func (m *remote) remoteString(database string, of client) string {
 const socketPrefix = ".s.PGSQL."
 
 // remoteFault says what keeps the programs of the ssh host from being used.
-func (c *Config) remoteFault() string {
+func (c Config) remoteFault() string {
 	switch {
 	case c.SSLMode == VerifyCA || c.SSLMode == VerifyFull || c.CAPEM != "":
 		return "they are not told which certificates to trust (sslmode " + string(c.SSLMode) + ")"

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,7 +73,7 @@ func TestRemoteDump(t *testing.T) {
 				t.Errorf("%s: the password is in %q", dump, shown)
 			}
 			rest, err := io.ReadAll(item.Body)
-			content[item.Path] = append(begin, rest...)
+			content[item.Path] = slices.Concat(begin, rest)
 			return err
 		})
 		if err != nil {

@@ -36,13 +36,13 @@ func launch(conn *sshconn.Conn, c *Command, marker string) (*process, error) {
 	channel, requests, err := conn.OpenChannel("session", nil)
 	if err != nil {
 		if refused, ok := errors.AsType[*ssh.OpenChannelError](err); ok {
-			return nil, job.Errorf(job.PermissionDenied, "the ssh server opens no session, so no program can run there: %w", sshconn.Quoted(refused))
+			return nil, noPrograms(sshconn.Quoted(refused).Error())
 		}
 		return nil, conn.Cause(err)
 	}
 	p := &process{Channel: channel, conn: conn, stderr: dumptool.NewTail(c.Secrets), done: make(chan struct{})}
 	go p.attend(requests)
-	ok, err := channel.SendRequest("exec", true, ssh.Marshal(struct{ Command string }{script}))
+	ok, err := channel.SendRequest("exec", true, ssh.Marshal(struct{ Command string }{command}))
 	if err == nil && !ok {
 		err = noPrograms("")
 	}
@@ -60,12 +60,15 @@ func launch(conn *sshconn.Conn, c *Command, marker string) (*process, error) {
 	return p, nil
 }
 
+// ErrNoPrograms is wrapped by errors of accounts that run no programs.
+var ErrNoPrograms = errors.New("the account runs no programs")
+
 // noPrograms is the error where an account runs something else, or nothing.
 func noPrograms(said string) error {
 	if said != "" {
 		said = ". It says: " + said
 	}
-	return job.Errorf(job.PermissionDenied, "the account on the ssh host runs no programs; check its shell, and that no command is forced on it (ForceCommand in sshd_config, command= in authorized_keys)%s", said)
+	return &job.Error{Code: job.PermissionDenied, Err: ErrNoPrograms, Message: "the account on the ssh host runs no programs; check its shell, and that no command is forced on it (ForceCommand in sshd_config, command= in authorized_keys)" + said}
 }
 
 // attend notes how the program ends, and what it says.

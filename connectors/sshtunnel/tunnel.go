@@ -96,12 +96,16 @@ func (t *Tunnel) DialContext(ctx context.Context, network, address string) (net.
 
 // NoOther adds to an error of a tunnel that leads nowhere why the programs of the machine
 // in between do not take its place.
-func NoOther(err error, why string) error {
+func NoOther(err, why error) error {
 	e, ok := errors.AsType[*job.Error](err)
 	if !ok {
 		return err
 	}
-	return &job.Error{Code: e.Code, Err: err, Message: e.Message + ". The ssh host's own programs are not used in place of a tunnel: " + why}
+	reason := why.Error()
+	if told, ok := errors.AsType[*job.Error](why); ok {
+		reason = told.Message
+	}
+	return &job.Error{Code: e.Code, Err: err, Message: e.Message + ". The ssh host's own programs do not take its place: " + reason}
 }
 
 // channel is one connection inside the tunnel. Deadlines of an SSH channel do not

@@ -58,7 +58,7 @@ func TestConfig(t *testing.T) {
 	}
 	id := "0197b3c4-0000-7000-8000-0123456789ab"
 	c, faults := parsed(t, `{"ssh":{"host":"[::1]","username":"u","credential_id":"`+strings.ToUpper(id)+`","trust_on_first_use":true}}`)
-	if len(faults) > 0 || c.Host != "::1" || c.Port != 22 || c.CredentialID != id || !c.TrustOnFirstUse || c.HostKeys == nil {
+	if len(faults) > 0 || c.Host != "::1" || c.Port != 22 || c.CredentialID != id || !c.TrustOnFirstUse || c.HostKeys == nil || c.Dump != DumpAuto || c.Remote() {
 		t.Errorf("%+v, %v", c, faults)
 	}
 	for text, field := range map[string]string{
@@ -67,6 +67,7 @@ func TestConfig(t *testing.T) {
 		`{"ssh":{"host":"h","username":"u","host_keys":["x"]}}`:   "ssh.host_keys[0]",
 		`{"ssh":{"host":"h","username":"u","credential_id":"x"}}`: "ssh.credential_id",
 		`{"ssh":{"host":"h","username":"u","port":0}}`:            "ssh.port",
+		`{"ssh":{"host":"h","username":"u","dump":"x"}}`:          "ssh.dump",
 	} {
 		if _, faults := parsed(t, text); len(faults) != 1 || faults[0].Field != field {
 			t.Errorf("%s: %v, want one of %s", text, faults, field)
@@ -130,8 +131,11 @@ func TestTunnelLeadsToPortsAndSockets(t *testing.T) {
 func TestForwardingMayBeForbidden(t *testing.T) {
 	t.Parallel()
 	tunnel := open(t, testenv.SSHD(t, testenv.SSHOptions{Extra: []string{"AllowTcpForwarding no"}}), nil)
+	if tunnel.Refused() {
+		t.Error("refused before anything was asked")
+	}
 	_, err := tunnel.DialContext(t.Context(), "tcp", echo(t, "tcp", "127.0.0.1:0"))
-	if job.CodeOf(err) != job.PermissionDenied || !strings.Contains(err.Error(), "AllowTcpForwarding") {
+	if !tunnel.Refused() || job.CodeOf(err) != job.PermissionDenied || !strings.Contains(err.Error(), "AllowTcpForwarding") {
 		t.Error(err)
 	}
 }
