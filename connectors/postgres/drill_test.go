@@ -124,6 +124,7 @@ func TestDrillOfBadDumps(t *testing.T) {
 	}{
 		"good":       {good, ""},
 		"hostile":    {hostile, ""},
+		"elsewhere":  {bytes.ReplaceAll(good, []byte("LOCALE = 'C'"), []byte("LOCALE = 'Q'")), ""},
 		"missing":    {bytes.ReplaceAll(good, []byte("hstore"), []byte("hstorx")), job.Unprovable},
 		"privileged": {privileged, job.Unprovable},
 		"half":       {good[:len(good)/2], job.DumpFailed},
@@ -149,6 +150,9 @@ func TestDrillOfBadDumps(t *testing.T) {
 		if got.Name == "missing" && !strings.Contains(got.Problem, "hstorx") {
 			t.Errorf("it does not say what is missing: %s", got.Problem)
 		}
+	}
+	if !slices.ContainsFunc(result.Notes, func(note string) bool { return strings.Contains(note, "elsewhere") }) {
+		t.Errorf("nobody tells of the sort order: %q", result.Notes)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("it wrote %v, %v", left, err)
