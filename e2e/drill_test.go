@@ -8,6 +8,7 @@ import (
 
 	"xvault/e2e/system"
 	"xvault/internal/job"
+	"xvault/internal/testenv"
 )
 
 // drillOf has a snapshot drilled, and gives what stands on it then.
@@ -44,9 +45,9 @@ func drillOf(t *testing.T, l *system.Lab, snapshotID string) job.VerifyResult {
 func nothingLeft(t *testing.T, l *system.Lab) {
 	t.Helper()
 	for _, w := range l.Workers {
-		left, err := os.ReadDir(w.Temp)
-		if err != nil || len(left) > 0 {
-			t.Errorf("left in the worker's temporary folder: %v, %v", left, err)
-		}
+		testenv.Eventually(t, time.Minute, func() bool { // it is removed once the hub knows
+			left, err := os.ReadDir(w.Temp)
+			return err == nil && len(left) == 0
+		}, "something is left in %s", w.Temp)
 	}
 }

@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"xvault/connectors"
 	"xvault/internal/job"
+	"xvault/internal/testenv"
 	"xvault/store/blob"
 )
 
@@ -70,9 +72,10 @@ func TestDrill(t *testing.T) {
 			t.Errorf("%d databases in %d bytes, first %+v", len(d), len(done.Result), d[0])
 		}
 	}
-	if left, err := os.ReadDir(l.worker.cfg.TempDir); err != nil || len(left) > 0 {
-		t.Errorf("left: %v, %v", left, err)
-	}
+	testenv.Eventually(t, time.Minute, func() bool { // it is removed once the hub knows
+		left, err := os.ReadDir(l.worker.cfg.TempDir)
+		return err == nil && len(left) == 0
+	}, "the job's folder is still there")
 	calls = 0
 	change(t, filepath.Join(s.dir, blob.Artifact), flipped(-200_000))
 	if done, r := l.verified(s, job.VerifyDrill); done.Error == nil || done.Error.Code != job.ArtifactCorrupt || r.Drill != nil || calls != 0 {
