@@ -20,6 +20,7 @@ import (
 type place struct {
 	path  string
 	fd    int
+	group int64 // the directory's; -1: that cannot be told
 	users atomic.Int32
 
 	// The crew's: what is waiting to be written here, and whether somebody is
@@ -30,7 +31,11 @@ type place struct {
 
 // newPlace takes an open directory over.
 func newPlace(fd int, path string) *place {
-	p := &place{path: path, fd: fd}
+	p := &place{path: path, fd: fd, group: -1}
+	var st unix.Stat_t
+	if retried(func() error { return unix.Fstat(fd, &st) }) == nil {
+		p.group = int64(st.Gid)
+	}
 	p.users.Store(1)
 	return p
 }

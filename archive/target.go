@@ -285,10 +285,12 @@ func (t *target) checkPlace(place string) error {
 }
 
 // birthMode is what a file whose content is known to be right is made with: the
-// mode that it will have, if it also is whose it will be. Attributes are set only
-// where its owner may write.
-func (t *target) birthMode(attr attributes) uint32 {
-	if len(attr.xattrs) > 0 || t.owners && (attr.uid != t.uid || attr.gid != t.gid) {
+// mode that it will have, if it also is whose it will be, which a directory of
+// another group may decide otherwise. Attributes are set only where its owner may
+// write.
+func (t *target) birthMode(in *place, attr attributes) uint32 {
+	others := t.owners && (attr.uid != t.uid || attr.gid != t.gid || in.group != t.gid)
+	if others || len(attr.xattrs) > 0 {
 		return 0o600
 	}
 	return attr.mode & 0o777
