@@ -137,7 +137,7 @@ func (m *remote) remoteString(database string, of client) string {
 	}
 	words := []string{
 		"host=" + quoteValue(host), "port=" + port, "dbname=" + quoteValue(database), "user=" + quoteValue(m.config.Username),
-		"sslmode=" + string(mode), "application_name=xvault",
+		"sslmode=" + string(mode), "application_name=xvault", fmt.Sprintf("connect_timeout=%d", max(2, int(m.timeout.Seconds()))),
 	}
 	if of.major >= 12 {
 		words = append(words, "gssencmode=disable", "passfile=/nonexistent")

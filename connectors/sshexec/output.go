@@ -72,10 +72,14 @@ func (o *Output) launch(conn *sshconn.Conn) (*process, error) {
 	// context must not wait for that.
 	stop := conn.EndWith(o.ctx)
 	proc, err := launch(conn, &o.cmd, o.marker)
-	if !stop() && o.ctx.Err() != nil {
-		err = errors.Join(context.Cause(o.ctx), err)
+	if stop() || o.ctx.Err() == nil {
+		return proc, err
 	}
-	return proc, err
+	if err == nil {
+		proc.stop(context.Cause(o.ctx))
+		<-proc.done
+	}
+	return nil, context.Cause(o.ctx)
 }
 
 // watch ends the program with the context, and when patience is over.

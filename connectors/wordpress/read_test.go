@@ -160,8 +160,15 @@ func TestOnlySFTP(t *testing.T) {
 	if err != nil || members["files/wp-content/uploads/cat.jpg"] == "" || members["mysql/"+l.name+".sql"] == "" {
 		t.Errorf("%v, %d members", err, len(members))
 	}
-	l = newLabOn(t, testenv.MariaDB(t), testenv.SSHOptions{Extra: []string{"AllowStreamLocalForwarding no"}})
-	l.failed("no way to the database", job.ConnectFailed, "AllowStreamLocalForwarding")
+	// Otherwise the site's own machine has to have the programs, and may have to run them.
+	none := []string{"AllowTcpForwarding no", "AllowStreamLocalForwarding no", "SetEnv SHLVL=5"} // bash reads no start files
+	l = newLabOn(t, testenv.MariaDB(t), testenv.SSHOptions{Extra: none})
+	members, _, err = l.read(nil)
+	if err != nil || members["mysql/"+l.name+".sql"] == "" || !strings.Contains(l.log.String(), "own programs dump it") {
+		t.Errorf("%v, %d members, %s", err, len(members), l.log.String())
+	}
+	l = newLabOn(t, testenv.MariaDB(t), testenv.SSHOptions{Extra: append(none, "ForceCommand internal-sftp -R")})
+	l.failed("no way to the database", job.ConnectFailed, "AllowStreamLocalForwarding", "ForceCommand")
 }
 
 // A key that is not known yet is pinned once, before anything is sent.
