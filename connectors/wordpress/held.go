@@ -30,26 +30,29 @@ const (
 )
 
 // hold reads a dump until it ends or there is no more room. An error is the dump's.
-func hold(ctx context.Context, dump io.Reader, limit int64, memory *semaphore.Weighted) (h *held, err error) {
-	h = &held{store: store{memory: memory, limit: limit}}
-	defer func() {
-		if err != nil {
-			h.close()
-		}
-	}()
+func hold(ctx context.Context, dump io.Reader, limit int64, memory *semaphore.Weighted) (*held, error) {
+	h := &held{store: store{memory: memory, limit: limit}}
+	if err := h.fill(ctx, dump); err != nil {
+		h.close()
+		return nil, err
+	}
+	return h, nil
+}
+
+func (h *held) fill(ctx context.Context, dump io.Reader) error {
 	packed, err := zstd.NewWriter(&h.store, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true))
 	if err != nil {
-		return nil, fmt.Errorf("prepare to hold a dump: %w", err)
+		return fmt.Errorf("prepare to hold a dump: %w", err)
 	}
 	buf := make([]byte, heldBuffer)
 	for total := 0; ; {
 		if ctx.Err() != nil {
-			return nil, errors.Join(context.Cause(ctx), packed.Close())
+			return errors.Join(context.Cause(ctx), packed.Close())
 		}
 		n, err := dump.Read(buf)
 		if total += n; n > 0 {
 			if _, err := packed.Write(buf[:n]); err != nil {
-				return nil, fmt.Errorf("hold a dump: %w", err)
+				return fmt.Errorf("hold a dump: %w", err)
 			}
 		}
 		if errors.Is(err, io.EOF) {
@@ -57,7 +60,7 @@ func hold(ctx context.Context, dump io.Reader, limit int64, memory *semaphore.We
 		}
 		if err != nil {
 			_ = packed.Close() // the dump's error counts
-			return nil, err
+			return err
 		}
 		if total >= heldAtLeast && h.store.full() {
 			h.rest = dump
@@ -65,9 +68,9 @@ func hold(ctx context.Context, dump io.Reader, limit int64, memory *semaphore.We
 		}
 	}
 	if err := packed.Close(); err != nil {
-		return nil, fmt.Errorf("hold a dump: %w", err)
+		return fmt.Errorf("hold a dump: %w", err)
 	}
-	return h, h.rewind()
+	return h.rewind()
 }
 
 // rewind makes ready for reading.

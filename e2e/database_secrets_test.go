@@ -1,0 +1,117 @@
+package e2e
+
+import (
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"xvault/e2e/system"
+	"xvault/internal/testenv"
+)
+
+// F17, of databases: canaries for the passwords of MySQL, PostgreSQL and WordPress sources,
+// through backups that succeed and fail, and then a search of all that xVault wrote
+// anywhere.
+func TestDatabaseSecretsStayHidden(t *testing.T) {
+	t.Parallel()
+	trials := system.NewTrials(t, "F17, passwords of databases")
+	start := time.Now()
+	s := system.Start(t, system.Options{Workers: -1, HubEnv: []string{"LOG_LEVEL=debug"}, WorkerEnv: []string{"LOG_LEVEL=debug"}}).
+		NewScene(t, system.SceneOptions{Empty: true})
+	d := &databaseSecrets{t: t, Scene: s, db: testenv.MariaDB(t), canaries: system.Canaries{}}
+	sources := []string{d.mysql(), d.postgres(), d.wordpress(), d.refused()}
+	w := s.AddWorker()
+	w.Start("backup.frame=stop")
+	var jobs []string
+	for _, source := range sources {
+		jobs = append(jobs, s.API.StartBackup(t, source).ID)
+	}
+	w.WaitFrozen(s.Lab, time.Minute)
+	searchStores(t, s, d.canaries)
+	searchProcesses(t, s, d.canaries)
+	w.Thaw(s.Lab)
+	for i, id := range jobs {
+		done := s.WaitJob(id, time.Minute)
+		if want := map[bool]string{true: "completed", false: "failed"}[i < 3]; done.Status != want {
+			t.Errorf("want %s: %s", want, done)
+		}
+	}
+	searchStores(t, s, d.canaries)
+	searchProcesses(t, s, d.canaries)
+	searchAPI(t, s, d.canaries)
+	for _, found := range d.canaries.SearchFiles(t, s.Dir) {
+		t.Error("on disk: ", found)
+	}
+	trials.Add(time.Since(start), 0)
+}
+
+// databaseSecrets makes sources with passwords that are found nowhere.
+type databaseSecrets struct {
+	*system.Scene
+	t        *testing.T
+	db       *testenv.MariaDBServer
+	canaries system.Canaries
+}
+
+// password is one that is hard to write down, and searched for.
+func (d *databaseSecrets) password(what string) string {
+	password := "canary of " + what + ` 'q' "w" % \ ü 🎉`
+	d.canaries.Add("password of "+what, password)
+	d.canaries.Add("password of "+what+", its beginning", "canary of "+what)
+	return password
+}
+
+func (d *databaseSecrets) source(kind, credential string, config map[string]any) string {
+	d.t.Helper()
+	return system.Post[system.Object](d.t, d.API, "/api/v1/sources", map[string]any{
+		"tenant_id": d.Tenant.ID, "type": kind, "name": "a " + kind, "credential_id": credential, "config": config,
+	}).ID
+}
+
+func (d *databaseSecrets) mysql() string {
+	password, name := d.password("mysql"), d.db.Database()
+	d.db.Do(name, "CREATE TABLE a (b INT)")
+	config := map[string]any{"host": "127.0.0.1", "port": d.db.Port(), "username": d.db.Account(password, "ALL ON "+name+".*"), "databases": []string{name}}
+	return d.source("mysql", d.API.CreateCredential(d.t, d.Tenant.ID, system.Password(password)), config)
+}
+
+// refused has a password that the server does not take.
+func (d *databaseSecrets) refused() string {
+	name := d.db.Database()
+	config := map[string]any{"host": "127.0.0.1", "port": d.db.Port(), "username": d.db.Account("another", "ALL ON "+name+".*"), "databases": []string{name}}
+	return d.source("mysql", d.API.CreateCredential(d.t, d.Tenant.ID, system.Password(d.password("nobody"))), config)
+}
+
+func (d *databaseSecrets) postgres() string {
+	password, at := d.password("postgres"), testenv.Postgres(d.t)
+	database := testenv.QueryPostgres(d.t, at, "SELECT current_database()::text")[0]
+	role := `"secretive ` + database + `"`
+	testenv.ExecPostgres(d.t, at, "CREATE ROLE "+role+" LOGIN BYPASSRLS PASSWORD E'"+strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(password)+"'", "GRANT pg_read_all_data TO "+role)
+	d.t.Cleanup(func() { testenv.ExecPostgres(d.t, at, "DROP OWNED BY "+role, "DROP ROLE "+role) })
+	u, err := url.Parse(at)
+	must(d.t, err)
+	port, err := strconv.Atoi(u.Port())
+	must(d.t, err)
+	config := map[string]any{"host": u.Hostname(), "port": port, "username": strings.Trim(role, `"`), "databases": []string{database}, "sslmode": "disable"}
+	return d.source("postgres", d.API.CreateCredential(d.t, d.Tenant.ID, system.Password(password)), config)
+}
+
+// wordpress has its password in wp-config.php alone.
+func (d *databaseSecrets) wordpress() string {
+	password, name := d.password("wordpress"), d.db.Database()
+	account := d.db.Account(password, "ALL ON "+name+".*")
+	d.db.Do(name, "CREATE TABLE wp_options (option_name VARCHAR(50) PRIMARY KEY, option_value TEXT)", "INSERT INTO wp_options VALUES ('siteurl', 'https://a.example'), ('home', 'https://a.example')")
+	root := filepath.Join(d.SSH.Root, "site")
+	must(d.t, os.Mkdir(root, 0o755))
+	must(d.t, os.WriteFile(filepath.Join(root, "wp-load.php"), []byte("<?php"), 0o600))
+	must(d.t, os.WriteFile(filepath.Join(root, "wp-config.php"), []byte("<?php\ndefine('DB_NAME', '"+name+"');\ndefine('DB_USER', '"+account+"');\ndefine('DB_PASSWORD', '"+
+		strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(password)+"');\ndefine('DB_HOST', 'localhost:"+d.db.Socket()+"');\n$table_prefix = 'wp_';\n"), 0o600))
+	config := d.SSH.Config()
+	delete(config, "paths")
+	config["root"] = root
+	return d.source("wordpress", d.API.CreateCredential(d.t, d.Tenant.ID, system.PrivateKey(d.SSH.ClientKeyPEM)), config)
+}
