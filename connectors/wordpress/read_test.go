@@ -53,7 +53,8 @@ func TestMembers(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if s := src.(connectors.Described).Software(); s == nil || s.Version != "6.5.4" || len(s.Plugins) != 2 || s.Plugins[0] != (connectors.Component{Name: "A & B", Version: "1.2", Active: true}) || len(s.MustUse) != 1 || len(s.Themes) != 1 {
+	described, ok := src.(connectors.Described)
+	if s := described.Software(); !ok || s == nil || s.Version != "6.5.4" || len(s.Plugins) != 2 || s.Plugins[0] != (connectors.Component{Name: "A & B", Version: "1.2", Active: true}) || len(s.MustUse) != 1 || len(s.Themes) != 1 {
 		t.Errorf("for the manifest: %+v", s)
 	}
 	if strings.Contains(members["wordpress.json"], "dollar") || strings.Contains(l.log.String(), "dollar") {

@@ -69,10 +69,7 @@ require_once ABSPATH . 'wp-settings.php';
 	}
 	delete(l.config, "url")
 
-	quoted := "'" + strings.ReplaceAll(l.password, `\`, `\`) + "'"
-	if strings.Contains(l.password, "'") { // what stands in double quotes is understood as well
-		quoted = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`).Replace(l.password) + `"`
-	}
+	quoted := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`).Replace(l.password) + `"`
 	l.write("shared/.env", "DB_PASSWORD="+quoted+"\nDB_USER="+l.account+"\n")
 	l.write("site/wp-config.php", `<?php
 define('DB_NAME', getenv('DB_NAME') ?: '`+l.name+`'); define('DB_USER', getenv('DB_USER')); define('DB_PASSWORD', getenv_docker('DB_PASSWORD', 'x')); define('DB_HOST', 'localhost:`+l.db.Socket()+`');

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -130,7 +132,7 @@ func ProcessTexts(t testing.TB, p *Process) []Text {
 		for _, name := range []string{"cmdline", "environ"} {
 			path := fmt.Sprintf("/proc/%d/%s", pid, name)
 			b, err := os.ReadFile(path)
-			if os.IsNotExist(err) {
+			if os.IsNotExist(err) || errors.Is(err, syscall.ESRCH) {
 				continue // it ended meanwhile
 			}
 			if err != nil {
