@@ -93,3 +93,10 @@ func (f Failure) Plain() *job.Error {
 		Message: fmt.Sprintf("%s failed (%s). Nothing of this attempt was kept; see what the message says, and run the job again.", f.What, f.Ending()),
 	}
 }
+
+// Failed reports whether an error says that a program itself failed, by its exit status:
+// not that it could not be started, or was killed.
+func Failed(err error) bool {
+	e, ok := errors.AsType[*exec.ExitError](err)
+	return ok && e.ExitCode() >= 0
+}

@@ -288,6 +288,9 @@ func (s *scratchServer) explainLoad(err error) error {
 	if !ok || s.server.Ended() != nil {
 		return s.broken(err)
 	}
+	if e.Code.Disproves() && !dumptool.Failed(err) { // it did not start, or was killed
+		return s.broken(err)
+	}
 	switch lastNumber(e.Message) {
 	case 1021, 1114, 1030:
 		return &job.Error{Code: job.StorageFull, Err: err, Message: "The scratch server has no room left for the dump (" + e.Message + "). Make room, or set WORKER_TEMP_DIR to a larger disk."}

@@ -90,7 +90,7 @@ func (d *drill) listFile(ctx context.Context, dump *dumped) (*os.File, error) {
 		return closed(err, run.Close())
 	}))
 	if err != nil {
-		return nil, err
+		return nil, judged(err)
 	}
 	if len(list) > maxList {
 		return nil, job.Errorf(job.Unprovable, "what is in it is too long a list for a drill")
@@ -119,6 +119,16 @@ func made(what string, extensions []extension) bool {
 	}
 	name, ok := strings.CutPrefix(what, "SCHEMA - ")
 	return ok && slices.ContainsFunc(extensions, func(e extension) bool { return strings.HasPrefix(name, e.schema+" ") })
+}
+
+// judged keeps from a dump what is not its fault: that a program did not start, or was
+// killed, proves nothing.
+func judged(err error) error {
+	e := asJobError(err)
+	if e == nil || !e.Code.Disproves() || dumptool.Failed(err) {
+		return err
+	}
+	return &job.Error{Code: job.Unprovable, Err: err, Message: "nothing can be said about it: " + e.Message}
 }
 
 // asJobError gives err's error with a code; nil where it has none.

@@ -61,7 +61,7 @@ func (d *drill) load(ctx context.Context, dump *dumped, into string) (rows *copi
 		}
 		return err
 	}))
-	return rows, err
+	return rows, judged(err)
 }
 
 // explainLoad tells whether a load failed because of the dump, or because of what this
@@ -72,6 +72,9 @@ func (s *scratchServer) explainLoad(f dumptool.Failure, said *pgconn.PgError, du
 			ended = f.Link
 		}
 		return asJobError(s.broken(ended))
+	}
+	if strings.Contains(f.Stderr, "server closed the connection unexpectedly") {
+		return asJobError(s.broken(f.Err))
 	}
 	if said == nil {
 		return explainReading(f)

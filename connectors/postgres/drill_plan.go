@@ -61,7 +61,7 @@ func (d *drill) planDump(ctx context.Context, reader client, item connectors.Tar
 	name, err := restorable(item.Path)
 	if err == nil {
 		dump.name = name
-		err = d.look(ctx, reader, dump, item.Body)
+		err = judged(d.look(ctx, reader, dump, item.Body))
 	} else {
 		err = job.Errorf(job.Unprovable, "%s", notLoadable(item.Path))
 	}

@@ -106,7 +106,7 @@ func serverArgs(room *scratch.Room) []string {
 		"max_connections=12", "superuser_reserved_connections=3", "max_worker_processes=0", "max_parallel_workers=0", "max_wal_senders=0",
 		"wal_level=minimal", "max_wal_size=128MB", "min_wal_size=32MB", "fsync=off", "synchronous_commit=off", "full_page_writes=off",
 		"shared_buffers=48MB", "maintenance_work_mem=96MB", "work_mem=8MB", "dynamic_shared_memory_type=mmap", "autovacuum=off", "jit=off",
-		"logging_collector=off", "log_destination=stderr", "log_statement=none", "log_min_error_statement=panic", "archive_mode=off",
+		"logging_collector=off", "log_destination=stderr", "log_statement=none", "log_min_error_statement=panic", "archive_mode=off", "restart_after_crash=off",
 		"shared_preload_libraries=", "session_preload_libraries=", "local_preload_libraries=", "max_prepared_transactions=0",
 	} {
 		args = append(args, "-c", setting)
@@ -134,7 +134,7 @@ func (d *drill) prepare(ctx context.Context, s *scratchServer) error {
 	defer in.close()
 	version, err := in.one(1, "SELECT current_setting('server_version')")
 	if err != nil {
-		return err
+		return s.broken(err)
 	}
 	d.result.Server = "PostgreSQL " + strings.Fields(version[0] + " ")[0]
 	statements := []string{
