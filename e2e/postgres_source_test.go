@@ -128,6 +128,7 @@ func TestPostgresSource(t *testing.T) {
 	s.API.Do(t, "PATCH", "/api/v1/sources/"+s.source, map[string]any{"config": s.config(map[string]any{"sslmode": "maybe"})}, 422)
 
 	drillOf(t, s.Lab, snap.ID)
+	s.API.Do(t, "PATCH", "/api/v1/sources/"+s.source, map[string]any{"verify_kind": "drill", "reverify_after": "90d"}, 200)
 	s.restored(snap, want)
 	s.terminated()
 	wrong := s.API.CreateCredential(t, s.tenant.ID, system.Password("canary-wrong"))
