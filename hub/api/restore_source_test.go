@@ -21,6 +21,8 @@ func TestRestoreToASourceIsChecked(t *testing.T) {
 		"body.existing":         {"existing": "skip"},
 		"body.target_source_id": {"target_source_id": a.source},
 		"body.paths[0]":         {"destination": "source", "paths": []string{"relative"}},
+		"body.url":              {"destination": "source", "url": "https://a.example/?q"},
+		"body.database":         {"database": "a"},
 	} {
 		a.post(path, body).names(location)
 	}
