@@ -70,13 +70,12 @@ func TestRemoteDump(t *testing.T) {
 			t.Errorf("%s: the log: %s", what, l.log.String())
 		}
 	}
+	testSocketLogin(t, hidden, ssh)
 }
 
 // A server that trusts whoever is logged in at its machine needs no password at all.
-func TestRemoteSocketLogin(t *testing.T) {
-	t.Parallel()
-	m := testenv.NewMariaDB(t, testenv.MariaDBOptions{SocketOnly: true, NoTLS: true})
-	ssh := noForwarding(t)
+func testSocketLogin(t *testing.T, m *testenv.MariaDBServer, ssh *testenv.SSHServer) {
+	t.Helper()
 	name := m.Database()
 	m.Do(name, "CREATE TABLE a AS SELECT 1 AS b")
 	l := newLab(t, m, nil, name)

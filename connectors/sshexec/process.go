@@ -71,12 +71,15 @@ func noPrograms(said string) error {
 	return &job.Error{Code: job.PermissionDenied, Err: ErrNoPrograms, Message: "the account on the ssh host runs no programs; check its shell, and that no command is forced on it (ForceCommand in sshd_config, command= in authorized_keys)" + said}
 }
 
+// errSilent: the channel ended without a status.
+var errSilent = errors.New("the server does not say how it ended")
+
 // attend notes how the program ends, and what it says.
 func (p *process) attend(requests <-chan *ssh.Request) {
 	defer close(p.done)
 	var listening sync.WaitGroup
 	listening.Go(func() { _, _ = io.Copy(p.stderr, p.Stderr()) }) // ends with the channel
-	ending := errors.New("the server does not say how it ended")
+	ending := errSilent
 	for r := range requests {
 		switch r.Type {
 		case "exit-status":
@@ -124,8 +127,12 @@ func (p *process) stop(why error) {
 	})
 }
 
-// broken is why the connection ended, nil while it stands.
+// broken is why the connection ended, nil while it stands. It is called once the channel
+// has ended.
 func (p *process) broken() *job.Error {
+	if errors.Is(p.err, errSilent) {
+		p.settle()
+	}
 	select {
 	case <-p.conn.Done():
 	default:
@@ -136,4 +143,18 @@ func (p *process) broken() *job.Error {
 		return e
 	}
 	return job.Errorf(job.ConnectFailed, "the connection was ended: %w", err)
+}
+
+// settle waits until a connection that has just broken knows it: its channels learn it
+// first. One that still answers did not break.
+func (p *process) settle() {
+	if _, _, err := p.conn.SendRequest("keepalive@openssh.com", true, nil); err == nil {
+		return
+	}
+	timer := time.NewTimer(goodbye)
+	defer timer.Stop()
+	select {
+	case <-p.conn.Done():
+	case <-timer.C:
+	}
 }
