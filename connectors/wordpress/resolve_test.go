@@ -29,7 +29,7 @@ func TestEnvFile(t *testing.T) {
 
 func TestReadWP(t *testing.T) {
 	t.Parallel()
-	s, err := readWP([]byte(`[{"name":"table_prefix","value":"wp_","type":"variable"},{"name":"DB_NAME","value":"a","type":"constant"},{"name":"MULTISITE","value":true,"type":"constant"},{"name":"N","value":5,"type":"constant"},{"name":"wp-settings.php","value":"x","type":"include"}]`))
+	s, err := readWP([]byte(`[{"key":"table_prefix","value":"wp_","type":"variable"},{"name":"DB_NAME","value":"a","type":"constant"},{"name":"MULTISITE","value":true,"type":"constant"},{"name":"N","value":5,"type":"constant"},{"name":"wp-settings.php","value":"x","type":"include"}]`))
 	if err != nil {
 		t.Fatal(err)
 	}

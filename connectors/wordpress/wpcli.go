@@ -2,6 +2,7 @@ package wordpress
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"time"
@@ -71,6 +72,7 @@ func readWP(answer []byte) (*php.Settings, error) {
 	}
 	var list []struct {
 		Name  string `json:"name"`
+		Key   string `json:"key"` // what earlier versions call the name
 		Value any    `json:"value"`
 		Type  string `json:"type"`
 	}
@@ -84,6 +86,7 @@ func readWP(answer []byte) (*php.Settings, error) {
 		if n, ok := one.Value.(json.Number); ok {
 			one.Value = n.String()
 		}
+		one.Name = cmp.Or(one.Name, one.Key)
 		switch one.Type {
 		case "constant":
 			constants[one.Name] = one.Value
