@@ -30,7 +30,7 @@ func (a about) hasReadAll() bool { return a.number >= 140000 }
 
 func (in *inspector) about() (about, error) {
 	row, err := in.one(7, `SELECT current_setting('server_version'), current_setting('server_version_num'),
-			extract(epoch FROM now())::bigint, r.rolsuper, r.rolsuper OR r.rolbypassrls,
+			floor(extract(epoch FROM now()))::bigint, r.rolsuper, r.rolsuper OR r.rolbypassrls,
 			has_table_privilege('pg_catalog.pg_authid', 'SELECT'),
 			EXISTS (SELECT FROM pg_catalog.pg_roles a WHERE a.rolname = 'pg_read_all_data' AND pg_has_role(a.oid, 'USAGE'))
 		FROM pg_catalog.pg_roles r WHERE r.rolname = current_user`)
