@@ -12,6 +12,7 @@ import (
 
 	"xvault/connectors"
 	"xvault/connectors/ftp/lines"
+	"xvault/connectors/restoring"
 	"xvault/internal/entry"
 	"xvault/internal/job"
 )
@@ -23,19 +24,16 @@ import (
 // and holds no connection meanwhile.
 type target struct {
 	*source
+	*restoring.Run
 	opts  connectors.TargetOptions
 	roots []string // folders up to which links are followed: people chose them
 	nonce string   // tells this attempt's temporary files from those of earlier ones
 
-	ctx     context.Context //nolint:containedctx // of the one restore that it lives for
-	stop    context.CancelCauseFunc
-	life    context.Context //nolint:containedctx // goes on when ctx ended, for what was begun is brought in order
+	life    context.Context //nolint:containedctx // goes on when the run has ended, for what was begun is brought in order
 	end     context.CancelFunc
-	slots   *semaphore.Weighted // tasks
 	ahead   *semaphore.Weighted // bytes of small files
 	stack   []*place            // from "/" to the folder of the last entry
-	running sync.WaitGroup
-	copying sync.Mutex // one content at a time is read beside those that are put
+	copying sync.Mutex          // one content at a time is read beside those that are put
 
 	can      abilities
 	learning sync.Mutex
@@ -43,8 +41,6 @@ type target struct {
 	lost     atomic.Bool // the server went away, and is not asked for anything more
 
 	mu      sync.Mutex
-	report  connectors.TargetReport
-	failure error      // the first that ends the restore
 	written lines.Line // of a file, where a server has no MLST: whose the others are too
 }
 
@@ -56,8 +52,6 @@ const (
 	writeSmall = 256 << 10
 	// writeAhead bounds the bytes of those.
 	writeAhead = 12 << 20
-	// maxFailed is how many entries may fail before the rest is not tried any more.
-	maxFailed = 10_000
 	// maxPath is the longest path of Linux.
 	maxPath = 4095
 )
@@ -69,9 +63,9 @@ func openTarget(config []byte, env connectors.Env, o Options, opts connectors.Ta
 		return nil, err
 	}
 	t := &target{
-		source: s, opts: opts, roots: s.config.Paths, nonce: random(4),
-		slots: semaphore.NewWeighted(maxTasks), ahead: semaphore.NewWeighted(writeAhead),
+		source: s, opts: opts, roots: s.config.Paths, nonce: random(4), ahead: semaphore.NewWeighted(writeAhead),
 	}
+	t.Run = restoring.New(opts, maxTasks, t.failed)
 	if opts.Folder != "" {
 		clean, err := cleanPath(opts.Folder)
 		if err != nil {
@@ -90,10 +84,10 @@ func random(bytes int) string {
 
 // start connects, with the first entry.
 func (t *target) start(ctx context.Context) error {
-	if t.ctx != nil {
-		return t.going()
+	if t.Begun() {
+		return t.Going()
 	}
-	t.ctx, t.stop = context.WithCancelCause(ctx)
+	t.Begin(ctx)
 	t.life, t.end = context.WithCancel(context.WithoutCancel(ctx))
 	ready := make(chan struct{})
 	close(ready)
@@ -103,8 +97,8 @@ func (t *target) start(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		t.fail(t.explain(t.life, err))
-		return t.going()
+		t.Fail(t.explain(t.life, err))
+		return t.Going()
 	}
 	t.stack = []*place{top}
 	return nil
@@ -117,7 +111,7 @@ func (t *target) Put(ctx context.Context, item connectors.TargetItem) error {
 	}
 	path := join(t.base(), item.Path)
 	if err := checkTarget(item.Path, path); err != nil {
-		t.settle(path, err)
+		t.Settle(path, err)
 		return nil
 	}
 	if item.Kind == entry.Dir {
@@ -151,15 +145,15 @@ func (t *target) base() string {
 // Archives are checked where they are read; this does not rely on it.
 func checkTarget(member, path string) error {
 	if len(path) > maxPath {
-		return refusef(job.ConfigInvalid, "its path would have %d bytes there, more than %d", len(path), maxPath)
+		return restoring.Refusef(job.ConfigInvalid, "its path would have %d bytes there, more than %d", len(path), maxPath)
 	}
 	for component := range strings.SplitSeq(member, "/") {
 		if component == "" || component == "." || component == ".." || strings.ContainsRune(component, 0) {
-			return refusef(job.ArtifactCorrupt, "its path in the archive is not clean")
+			return restoring.Refusef(job.ArtifactCorrupt, "its path in the archive is not clean")
 		}
 	}
 	if strings.ContainsAny(path, "\r\n") {
-		return refusef(job.ConfigInvalid, "%q cannot be written over FTP, whose commands cannot hold a line break; download it, or restore it over SFTP", path)
+		return restoring.Refusef(job.ConfigInvalid, "%q cannot be written over FTP, whose commands cannot hold a line break; download it, or restore it over SFTP", path)
 	}
 	return nil
 }
@@ -172,29 +166,21 @@ func (t *target) Finish(ctx context.Context) error {
 	for len(t.stack) > 1 {
 		t.leave()
 	}
-	t.running.Wait()
-	defer t.stop(nil)
-	if err := context.Cause(ctx); err != nil {
-		return err
-	}
-	return t.going()
+	return t.Wait(ctx)
 }
 
 // Report implements connectors.Target.
 func (t *target) Report() connectors.TargetReport {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	r := t.report
-	r.Problems = append([]connectors.TargetProblem{}, r.Problems...)
+	r := t.Run.Report()
 	r.Notes = t.can.notes()
 	return r
 }
 
 // Close implements connectors.Target.
 func (t *target) Close() error {
-	if t.ctx != nil {
+	if t.Begun() {
 		t.end()
-		t.stop(nil)
+		t.Stop()
 	}
 	return t.source.Close()
 }

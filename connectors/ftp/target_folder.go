@@ -7,6 +7,7 @@ import (
 
 	"xvault/connectors"
 	"xvault/connectors/ftp/wire"
+	"xvault/connectors/restoring"
 	"xvault/internal/entry"
 	"xvault/internal/failpoint"
 	"xvault/internal/job"
@@ -76,11 +77,11 @@ func (t *target) push(path string, item *connectors.TargetItem) error {
 	}
 	in.pending.Add(1)
 	t.stack = append(t.stack, p)
-	err := t.task(path, func() error {
+	err := t.Task(path, func() error {
 		defer close(p.ready)
 		p.err = t.settleFolder(p, item != nil && item.Above)
 		if item == nil || item.Above {
-			return onlyFatal(p.err) // it is told of what was to be put in it
+			return restoring.OnlyFatal(p.err) // it is told of what was to be put in it
 		}
 		return p.err
 	})
@@ -122,7 +123,7 @@ func (t *target) settleFolder(p *place, above bool) error {
 // findFolder looks whether the folder is there. Below what people chose no link is
 // followed.
 func (t *target) findFolder(s *session, p *place) (bool, error) {
-	if err := t.going(); err != nil {
+	if err := t.Going(); err != nil {
 		return false, err
 	}
 	p.ours = p.in.ours
@@ -182,7 +183,7 @@ func (t *target) makeFolder(s *session, p *place) error {
 	if err := s.writable(p.path, p.name(), true); err != nil {
 		return err
 	}
-	if err := t.step("restore.mkdir"); err != nil {
+	if err := t.Step("restore.mkdir"); err != nil {
 		return err
 	}
 	if err := s.enter(p.in.folder); err != nil {
@@ -204,7 +205,7 @@ func (t *target) makeFolder(s *session, p *place) error {
 	}
 	p.fresh, p.private = true, p.in.private
 	if p.attrs != nil {
-		t.count(func(r *connectors.TargetReport) { r.Dirs++ })
+		t.Count(func(r *connectors.TargetReport) { r.Dirs++ })
 		granted, err := t.can.ask(&t.can.modes, func() error { return s.wire.Chmod(p.name(), 0o700) })
 		if err != nil {
 			return err
@@ -251,7 +252,7 @@ func (t *target) notMade(s *session, p *place, why error, again bool) error {
 	case entry.Symlink:
 		return errLink(p.path)
 	case entry.Dir:
-		return refusef(job.PermissionDenied, "the folder %q cannot be entered by %q: %w", p.path, t.config.Username, quoted(why))
+		return restoring.Refusef(job.PermissionDenied, "the folder %q cannot be entered by %q: %w", p.path, t.config.Username, quoted(why))
 	}
 	return errOther(p.path, what(line.Kind))
 }
@@ -296,14 +297,7 @@ func (t *target) leave() {
 	p := t.top()
 	t.stack = t.stack[:len(t.stack)-1]
 	// Also when the restore is over already, what was made is brought in order.
-	if t.slots.TryAcquire(1) || t.slots.Acquire(t.ctx, 1) == nil {
-		t.running.Go(func() {
-			defer t.slots.Release(1)
-			t.settle(p.path, t.completeFolder(p))
-		})
-		return
-	}
-	t.running.Go(func() { t.settle(p.path, t.completeFolder(p)) })
+	t.Last(p.path, func() error { return t.completeFolder(p) })
 }
 
 // completeFolder gives a folder its mode and time once all is in it.
@@ -315,10 +309,10 @@ func (t *target) completeFolder(p *place) error {
 	if p.err != nil || p.attrs == nil || t.lost.Load() {
 		return nil
 	}
-	if why := t.going(); why != nil && t.opts.Resumes != nil && t.opts.Resumes(why) {
+	if why := t.Going(); why != nil && t.opts.Resumes != nil && t.opts.Resumes(why) {
 		return nil
 	}
-	if err := t.mayTidy(); err != nil {
+	if err := t.MayTidy(); err != nil {
 		return err
 	}
 	if err := failpoint.Hit("restore.folder"); err != nil {

@@ -8,6 +8,7 @@ import (
 	"xvault/connectors"
 	"xvault/connectors/ftp/lines"
 	"xvault/connectors/ftp/wire"
+	"xvault/connectors/restoring"
 	"xvault/internal/entry"
 	"xvault/internal/job"
 )
@@ -65,14 +66,14 @@ func (t *target) byRule(s *session, in *place, name string, line *lines.Line, h 
 		line.ModTime, line.Precise = at, err == nil && !at.IsZero()
 	}
 	if same(line, h) {
-		t.count(func(r *connectors.TargetReport) { r.Unchanged++ })
+		t.Count(func(r *connectors.TargetReport) { r.Unchanged++ })
 		return keep, nil
 	}
 	// The time of a link is not known well enough.
 	if t.opts.Existing == job.ExistingNewer && line.Kind == entry.File && line.Precise && h.ModTime.Unix() > line.ModTime.Unix() {
 		return replace, nil
 	}
-	t.count(func(r *connectors.TargetReport) { r.Skipped++ })
+	t.Count(func(r *connectors.TargetReport) { r.Skipped++ })
 	return keep, nil
 }
 
@@ -157,7 +158,7 @@ func (t *target) sweep(s *session, in *place, l *listing) error {
 		if !ok || !strings.HasSuffix(rest, "-"+purposeNew) || strings.HasPrefix(rest, t.nonce) || !wire.Sendable(name) {
 			continue
 		}
-		if err := t.allowed(); err != nil {
+		if err := t.Allowed(); err != nil {
 			return err
 		}
 		if err := s.enter(in.folder); err != nil {
@@ -178,7 +179,7 @@ func (t *target) putBack(s *session, in *place, name string, line *lines.Line) (
 	if !ok {
 		return line, nil
 	}
-	if err := t.allowed(); err != nil {
+	if err := t.Allowed(); err != nil {
 		return nil, err
 	}
 	if err := s.enter(in.folder); err != nil {
@@ -268,7 +269,7 @@ func (t *target) learnOwner(s *session, name string) error {
 
 // countLost counts an entry that did not get all that it had.
 func (t *target) countLost(lost loss) {
-	t.count(func(r *connectors.TargetReport) {
+	t.Count(func(r *connectors.TargetReport) {
 		if lost.owner {
 			r.OwnersLost++
 		}
@@ -292,7 +293,7 @@ func (s *session) timeIs(name string, want time.Time) (bool, error) {
 func (s *session) writable(path, name string, folder bool) error {
 	control := strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f })
 	if s.wire.Has("ESTP") && (control || !folder && strings.HasSuffix(name, " ")) {
-		return refusef(job.ConfigInvalid, "%q cannot be written: this server (pure-ftpd) changes control characters in new names, and spaces at their end; download it, or restore it over SFTP", path)
+		return restoring.Refusef(job.ConfigInvalid, "%q cannot be written: this server (pure-ftpd) changes control characters in new names, and spaces at their end; download it, or restore it over SFTP", path)
 	}
 	return nil
 }
@@ -307,11 +308,11 @@ func (s *session) newName(in *place, name string) string {
 }
 
 func errLink(path string) error {
-	return refusef(job.SourceChanged, "%q is a symbolic link on the server now, and nothing is written through it; remove it, or restore to another folder", path)
+	return restoring.Refusef(job.SourceChanged, "%q is a symbolic link on the server now, and nothing is written through it; remove it, or restore to another folder", path)
 }
 
 func errOther(path, what string) error {
-	return refusef(job.SourceChanged, "%q is %s on the server now, which is not replaced; move it away, or restore to another folder", path, what)
+	return restoring.Refusef(job.SourceChanged, "%q is %s on the server now, which is not replaced; move it away, or restore to another folder", path, what)
 }
 
 // what names a kind for people.
@@ -330,9 +331,9 @@ func what(kind entry.Kind) string {
 
 // behind is why nothing can be put into a folder.
 func behind(path string, err error) error {
-	one, ok := errors.AsType[entryError](err)
+	one, ok := errors.AsType[restoring.EntryError](err)
 	if !ok {
 		return err
 	}
-	return refusef(one.why.Code, "%q was not written: %s", path, one.why.Message)
+	return restoring.Refusef(one.Why.Code, "%q was not written: %s", path, one.Why.Message)
 }

@@ -5,21 +5,22 @@ import (
 	"strings"
 
 	"xvault/connectors/ftp/wire"
+	"xvault/connectors/restoring"
 	"xvault/internal/job"
 )
 
 // problem turns what the server answered to a change at path into a failure of this
 // entry or of the whole restore.
 func (t *target) problem(path string, err error) error {
-	if err == nil || errors.As(err, new(entryError)) || errors.As(err, new(*job.Error)) {
+	if err == nil || errors.As(err, new(restoring.EntryError)) || errors.As(err, new(*job.Error)) {
 		return err
 	}
 	switch {
 	case errors.Is(err, wire.ErrElsewhere):
 		dir, _ := split(path)
-		return refusef(job.SourceChanged, "%q was not written: its folder %q leads elsewhere on the server, as a symbolic link does, and nothing is written through it", path, dir)
+		return restoring.Refusef(job.SourceChanged, "%q was not written: its folder %q leads elsewhere on the server, as a symbolic link does, and nothing is written through it", path, dir)
 	case errors.Is(err, wire.ErrName):
-		return refusef(job.ConfigInvalid, "%q cannot be written over FTP: %w", path, err)
+		return restoring.Refusef(job.ConfigInvalid, "%q cannot be written over FTP: %w", path, err)
 	case isLost(err):
 		return t.explain(t.life, err)
 	case !isRefusal(err):
@@ -30,11 +31,11 @@ func (t *target) problem(path string, err error) error {
 	case code == 452 || code == 552 || saysFull(text):
 		return errFull(path, err)
 	case strings.Contains(text, "read-only"):
-		return refusef(job.PermissionDenied, "%q cannot be written: its file system is mounted read-only on the server; mount it for writing, or restore to another folder", path)
+		return restoring.Refusef(job.PermissionDenied, "%q cannot be written: its file system is mounted read-only on the server; mount it for writing, or restore to another folder", path)
 	case strings.Contains(text, "no such file"):
-		return refusef(job.PathNotFound, "%q cannot be written: its folder is not there any more, or is no folder: %w", path, quoted(err))
+		return restoring.Refusef(job.PathNotFound, "%q cannot be written: its folder is not there any more, or is no folder: %w", path, quoted(err))
 	}
-	return refusef(job.PermissionDenied, "%q cannot be written by the user %q: %w", path, t.config.Username, quoted(err))
+	return restoring.Refusef(job.PermissionDenied, "%q cannot be written by the user %q: %w", path, t.config.Username, quoted(err))
 }
 
 func saysFull(text string) bool {

@@ -7,6 +7,7 @@ import (
 	"xvault/connectors"
 	"xvault/connectors/ftp/lines"
 	"xvault/connectors/ftp/wire"
+	"xvault/connectors/restoring"
 	"xvault/internal/entry"
 	"xvault/internal/failpoint"
 	"xvault/internal/job"
@@ -68,7 +69,7 @@ func (u *upload) await() error {
 	if u.in.err != nil {
 		return behind(u.path, u.in.err)
 	}
-	return u.t.going()
+	return u.t.Going()
 }
 
 func (u *upload) judge(s *session) (err error) {
@@ -81,7 +82,7 @@ func (u *upload) judge(s *session) (err error) {
 
 // open makes the file, or goes on with it at an offset.
 func (u *upload) open(s *session, offset int64) (*wire.Transfer, error) {
-	if err := u.t.step("restore.create"); err != nil {
+	if err := u.t.Step("restore.create"); err != nil {
 		return nil, err
 	}
 	if err := s.enter(u.in.folder); err != nil {
@@ -217,13 +218,13 @@ func (u *upload) publish(s *session) error {
 			return err
 		}
 	}
-	if err := u.t.step("restore.rename"); err != nil {
+	if err := u.t.Step("restore.rename"); err != nil {
 		return err
 	}
 	if u.decision == create && !u.in.fresh {
 		// FTP knows no renaming that replaces nothing.
 		if taken, err := u.isTaken(s); err != nil || taken {
-			return errors.Join(err, refusef(job.SourceChanged, "%q was made by someone else just now, and was not replaced", u.path))
+			return errors.Join(err, restoring.Refusef(job.SourceChanged, "%q was made by someone else just now, and was not replaced", u.path))
 		}
 	}
 	u.renaming = true
@@ -240,7 +241,7 @@ func (u *upload) publish(s *session) error {
 
 func (u *upload) published() {
 	u.begun.Store(false)
-	u.t.count(func(r *connectors.TargetReport) {
+	u.t.Count(func(r *connectors.TargetReport) {
 		r.Files++
 		r.Bytes += u.h.Size
 		if u.decision == replace {
@@ -305,7 +306,7 @@ func (u *upload) replaceAside(s *session, why error) error {
 
 // over removes what did not get its name, if it may.
 func (u *upload) over(err error) error {
-	if err == nil || !u.begun.Load() || u.t.lost.Load() || job.CodeOf(err) == job.ConnectFailed || u.t.mayTidy() != nil {
+	if err == nil || !u.begun.Load() || u.t.lost.Load() || job.CodeOf(err) == job.ConnectFailed || u.t.MayTidy() != nil {
 		return err
 	}
 	u.begun.Store(false)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"xvault/connectors/ftp/wire"
+	"xvault/connectors/restoring"
 	"xvault/internal/failpoint"
 )
 
@@ -54,7 +55,7 @@ func (u *upload) stream(body io.Reader) error {
 	st.release()
 	u.window = window{}
 	if err != nil {
-		if _, ok := errors.AsType[bodyError](err); !ok {
+		if _, ok := errors.AsType[restoring.BodyError](err); !ok {
 			err = u.t.writeProblem(u.path, err)
 		}
 		return u.over(err)
@@ -89,9 +90,9 @@ func (st *sending) run(body io.Reader) error {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
-			return bodyError{err}
+			return restoring.BodyError{Err: err}
 		}
-		if err := st.u.t.going(); err != nil {
+		if err := st.u.t.Going(); err != nil {
 			return err
 		}
 		left -= int64(len(piece))
@@ -100,8 +101,8 @@ func (st *sending) run(body io.Reader) error {
 			return err
 		}
 	}
-	if err := atEnd(body); err != nil {
-		return bodyError{err}
+	if err := restoring.AtEnd(body); err != nil {
+		return restoring.BodyError{Err: err}
 	}
 	return st.finish()
 }
@@ -157,7 +158,7 @@ func (st *sending) finish() error {
 func (st *sending) recover(err error) error {
 	for {
 		st.release()
-		if !isLost(err) || isSilence(err) || st.u.t.going() != nil {
+		if !isLost(err) || isSilence(err) || st.u.t.Going() != nil {
 			return err
 		}
 		if st.breaks++; st.breaks > maxTries {

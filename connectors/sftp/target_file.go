@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"xvault/connectors"
+	"xvault/connectors/restoring"
 	"xvault/connectors/sftp/wire"
 	"xvault/internal/entry"
 	"xvault/internal/failpoint"
@@ -50,7 +51,7 @@ func (t *target) judge(path string, h *entry.Header, in *folder) (verdict, error
 			return keep, err
 		}
 		if same {
-			t.count(func(r *connectors.TargetReport) { r.Unchanged++ })
+			t.Count(func(r *connectors.TargetReport) { r.Unchanged++ })
 			return keep, nil
 		}
 	}
@@ -59,17 +60,17 @@ func (t *target) judge(path string, h *entry.Header, in *folder) (verdict, error
 		t.opts.Existing == job.ExistingNewer && a.HasTimes && h.ModTime.Unix() > int64(a.ModTime):
 		return replace, nil
 	}
-	t.count(func(r *connectors.TargetReport) { r.Skipped++ })
+	t.Count(func(r *connectors.TargetReport) { r.Skipped++ })
 	return keep, nil
 }
 
 // behind is why nothing can be put into a folder.
 func behind(path string, err error) error {
-	one, ok := errors.AsType[entryError](err)
+	one, ok := errors.AsType[restoring.EntryError](err)
 	if !ok {
 		return err
 	}
-	return refusef(one.why.Code, "%q was not written: %s", path, one.why.Message)
+	return restoring.Refusef(one.Why.Code, "%q was not written: %s", path, one.Why.Message)
 }
 
 // sweep removes what an earlier attempt left of a path.
@@ -77,7 +78,7 @@ func (t *target) sweep(path string) error {
 	if !t.opts.Again {
 		return nil
 	}
-	if err := t.allowed(); err != nil {
+	if err := t.Allowed(); err != nil {
 		return err
 	}
 	t.sess.Remove(t.temp(path, "new")) // whether it went shows when it is made anew
@@ -135,16 +136,16 @@ func (t *target) putContent(item connectors.TargetItem, in *folder, path string)
 		return t.putLarge(item, in, path)
 	}
 	charge := item.Size + leastCharge
-	if err := t.ahead.Acquire(t.ctx, charge); err != nil {
-		return t.going()
+	if err := t.ahead.Acquire(t.Context(), charge); err != nil {
+		return t.Going()
 	}
 	data := make([]byte, item.Size)
-	if err := readWhole(item.Body, data); err != nil {
+	if err := restoring.ReadWhole(item.Body, data); err != nil {
 		t.ahead.Release(charge)
 		return err
 	}
 	h, done := item.Header, t.announce(in, path)
-	err := t.task(path, func() error {
+	err := t.Task(path, func() error {
 		defer done()
 		defer t.ahead.Release(charge)
 		return t.writeFile(&h, in, path, data)
@@ -155,41 +156,6 @@ func (t *target) putContent(item connectors.TargetItem, in *folder, path string)
 	}
 	return err
 }
-
-// readWhole fills data and makes sure that the content ends there, as it should.
-func readWhole(body io.Reader, data []byte) error {
-	if body == nil {
-		body = eof{}
-	}
-	if _, err := io.ReadFull(body, data); err != nil {
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		return err
-	}
-	return atEnd(body)
-}
-
-// atEnd reads the end of a body, which is what proves its content.
-func atEnd(body io.Reader) error {
-	var more [1]byte
-	for range 100 {
-		n, err := body.Read(more[:])
-		switch {
-		case n > 0:
-			return errors.New("a file in the archive is longer than announced")
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err
-		}
-	}
-	return io.ErrNoProgress
-}
-
-type eof struct{}
-
-func (eof) Read([]byte) (int, error) { return 0, io.EOF }
 
 // announce says that a file is on its way to a path in a folder, until done is
 // called.
@@ -226,31 +192,27 @@ func (t *target) writeFile(h *entry.Header, in *folder, path string, data []byte
 // putLarge writes a file while it is read. Its end is left to a task.
 func (t *target) putLarge(item connectors.TargetItem, in *folder, path string) error {
 	h := item.Header
-	if err := t.slots.Acquire(t.ctx, 1); err != nil {
-		return t.going()
+	room, err := t.Hold()
+	if err != nil {
+		return err
 	}
 	done := t.announce(in, path)
-	free := func() { t.slots.Release(1); done() }
+	free := func() { room(); done() }
 	u, v, err := t.stream(&h, in, path, item.Body)
 	if u == nil || err != nil {
 		defer free()
-		if one, ok := errors.AsType[bodyError](err); ok {
-			return one.error
+		if one, ok := errors.AsType[restoring.BodyError](err); ok {
+			return one.Err
 		}
-		t.settle(path, err)
-		return t.going()
+		t.Settle(path, err)
+		return t.Going()
 	}
-	t.running.Go(func() {
+	t.Go(path, func() error {
 		defer free()
-		t.settle(path, u.over(u.end(v)))
+		return u.over(u.end(v))
 	})
 	return nil
 }
-
-// bodyError is the archive's own.
-type bodyError struct{ error }
-
-func (e bodyError) Unwrap() error { return e.error }
 
 // stream sends a body; the upload is nil where what is there stays.
 func (t *target) stream(h *entry.Header, in *folder, path string, body io.Reader) (*upload, verdict, error) {
@@ -270,7 +232,7 @@ func (t *target) stream(h *entry.Header, in *folder, path string, body io.Reader
 
 // publish gives what is whole its name.
 func (t *target) publish(temp, path string, v verdict) error {
-	if err := t.step("restore.rename"); err != nil {
+	if err := t.Step("restore.rename"); err != nil {
 		return err
 	}
 	var err error
@@ -281,7 +243,7 @@ func (t *target) publish(temp, path string, v verdict) error {
 	}
 	if errors.As(err, new(*wire.StatusError)) && v == create {
 		if _, lookErr := t.sess.Lstat(path).Attrs(); lookErr == nil {
-			return refusef(job.SourceChanged, "%q was made by someone else just now, and was not replaced", path)
+			return restoring.Refusef(job.SourceChanged, "%q was made by someone else just now, and was not replaced", path)
 		}
 	}
 	if err != nil {

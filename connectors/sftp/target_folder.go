@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"xvault/connectors"
+	"xvault/connectors/restoring"
 	"xvault/connectors/sftp/wire"
 	"xvault/internal/entry"
 	"xvault/internal/failpoint"
@@ -69,24 +70,17 @@ func (t *target) push(path string, item *connectors.TargetItem) error {
 	}
 	in.pending.Add(1)
 	t.stack = append(t.stack, f)
-	err := t.task(path, func() error {
+	err := t.Task(path, func() error {
 		defer close(f.ready)
 		f.err = t.settleFolder(f, item != nil && item.Above)
 		if item == nil || item.Above {
-			return onlyFatal(f.err) // it is told of what was to be put in it
+			return restoring.OnlyFatal(f.err) // it is told of what was to be put in it
 		}
 		return f.err
 	})
 	if err != nil {
 		f.err = err
 		close(f.ready)
-	}
-	return err
-}
-
-func onlyFatal(err error) error {
-	if _, ok := errors.AsType[entryError](err); ok {
-		return nil
 	}
 	return err
 }
@@ -150,7 +144,7 @@ func (t *target) findFolder(f *folder) (bool, error) {
 
 // makeFolder makes a folder that is not there.
 func (t *target) makeFolder(f *folder) error {
-	if err := t.step("restore.mkdir"); err != nil {
+	if err := t.Step("restore.mkdir"); err != nil {
 		return err
 	}
 	mode := uint32(0o755)
@@ -175,7 +169,7 @@ func (t *target) makeFolder(f *folder) error {
 	}
 	f.fresh = true
 	if f.attrs != nil {
-		t.count(func(r *connectors.TargetReport) { r.Dirs++ })
+		t.Count(func(r *connectors.TargetReport) { r.Dirs++ })
 	}
 	return failpoint.Hit("restore.mkdir.after")
 }
@@ -218,14 +212,7 @@ func (t *target) leave() {
 	f := t.top()
 	t.stack = t.stack[:len(t.stack)-1]
 	// Also when the restore is over already, what was made is brought in order.
-	if t.slots.TryAcquire(1) || t.slots.Acquire(t.ctx, 1) == nil {
-		t.running.Go(func() {
-			defer t.slots.Release(1)
-			t.settle(f.path, t.completeFolder(f))
-		})
-		return
-	}
-	t.running.Go(func() { t.settle(f.path, t.completeFolder(f)) })
+	t.Last(f.path, func() error { return t.completeFolder(f) })
 }
 
 // completeFolder gives a folder its owner, mode and time once all is in it.
@@ -236,10 +223,10 @@ func (t *target) completeFolder(f *folder) error {
 	if f.err != nil || f.attrs == nil {
 		return nil
 	}
-	if why := t.going(); why != nil && t.opts.Resumes != nil && t.opts.Resumes(why) {
+	if why := t.Going(); why != nil && t.opts.Resumes != nil && t.opts.Resumes(why) {
 		return nil
 	}
-	if err := t.mayTidy(); err != nil {
+	if err := t.MayTidy(); err != nil {
 		return err
 	}
 	if err := failpoint.Hit("restore.folder"); err != nil {
@@ -287,7 +274,7 @@ func (t *target) lost(owner, attribute bool) {
 	if !owner && !attribute {
 		return
 	}
-	t.count(func(r *connectors.TargetReport) {
+	t.Count(func(r *connectors.TargetReport) {
 		if owner {
 			r.OwnersLost++
 		}
@@ -319,12 +306,4 @@ func timesOf(h *entry.Header) (wire.Attrs, bool) {
 func (t *target) temp(path, purpose string) string {
 	sum := sha256.Sum256([]byte(path[strings.LastIndexByte(path, '/')+1:]))
 	return join(parent(path), connectors.TempPrefix+t.opts.JobID+"-"+hex.EncodeToString(sum[:8])+"-"+purpose)
-}
-
-// step is what every change begins with.
-func (t *target) step(name string) error {
-	if err := failpoint.Hit(name); err != nil {
-		return err
-	}
-	return t.allowed()
 }

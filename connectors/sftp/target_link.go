@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"xvault/connectors"
+	"xvault/connectors/restoring"
 	"xvault/connectors/sftp/wire"
 	"xvault/internal/entry"
 	"xvault/internal/failpoint"
@@ -14,7 +15,7 @@ import (
 // putSymlink puts a symbolic link, wherever it leads: nobody here follows it.
 func (t *target) putSymlink(item connectors.TargetItem, in *folder, path string) error {
 	h, done := item.Header, t.announce(in, path)
-	err := t.task(path, func() error {
+	err := t.Task(path, func() error {
 		defer done()
 		return t.writeSymlink(&h, in, path)
 	})
@@ -30,9 +31,9 @@ func (t *target) writeSymlink(h *entry.Header, in *folder, path string) error {
 		return err
 	}
 	if !t.can.OfOpenSSH() {
-		return refusef(job.ConfigInvalid, "%q is a symbolic link, and this server does not tell in which order it takes the two paths of one; make it by hand", path)
+		return restoring.Refusef(job.ConfigInvalid, "%q is a symbolic link, and this server does not tell in which order it takes the two paths of one; make it by hand", path)
 	}
-	if err := t.step("restore.create"); err != nil {
+	if err := t.Step("restore.create"); err != nil {
 		return err
 	}
 	temp := t.temp(path, "new")
@@ -48,7 +49,7 @@ func (t *target) writeSymlink(h *entry.Header, in *folder, path string) error {
 		err = t.publish(temp, path, v)
 	}
 	if err != nil {
-		if t.mayTidy() == nil {
+		if t.MayTidy() == nil {
 			_ = t.sess.Remove(temp).Status() // the failure counts
 		}
 		return err
@@ -58,7 +59,7 @@ func (t *target) writeSymlink(h *entry.Header, in *folder, path string) error {
 }
 
 func (t *target) countLink(v verdict) {
-	t.count(func(r *connectors.TargetReport) {
+	t.Count(func(r *connectors.TargetReport) {
 		r.Links++
 		if v == replace {
 			r.Overwritten++
@@ -91,7 +92,7 @@ func (t *target) putHardlink(item connectors.TargetItem, in *folder, path string
 	before := t.inFlight[first]
 	t.mu.Unlock()
 	done := t.announce(in, path)
-	err := t.task(path, func() error {
+	err := t.Task(path, func() error {
 		defer done()
 		if before != nil {
 			<-before
@@ -137,7 +138,7 @@ func (t *target) link(item *connectors.TargetItem, in *folder, path, first strin
 		}
 		return false, nil // skipped, refused, or changed since
 	}
-	if err := t.step("restore.rename"); err != nil {
+	if err := t.Step("restore.rename"); err != nil {
 		return false, err
 	}
 	name := path
@@ -183,14 +184,14 @@ func (t *target) direct(dir string, known *folder) (bool, error) {
 // from the archive.
 func (t *target) copyLinked(item *connectors.TargetItem, path string, v verdict) (err error) {
 	if item.Content == nil {
-		return refusef(job.ArtifactCorrupt, "%q is a link to a file that is not in the archive", path)
+		return restoring.Refusef(job.ArtifactCorrupt, "%q is a link to a file that is not in the archive", path)
 	}
 	t.copying.Lock()
 	defer t.copying.Unlock()
-	if err := t.going(); err != nil {
+	if err := t.Going(); err != nil {
 		return err
 	}
-	content, err := item.Content(context.WithoutCancel(t.ctx))
+	content, err := item.Content(context.WithoutCancel(t.Context()))
 	if err != nil {
 		return err
 	}

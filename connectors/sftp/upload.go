@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"xvault/connectors"
+	"xvault/connectors/restoring"
 	"xvault/connectors/sftp/wire"
 	"xvault/internal/entry"
 	"xvault/internal/failpoint"
@@ -26,7 +27,7 @@ type upload struct {
 
 // begin makes the file, which nobody else can read.
 func (t *target) begin(h *entry.Header, path string) (*upload, error) {
-	if err := t.step("restore.create"); err != nil {
+	if err := t.Step("restore.create"); err != nil {
 		return nil, err
 	}
 	u := &upload{t: t, h: h, path: path, temp: t.temp(path, "new")}
@@ -77,9 +78,9 @@ func (u *upload) copy(body io.Reader, size int64) error {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
-			return bodyError{err}
+			return restoring.BodyError{Err: err}
 		}
-		if err := u.t.going(); err != nil {
+		if err := u.t.Going(); err != nil {
 			return err
 		}
 		if err := u.write(buf[:n]); err != nil {
@@ -87,8 +88,8 @@ func (u *upload) copy(body io.Reader, size int64) error {
 		}
 		size -= int64(n)
 	}
-	if err := atEnd(body); err != nil {
-		return bodyError{err}
+	if err := restoring.AtEnd(body); err != nil {
+		return restoring.BodyError{Err: err}
 	}
 	return nil
 }
@@ -102,7 +103,7 @@ func (u *upload) end(v verdict) error {
 		return err
 	}
 	u.temp = ""
-	u.t.count(func(r *connectors.TargetReport) {
+	u.t.Count(func(r *connectors.TargetReport) {
 		r.Files++
 		r.Bytes += u.offset
 		if v == replace {
@@ -176,7 +177,7 @@ func (u *upload) mode(owner *wire.Call) (uint32, error) {
 
 // over removes what did not get its name, if it may.
 func (u *upload) over(err error) error {
-	if err == nil || u.temp == "" || u.t.mayTidy() != nil {
+	if err == nil || u.temp == "" || u.t.MayTidy() != nil {
 		return err
 	}
 	if u.open {
