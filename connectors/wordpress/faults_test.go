@@ -71,7 +71,7 @@ func TestDumpFaults(t *testing.T) {
 		for _, held := range []int64{0, 1} {
 			l.options.Held = held
 			script := "#!/bin/sh\n[ \"$1\" = --version ] && exec /usr/bin/mariadb-dump --version\n" + script
-			if err := os.WriteFile(filepath.Join(folder, "mariadb-dump"), []byte(script), 0o755); err != nil { //nolint:gosec // a program
+			if err := os.WriteFile(filepath.Join(folder, "mariadb-dump"), []byte(script), 0o755); err != nil {
 				t.Fatal(err)
 			}
 			l.broken(fmt.Sprintf("%s, held %d", what, held), job.DumpFailed)
