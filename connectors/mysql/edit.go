@@ -296,6 +296,9 @@ func (e *editor) read(ctx context.Context, tx *sql.Tx, t editTable, found []foun
 		if err := rows.Scan(into...); err != nil {
 			return nil, err
 		}
+		if ctx.Err() != nil { // a row may be large
+			return nil, context.Cause(ctx)
+		}
 		if row := e.changeRow(t, key, texts, change); len(row.columns) > 0 {
 			changed = append(changed, row)
 		}

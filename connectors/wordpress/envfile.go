@@ -20,6 +20,7 @@ const maxEnvNames = 2000
 // that names the line, so that no password comes out as another one. A library for it
 // would take "$" in a password for a variable.
 func parseEnv(src []byte, into map[string]php.Known) error {
+	set := map[string]string{}
 	rest := strings.TrimPrefix(strings.ReplaceAll(string(src), "\r\n", "\n"), "\uFEFF")
 	for line := 1; rest != ""; line++ {
 		text, more, _ := strings.Cut(rest, "\n")
@@ -38,6 +39,10 @@ func parseEnv(src []byte, into map[string]php.Known) error {
 		if len(into) >= maxEnvNames {
 			return errors.New("it sets too many variables")
 		}
+		if before, twice := set[m[1]]; twice && before != value { // some take the first, some the last
+			return fmt.Errorf("line %d sets %s again, to another value: remove one of the two", line, m[1])
+		}
+		set[m[1]] = value
 		if _, given := into[m[1]]; !given { // what was there before counts
 			into[m[1]] = php.Known{Text: value, Set: true}
 		}

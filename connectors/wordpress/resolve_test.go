@@ -14,16 +14,21 @@ import (
 func TestEnvFile(t *testing.T) {
 	t.Parallel()
 	known := map[string]php.Known{"GIVEN": {Text: "counts", Set: true}}
-	err := parseEnv([]byte("\uFEFF# a comment\r\n\nA=plain\r\nexport B='it has $dollar # and \"quotes\"' # c\nC=\"a \\\"b\\\" \\\\ \\$x\"\nD=\nE=value # comment\nGIVEN=not\nF=a=b\n"), known)
+	err := parseEnv([]byte("\uFEFF# a comment\r\n\nA=plain\r\nexport B='it has $dollar # and \"quotes\"' # c\nC=\"a \\\"b\\\" \\\\ \\$x\"\nD=\nE=value # comment\nGIVEN=not\nGIVEN='not'\nF=a=b\nA='plain'\n"), known)
 	for name, want := range map[string]string{"A": "plain", "B": `it has $dollar # and "quotes"`, "C": `a "b" \ $x`, "D": "", "E": "value", "GIVEN": "counts", "F": "a=b"} {
 		if err != nil || known[name].Text != want || !known[name].Set {
 			t.Errorf("%s: %+v, %v; not %q", name, known[name], err, want)
 		}
 	}
-	for _, bad := range []string{"A", "A=${B}", `A="$B"`, `A="${B}"`, "A=pa$word", "A=a b", "A='a", `A="a`, `A="a\n"`, `A='a\'b'`, "A='a' b", "1=a"} {
+	for _, bad := range []string{"A", "A=${B}", `A="$B"`, `A="${B}"`, "A=pa$word", "A=a b", "A='a", `A="a`, `A="a\n"`, `A='a\'b'`, "A='a' b", "1=a", "A=word\n# c\nexport A=other"} {
 		if err := parseEnv([]byte(bad), map[string]php.Known{}); err == nil || strings.Contains(err.Error(), "word") {
 			t.Errorf("%q: %v", bad, err)
 		}
+	}
+	// Programs do not agree on which of two counts.
+	err = parseEnv([]byte("GIVEN=a\n\nGIVEN=b"), map[string]php.Known{"GIVEN": {Text: "counts", Set: true}})
+	if err == nil || !strings.Contains(err.Error(), "line 3") || !strings.Contains(err.Error(), "GIVEN") {
+		t.Errorf("a name set twice: %v", err)
 	}
 }
 

@@ -99,7 +99,7 @@ func (p *parser) takeText() ([]byte, bool) {
 // comes to.
 func (p *parser) takeEscaped() ([]byte, bool) {
 	n, at, ok := number(p.src, p.at+1, `:"`)
-	if !ok || n > len(p.src)-at {
+	if !ok || n > len(p.src)-at || !p.take(n) {
 		return nil, false
 	}
 	text := make([]byte, 0, n)
@@ -162,7 +162,8 @@ func (p *parser) custom() bool {
 
 // own changes what an object wrote of itself. Texts and objects in it that are written
 // the usual way are changed. If what lies between them should be, too, nothing is: it may
-// be counted by something that is not known here.
+// be counted by something that is not known here; nor is anything where more lengths are
+// wrong than may be looked after.
 func (p *parser) own(data []byte) []byte {
 	if _, places := p.text(data); places == 0 {
 		return data
@@ -170,7 +171,7 @@ func (p *parser) own(data []byte) []byte {
 	before := *p.rewriter
 	in := &parser{rewriter: p.rewriter, src: data, inside: p.inside + 1}
 	var between bytes.Buffer
-	for in.inside <= maxInside && in.at < len(data) {
+	for in.inside <= maxInside && in.at < len(data) && !in.spent() {
 		next := data[in.at:]
 		if (in.at == 0 || !isWord(data[in.at-1])) && serialized.Match(next[:min(len(next), 30)]) && in.known() {
 			between.WriteByte(';')
@@ -179,7 +180,7 @@ func (p *parser) own(data []byte) []byte {
 		between.WriteByte(data[in.at])
 		in.keep(1)
 	}
-	if _, places := p.text(between.Bytes()); places > 0 || in.inside > maxInside {
+	if _, places := p.text(between.Bytes()); places > 0 || in.inside > maxInside || in.spent() {
 		*p.rewriter = before
 		p.leave(data)
 		return data

@@ -39,11 +39,27 @@ const (
 	maxDepth = 4096
 	// maxInside is how often a text may be a serialized value inside another.
 	maxInside = 16
+	// patience and patienceMore bound the bytes that are looked at more than once, as
+	// lengths say that overlap: so many times the value's, and some more.
+	patience     = 4
+	patienceMore = 64 << 10
 )
+
+// budget is what may still be looked at again in a value. It is never given back, also
+// not where what was found is let go.
+type budget struct{ left int }
+
+// take reports whether n bytes more may be looked at.
+func (b *budget) take(n int) bool {
+	b.left -= min(n, b.left+1)
+	return !b.spent()
+}
+
+func (b *budget) spent() bool { return b.left < 0 }
 
 // Rewrite changes the texts in a value, which may be serialized or not.
 func Rewrite(value []byte, text Text) Result {
-	w := &rewriter{text: text}
+	w := &rewriter{text: text, budget: &budget{left: patience*len(value) + patienceMore}}
 	out := w.rewrite(value, 0)
 	if w.changed == 0 {
 		out = value
@@ -52,6 +68,7 @@ func Rewrite(value []byte, text Text) Result {
 }
 
 type rewriter struct {
+	*budget
 	text          Text
 	changed, left int
 	moved         int
@@ -109,7 +126,8 @@ func (w *rewriter) plain(value []byte) []byte {
 }
 
 // countedIn reports whether there is such a text, with something to be changed in it.
-// One whose length is wrong is none. With escaped quotes nobody can tell.
+// One whose length is wrong is none. With escaped quotes nobody can tell, nor where there
+// are more of them than may be looked at.
 func (w *rewriter) countedIn(value []byte) bool {
 	for _, at := range counted.FindAllSubmatchIndex(value, -1) {
 		text := value[at[1]:]
@@ -123,6 +141,9 @@ func (w *rewriter) countedIn(value []byte) bool {
 			if end := bytes.IndexByte(text, '"'); end >= 0 {
 				text = text[:end]
 			}
+		}
+		if !w.take(len(text)) {
+			return true
 		}
 		if _, places := w.text(text); places > 0 {
 			return true

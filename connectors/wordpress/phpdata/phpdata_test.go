@@ -86,6 +86,31 @@ func TestDeep(t *testing.T) {
 	}
 }
 
+// Lengths that overlap do not have the same bytes looked at again and again; what could
+// not be looked at is left.
+func TestOverlappingLengths(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{64 << 10, 256 << 10} {
+		seen := 0
+		counting := func(text []byte) ([]byte, int) { seen += len(text); return swap(text) }
+		each := "s:00" + strconv.Itoa(size/2) + `:"`
+		// Every length ends in front of a quote.
+		value := oldText + " " + strings.Repeat(each, size/len(each)/2)
+		value += strings.Repeat(`"`, size-len(value))
+		r := phpdata.Rewrite([]byte(value), counting)
+		if r.Changed != 0 || r.Left != 1 || seen > 8*size+128<<10 {
+			t.Errorf("%d bytes of text: %d changed, %d left, %d bytes looked at", size, r.Changed, r.Left, seen)
+		}
+		each = strings.ToUpper(each)
+		own := `s:19:"` + oldText + `";` + strings.Repeat(each, size/len(each)/2)
+		own += strings.Repeat(".", size-len(own))
+		r = phpdata.Rewrite([]byte(`C:1:"A":`+strconv.Itoa(len(own))+":{"+own+"}"), counting)
+		if r.Changed != 0 || r.Left != 1 {
+			t.Errorf("%d bytes of an own format: %d changed, %d left", size, r.Changed, r.Left)
+		}
+	}
+}
+
 // generate is a program that makes values of all kinds, each twice: with the one text in
 // it, and with the other. It prints both as PHP serializes them.
 const generate = `
