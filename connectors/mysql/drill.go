@@ -74,12 +74,12 @@ func (d *dumped) fail(e *job.Error) {
 }
 
 func (d *drill) run(ctx context.Context) (err error) {
-	defer d.report()
+	defer func() { d.report() }()
 	d.env.Phase(phaseReading)
 	if err := d.plan(ctx); err != nil {
 		return err
 	}
-	if err := d.undecided(); err != nil {
+	if err := d.report().Undecided(); err != nil {
 		return err
 	}
 	d.env.Phase(phaseStarting)
@@ -122,7 +122,7 @@ func (d *drill) loadAll(ctx context.Context, s *scratchServer) error {
 			return err
 		}
 	}
-	return d.verdict()
+	return d.report().Verdict()
 }
 
 // loadDump loads one, counts, and removes it.
@@ -196,38 +196,11 @@ func (d *drill) planDump(dump *dumped, body io.Reader) error {
 	return nil
 }
 
-// undecided is the reason not to begin: nothing can be loaded, whatever is installed.
-func (d *drill) undecided() error {
-	if len(d.dumps) == 0 {
-		return job.Errorf(job.Unprovable, "the snapshot holds no dump of a database, so that there is nothing to load")
-	}
-	for _, dump := range d.dumps {
-		if dump.result.Code == "" {
-			return nil
-		}
-	}
-	return d.verdict()
-}
-
-// verdict is what all of them come to: that one does not load weighs more than that of
-// another nothing is known.
-func (d *drill) verdict() error {
-	var worst *dumped
-	for _, dump := range d.dumps {
-		if code := dump.result.Code; code != "" && (worst == nil || code.Disproves() && !worst.result.Code.Disproves()) {
-			worst = dump
-		}
-	}
-	if worst == nil {
-		return nil
-	}
-	return &job.Error{Code: worst.result.Code, Message: fmt.Sprintf("The database %q: %s", worst.result.Name, worst.result.Problem)}
-}
-
 // report completes the result.
-func (d *drill) report() {
+func (d *drill) report() job.DrillResult {
 	d.result.Databases = []job.DrillDatabase{}
 	for _, dump := range d.dumps {
 		d.result.Databases = append(d.result.Databases, dump.result)
 	}
+	return d.result
 }

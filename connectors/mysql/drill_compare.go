@@ -1,7 +1,6 @@
 package mysql
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,7 +54,7 @@ func (s *scratchServer) compare(ctx context.Context, dump *dumped) error {
 		}
 		tables = append(tables, job.DrillTable{Name: name, Expected: dump.about.rows[name], Rows: n})
 	}
-	wrong := tally(&dump.result, tables)
+	wrong := dump.result.Tally(tables)
 	damaged, err := s.checkTables(ctx, dump, tables)
 	if err != nil {
 		return err
@@ -76,30 +75,6 @@ func (s *scratchServer) uncounted(ctx context.Context, name string, err error) e
 		return &job.Error{Code: job.DumpFailed, Err: err, Message: fmt.Sprintf("the table %q cannot be counted after it was loaded: %s", name, e.Message)}
 	}
 	return s.broken(err)
-}
-
-// tally puts figures into a result, and gives what differs in words.
-func tally(into *job.DrillDatabase, tables []job.DrillTable) (wrong []string) {
-	into.Tables = int64(len(tables))
-	for _, t := range tables {
-		into.RowsExpected += t.Expected
-		into.Rows += t.Rows
-		if t.Expected != t.Rows {
-			wrong = append(wrong, fmt.Sprintf("the table %q has %d rows, and %d are in the dump", t.Name, t.Rows, t.Expected))
-		}
-	}
-	sorted := slices.Clone(tables)
-	slices.SortStableFunc(sorted, func(a, b job.DrillTable) int {
-		if wrongA, wrongB := a.Expected != a.Rows, b.Expected != b.Rows; wrongA != wrongB {
-			if wrongA {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Compare(b.Rows, a.Rows)
-	})
-	into.TableRows = sorted[:min(len(sorted), job.MaxDrillTables)]
-	return wrong
 }
 
 // checkTables has the server check each table, with all of its indexes.

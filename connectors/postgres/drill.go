@@ -53,11 +53,11 @@ type drill struct {
 }
 
 func (d *drill) run(ctx context.Context) (err error) {
-	defer d.report()
+	defer func() { d.report() }()
 	if err := d.plan(ctx); err != nil {
 		return err
 	}
-	if err := d.undecided(); err != nil {
+	if err := d.report().Undecided(); err != nil {
 		return err
 	}
 	d.env.Phase(phaseStarting)
@@ -84,7 +84,7 @@ func (d *drill) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return d.verdict()
+	return d.report().Verdict()
 }
 
 // needs is how much room the databases take: as much as their dumps, the indexes, and
@@ -134,41 +134,13 @@ func (d *drill) loadDump(ctx context.Context, dump *dumped) error {
 	return d.server.dropDatabase(ctx, into)
 }
 
-// undecided is the reason not to begin: a dump that cannot be loaded whatever is
-// installed.
-func (d *drill) undecided() error {
-	if len(d.dumps) == 0 {
-		return job.Errorf(job.Unprovable, "the snapshot holds no dump of a database, so that there is nothing to load")
-	}
-	for _, dump := range d.dumps {
-		if dump.result.Code == "" {
-			return nil
-		}
-	}
-	return d.verdict()
-}
-
-// verdict is what all of them come to: that one does not load weighs more than that of
-// another nothing is known.
-func (d *drill) verdict() error {
-	var worst *dumped
-	for _, dump := range d.dumps {
-		if code := dump.result.Code; code != "" && (worst == nil || code.Disproves() && !worst.result.Code.Disproves()) {
-			worst = dump
-		}
-	}
-	if worst == nil {
-		return nil
-	}
-	return &job.Error{Code: worst.result.Code, Message: fmt.Sprintf("The database %q: %s", worst.name, worst.result.Problem)}
-}
-
 // report completes the result.
-func (d *drill) report() {
+func (d *drill) report() job.DrillResult {
 	d.result.Databases = []job.DrillDatabase{}
 	for _, dump := range d.dumps {
 		d.result.Databases = append(d.result.Databases, dump.result)
 	}
+	return d.result
 }
 
 func (d *drill) note(format string, args ...any) {

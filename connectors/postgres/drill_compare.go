@@ -1,10 +1,8 @@
 package postgres
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 
 	"xvault/internal/job"
@@ -22,8 +20,7 @@ func (s *scratchServer) compare(ctx context.Context, dump *dumped, database stri
 	if err != nil {
 		return err
 	}
-	dump.result.Tables = int64(len(tables))
-	wrong := tally(&dump.result, tables)
+	wrong := dump.result.Tally(tables)
 	if err := s.checks(in, dump, rows, &wrong); err != nil {
 		return err
 	}
@@ -79,28 +76,6 @@ func (s *scratchServer) uncounted(ctx context.Context, name tableName, err error
 		return &job.Error{Code: job.DumpFailed, Err: err, Message: fmt.Sprintf("the table %q cannot be counted after it was loaded: %.300s", name.schema+"."+name.table, err)}
 	}
 	return s.broken(err)
-}
-
-// tally puts figures into a result, and gives what differs in words.
-func tally(into *job.DrillDatabase, tables []job.DrillTable) (wrong []string) {
-	for _, t := range tables {
-		into.RowsExpected += t.Expected
-		into.Rows += t.Rows
-		if t.Expected != t.Rows {
-			wrong = append(wrong, fmt.Sprintf("the table %q has %d rows, and %d are in the dump", t.Name, t.Rows, t.Expected))
-		}
-	}
-	slices.SortStableFunc(tables, func(a, b job.DrillTable) int {
-		if wrongA, wrongB := a.Expected != a.Rows, b.Expected != b.Rows; wrongA != wrongB {
-			if wrongA {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Compare(b.Rows, a.Rows)
-	})
-	into.TableRows = tables[:min(len(tables), job.MaxDrillTables)]
-	return wrong
 }
 
 // checks looks at what else has to be sound.
