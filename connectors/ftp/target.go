@@ -66,6 +66,7 @@ func openTarget(config []byte, env connectors.Env, o Options, opts connectors.Ta
 		source: s, opts: opts, roots: s.config.Paths, nonce: random(4), ahead: semaphore.NewWeighted(writeAhead),
 	}
 	t.Run = restoring.New(opts, maxTasks, t.failed)
+	t.life, t.end = context.WithCancel(context.Background())
 	if opts.Folder != "" {
 		clean, err := cleanPath(opts.Folder)
 		if err != nil {
@@ -88,7 +89,6 @@ func (t *target) start(ctx context.Context) error {
 		return t.Going()
 	}
 	t.Begin(ctx)
-	t.life, t.end = context.WithCancel(context.WithoutCancel(ctx))
 	ready := make(chan struct{})
 	close(ready)
 	top := &place{folder: folder{path: "/"}, ready: ready}
@@ -178,10 +178,8 @@ func (t *target) Report() connectors.TargetReport {
 
 // Close implements connectors.Target.
 func (t *target) Close() error {
-	if t.Begun() {
-		t.end()
-		t.Stop()
-	}
+	t.end()
+	t.Stop()
 	return t.source.Close()
 }
 

@@ -8,8 +8,10 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -323,6 +325,77 @@ func TestARenamingWithoutAnAnswer(t *testing.T) {
 		}
 		if r := target.Report(); r.Files != 1 || r.Failed > 0 || len(f.said("RNTO")) != want || len(f.said("STOR")) != 1 {
 			t.Errorf("done %v: %d renamings, %d uploads, %+v", done, len(f.said("RNTO")), len(f.said("STOR")), r)
+		}
+	}
+}
+
+// A server whose renaming replaces nothing, and a connection that breaks while the old
+// file stands aside: the new one gets its name, and the old one does not stay.
+func TestTheReplacedFileDoesNotStayAside(t *testing.T) {
+	t.Parallel()
+	for _, breaks := range []int{2, 3, 4} { // at this renaming, before it is done or with its answer
+		for _, done := range []bool{true, false} {
+			f := newFake(t)
+			f.feats = " SIZE\r\n"
+			names := map[string]bool{"000": true}
+			var mu sync.Mutex
+			var renamings int
+			var from string
+			f.hook = func(c *fakeConn, verb, arg string) bool {
+				mu.Lock()
+				defer mu.Unlock()
+				arg = path.Base(arg)
+				switch verb {
+				case "STOR":
+					names[arg] = true
+					c.receive()
+				case "SIZE":
+					if names[arg] {
+						c.say("213 4")
+					} else {
+						c.say("550 no such file")
+					}
+				case "DELE":
+					if names[arg] {
+						delete(names, arg)
+						c.say("250 ok")
+					} else {
+						c.say("550 no such file")
+					}
+				case "RNFR":
+					if from = arg; names[arg] {
+						c.say("350 go on")
+					} else {
+						c.say("550 no such file")
+					}
+				case "RNTO":
+					renamings++
+					fits := !names[arg]
+					if fits && (renamings != breaks || done) {
+						delete(names, from)
+						names[arg] = true
+					}
+					switch {
+					case renamings == breaks:
+						_ = c.Close()
+					case fits:
+						c.say("250 ok")
+					default:
+						c.say("550 exists")
+					}
+				default:
+					return false
+				}
+				return true
+			}
+			f.lists["/"], f.lists["/d"] = "", "-rw-r--r-- 1 u g 9 Jan 1 2020 000\r\n"
+			target := targetWith(t, ftp.New(impatient), f.config("/d"), connectors.Env{Credential: fakeCredential}, connectors.TargetOptions{Existing: job.ExistingOverwrite})
+			check(t, putFiles(t, target, "/d", 1, 4))
+			mu.Lock()
+			if r := target.Report(); r.Files != 1 || r.Failed > 0 || len(names) != 1 || !names["000"] {
+				t.Errorf("renaming %d breaks, done %v: %v is there, %+v", breaks, done, names, r)
+			}
+			mu.Unlock()
 		}
 	}
 }

@@ -31,6 +31,7 @@ type upload struct {
 	sent     bool // all is there
 	dressed  bool // and has what it is to have
 	renaming bool // it may have its name
+	aside    bool // the file that it replaces may stand aside
 	lost     loss
 	window   window // what was sent last of a large one
 }
@@ -214,7 +215,10 @@ func (u *upload) publish(s *session) error {
 	}
 	if u.renaming {
 		done, err := u.isPublished(s)
-		if err != nil || done {
+		if err == nil && done {
+			return u.removeOld(s)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -231,6 +235,9 @@ func (u *upload) publish(s *session) error {
 	err := s.wire.Rename(u.temp, s.newName(u.in, u.name))
 	if isRefusal(err) && u.decision == replace {
 		err = u.replaceAside(s, err)
+	}
+	if err == nil {
+		err = u.removeOld(s)
 	}
 	if err != nil {
 		return err
@@ -285,22 +292,40 @@ func (u *upload) isTaken(s *session) (bool, error) {
 // replaceAside replaces a file on servers whose renaming replaces nothing: the old one
 // stands aside for a moment, and comes back if the new one cannot have the name.
 func (u *upload) replaceAside(s *session, why error) error {
-	aside := u.t.temp(u.name, purposeOld)
-	if err := s.wire.Rename(u.name, aside); err != nil {
-		if isRefusal(err) {
-			return why
+	aside, again := u.t.temp(u.name, purposeOld), u.aside
+	u.aside = true
+	err := s.wire.Rename(u.name, aside)
+	if isRefusal(err) {
+		// It may stand there since a connection broke.
+		if u.aside = false; again {
+			err = s.wire.Rename(aside, u.name)
 		}
+		if err == nil || isRefusal(err) {
+			err = why
+		}
+	}
+	if err != nil {
 		return err
 	}
 	if err := s.wire.Rename(u.temp, s.newName(u.in, u.name)); err != nil {
-		if back := s.wire.Rename(aside, u.name); back != nil {
-			return errors.Join(err, back)
+		back := s.wire.Rename(aside, u.name)
+		if back == nil {
+			u.aside = false
 		}
+		return errors.Join(err, back)
+	}
+	return nil
+}
+
+// removeOld removes the file that was replaced, where it stood aside.
+func (u *upload) removeOld(s *session) error {
+	if !u.aside {
+		return nil
+	}
+	if err := s.wire.Remove(u.t.temp(u.name, purposeOld)); err != nil && !isRefusal(err) {
 		return err
 	}
-	if err := s.wire.Remove(aside); err != nil && !isRefusal(err) {
-		return err
-	}
+	u.aside = false
 	return nil
 }
 

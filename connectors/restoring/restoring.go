@@ -23,13 +23,13 @@ const maxFailed = 10_000
 // else may be called by many.
 type Run struct {
 	opts   connectors.TargetOptions
-	ctx    context.Context //nolint:containedctx // of the one restore that it lives for
-	stop   context.CancelCauseFunc
 	slots  *semaphore.Weighted // tasks
 	onFail func(error)
 	tasks  sync.WaitGroup
 
-	mu      sync.Mutex
+	mu      sync.Mutex      // also of ctx and stop until a task begins
+	ctx     context.Context //nolint:containedctx // of the one restore that it lives for
+	stop    context.CancelCauseFunc
 	report  connectors.TargetReport
 	failure error // the first that ends the restore
 }
@@ -41,18 +41,29 @@ func New(opts connectors.TargetOptions, tasks int64, onFail func(error)) *Run {
 }
 
 // Begin is called before everything else but Report, Stop and Begun.
-func (r *Run) Begin(ctx context.Context) { r.ctx, r.stop = context.WithCancelCause(ctx) }
+func (r *Run) Begin(ctx context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ctx, r.stop = context.WithCancelCause(ctx)
+}
 
 // Begun reports whether it was.
-func (r *Run) Begun() bool { return r.ctx != nil }
+func (r *Run) Begun() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ctx != nil
+}
 
 // Context ends with the run.
 func (r *Run) Context() context.Context { return r.ctx }
 
 // Stop ends the run, for no reason that anybody is told.
 func (r *Run) Stop() {
-	if r.stop != nil {
-		r.stop(nil)
+	r.mu.Lock()
+	stop := r.stop
+	r.mu.Unlock()
+	if stop != nil {
+		stop(nil)
 	}
 }
 
