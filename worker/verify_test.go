@@ -225,7 +225,7 @@ func TestVerifyWritesNothing(t *testing.T) {
 	if done := l.delivered(c); done.Status != job.Failed || done.Error.Code != job.ConfigInvalid {
 		t.Errorf("full without an identity: %+v", done.Error)
 	}
-	c = l.verification(s, "drill")
+	c = l.verification(s, "polish")
 	if done := l.delivered(c); done.Status != job.Failed || done.Error.Code != job.ConfigInvalid {
 		t.Errorf("a kind that it does not know: %+v", done.Error)
 	}

@@ -354,7 +354,7 @@ func TestDescriptionKnowsNulls(t *testing.T) {
 	(client{d, ""}).get("/openapi.json").ok(&doc)
 	for schema, members := range map[string]string{
 		"Job":      "waiting_reason target_worker_id worker_id lease_expires_at progress error snapshot_id started_at finished_at",
-		"Snapshot": "worker_id local_path bucket object_key etag verified_at fully_verified_at verify_result accepted_at missing_since deleting_from delete_after deleted_at",
+		"Snapshot": "worker_id local_path bucket object_key etag verified_at fully_verified_at drilled_at verify_result accepted_at missing_since deleting_from delete_after deleted_at",
 		"Worker":   "storage_id",
 		"APIKey":   "tenant_id expires_at last_used_at", "NewAPIKey": "tenant_id expires_at last_used_at",
 		"AuditEvent": "tenant_id",

@@ -11,7 +11,7 @@ import (
 
 const snapshotKeys = `id tenant_id source_id job_id status size_bytes started_at finished_at duration_ms manifest
 	encryption_algorithm encryption_key_id encryption_recipient storage_backend worker_id local_path bucket object_key etag
-	hold note verified_at fully_verified_at verify_result suspicion accepted_at missing_since deleting_from delete_after deleted_at created_at updated_at`
+	hold note verified_at fully_verified_at drilled_at verify_result suspicion accepted_at missing_since deleting_from delete_after deleted_at created_at updated_at`
 
 type snapshotView struct {
 	ID, SourceID, JobID uuid.UUID
@@ -44,7 +44,7 @@ func TestSnapshots(t *testing.T) {
 	r.ok(&got)
 	r.keys(snapshotKeys)
 	r.times("started_at", "finished_at", "created_at", "updated_at")
-	r.nulls("bucket", "object_key", "etag", "verified_at", "fully_verified_at", "verify_result", "accepted_at", "missing_since", "deleting_from", "delete_after", "deleted_at")
+	r.nulls("bucket", "object_key", "etag", "verified_at", "fully_verified_at", "drilled_at", "verify_result", "accepted_at", "missing_since", "deleting_from", "delete_after", "deleted_at")
 	if got.Status != "completed" || got.SizeBytes != 77 || got.Manifest["format"] != "xvault/1" || got.Backend != "local_fs" ||
 		got.WorkerID != "w1" || got.Algorithm != "age-x25519" || !strings.HasSuffix(got.LocalPath, "/snapshots/"+ids[0]) {
 		t.Errorf("snapshot: %s", r.body)
