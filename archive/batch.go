@@ -91,7 +91,7 @@ func (f *smallFile) write(in *place, t *target) error {
 		return f.entry.wrongHash()
 	}
 	name := baseOf(f.entry.Path)
-	fd, err := in.create(name, t.birthMode(in, f.attr))
+	fd, err := in.create(name, t.birthMode(f.attr))
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"xvault/internal/entry"
 )
 
@@ -109,4 +111,60 @@ func TestExtractIntoSharedDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	sameTree(t, "Extract", tree(t, dir), wanted(items))
+}
+
+// TestBirthInSharedDirectory: a directory that turns to another group after it
+// was opened gives nobody, for as long as a new file is of that group, more than
+// the file's own mode will.
+func TestBirthInSharedDirectory(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeRoot(t, root)
+	tgt, err := newTarget(root, ExtractOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tgt.close()
+	tgt.owners = true // whoever runs this
+	gid := os.Getegid()
+	if os.Geteuid() == 0 {
+		gid = 4321
+	}
+	if err := errors.Join(os.Chown(dir, -1, gid), os.Chmod(dir, 0o777|fs.ModeSetgid)); err != nil {
+		t.Fatal(err)
+	}
+	for mode := range uint32(0o1000) {
+		attr := attributes{mode: mode, uid: tgt.uid, gid: tgt.gid}
+		born := birth(t, tgt, fmt.Sprintf("%04o", mode), attr)
+		if int(born.Gid) != gid {
+			t.Fatalf("%04o is made of group %d, want %d", mode, born.Gid, gid)
+		}
+		everybody := mode >> 3 & mode & 7 // what both the group and others will be allowed
+		if allowed := (born.Mode>>3 | born.Mode) & 7; allowed&^everybody != 0 {
+			t.Errorf("%04o is made with mode %04o", mode, born.Mode&0o777)
+		}
+	}
+	for _, mode := range []uint32{0o400, 0o600, 0o644, 0o755} {
+		if got := tgt.birthMode(attributes{mode: mode, uid: tgt.uid, gid: tgt.gid}); got != mode {
+			t.Errorf("%04o is made with mode %04o first", mode, got)
+		}
+	}
+}
+
+// birth makes an empty file at the top and gives what it is before anything is
+// done to it.
+func birth(t *testing.T, tgt *target, name string, attr attributes) (st unix.Stat_t) {
+	t.Helper()
+	fd, err := tgt.top.create(name, tgt.birthMode(attr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(unix.Fstat(fd, &st), unix.Close(fd)); err != nil {
+		t.Fatal(err)
+	}
+	return st
 }

@@ -20,7 +20,6 @@ import (
 type place struct {
 	path  string
 	fd    int
-	group int64 // the directory's; -1: that cannot be told
 	users atomic.Int32
 
 	// The crew's: what is waiting to be written here, and whether somebody is
@@ -31,11 +30,7 @@ type place struct {
 
 // newPlace takes an open directory over.
 func newPlace(fd int, path string) *place {
-	p := &place{path: path, fd: fd, group: -1}
-	var st unix.Stat_t
-	if retried(func() error { return unix.Fstat(fd, &st) }) == nil {
-		p.group = int64(st.Gid)
-	}
+	p := &place{path: path, fd: fd}
 	p.users.Store(1)
 	return p
 }

@@ -285,15 +285,20 @@ func (t *target) checkPlace(place string) error {
 }
 
 // birthMode is what a file whose content is known to be right is made with: the
-// mode that it will have, if it also is whose it will be, which a directory of
-// another group may decide otherwise. Attributes are set only where its owner may
-// write.
-func (t *target) birthMode(in *place, attr attributes) uint32 {
-	others := t.owners && (attr.uid != t.uid || attr.gid != t.gid || in.group != t.gid)
+// mode that it will have, if it also is whose it will be. Attributes are set only
+// where its owner may write.
+//
+// Of which group it is made is the directory's to say, and whoever owns that may
+// change its mind at any time. So where groups are restored, the mode must not
+// tell a group from others: what one could open before the file was taken from it
+// would stay open.
+func (t *target) birthMode(attr attributes) uint32 {
+	mode := attr.mode & 0o777
+	others := t.owners && (attr.uid != t.uid || attr.gid != t.gid || mode>>3&7 != mode&7)
 	if others || len(attr.xattrs) > 0 {
 		return 0o600
 	}
-	return attr.mode & 0o777
+	return mode
 }
 
 // attach gives an open file or directory its owner, mode and extended
