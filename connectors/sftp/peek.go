@@ -24,6 +24,9 @@ type Peeker interface {
 	// Peek reads the beginning of each path that leads to a file, up to limit bytes;
 	// nil: there is none that can be read.
 	Peek(ctx context.Context, paths []string, limit int) ([][]byte, error)
+	// Reach tells what a path leads to, links followed; 0: nothing. Told is false where
+	// the server does not say, as the user may not look there.
+	Reach(ctx context.Context, path string) (kind entry.Kind, told bool, err error)
 	// Names lists what is in each folder, sorted, up to limit names; more of them are
 	// an error, no such folder is an empty list.
 	Names(ctx context.Context, folders []string, limit int) ([][]string, error)
@@ -74,6 +77,23 @@ func kindBy(call *wire.Call) (entry.Kind, error) {
 	default:
 		return 0, err
 	}
+}
+
+// Reach implements Peeker.
+func (s *source) Reach(ctx context.Context, path string) (kind entry.Kind, told bool, err error) {
+	err = s.peek(ctx, []string{path}, func(sess *session, _ []string) error {
+		a, err := sess.Stat(path).Attrs()
+		switch {
+		case err == nil:
+			kind, told = kindOf(a, 0)
+		case errors.Is(err, wire.ErrNotExist):
+			told = true
+		case !wire.IsStatus(err):
+			return err
+		}
+		return nil
+	})
+	return kind, told, err
 }
 
 // Peek implements Peeker.

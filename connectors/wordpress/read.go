@@ -1,6 +1,7 @@
 package wordpress
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"strings"
@@ -77,6 +78,9 @@ func (s *source) readBoth(ctx context.Context, f *site, dump connectors.Item, vi
 	}
 	err = f.files.Read(ctx, func(item connectors.Item) error {
 		item.Path = f.memberOf(item.Path)
+		if item.Path == filesFolder+"/"+configName && item.Kind != entry.File {
+			item = f.configItem(item)
+		}
 		if item.Kind == entry.Hardlink {
 			item.LinkTarget = f.memberOf(item.LinkTarget)
 		}
@@ -87,6 +91,15 @@ func (s *source) readBoth(ctx context.Context, f *site, dump connectors.Item, vi
 	}
 	dump.Body = h
 	return visit(dump)
+}
+
+// configItem has the content of wp-config.php in place of a link to it. A link would lead
+// a copy of the site to the settings of the site itself, and be of no use without the
+// server.
+func (f *site) configItem(item connectors.Item) connectors.Item {
+	item.Kind, item.LinkTarget, item.Mode = entry.File, "", 0o640
+	item.Size, item.Body = int64(len(f.config)), bytes.NewReader(f.config)
+	return item
 }
 
 // memberOf gives the name under which a file of the site is stored. The order of such

@@ -139,6 +139,53 @@ func TestOtherPlaces(t *testing.T) {
 	l.failed("the one above is another site's", job.PathNotFound, "wp-config.php")
 }
 
+// A wp-config.php that is a link is stored as what it leads to, so that a copy of the site
+// does not get to the site's own.
+func TestConfigIsALink(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.mayMake()
+	was := l.file("site/wp-config.php")
+	l.write("shared/wp-config.php", was)
+	if err := os.Remove(filepath.Join(l.root, "wp-config.php")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("../shared/wp-config.php", filepath.Join(l.root, "wp-config.php")); err != nil {
+		t.Fatal(err)
+	}
+	members, order, err := l.read(nil)
+	if err != nil || members["files/wp-config.php"] != was || order[0] != "files" || !slices.IsSorted(order[:len(order)-2]) {
+		t.Errorf("%v, %q: %q", err, order, members["files/wp-config.php"])
+	}
+	l.siteRestored(l.stored(), "site_restored_aaaaaaaa/wp-config.php", "'"+l.name+"_restored_aaaaaaaa'")
+	if l.file("shared/wp-config.php") != was {
+		t.Error("the site's own wp-config.php was written to")
+	}
+}
+
+// What wp-config.php includes may be closed to the user, and not to the site: then nobody
+// knows which settings count.
+func TestIncludesAreClosed(t *testing.T) {
+	t.Parallel()
+	l := newLabOn(t, testenv.MariaDB(t), testenv.SSHOptions{User: "nobody"})
+	l.write("site/local.php", "<?php define('DB_NAME', 'other');")
+	name := filepath.Join(l.root, "local.php")
+	if err := os.Chmod(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	whole := strings.TrimPrefix(l.file("site/wp-config.php"), "<?php")
+	for _, begin := range []string{"if (file_exists(__DIR__ . '/local.php')) include __DIR__ . '/local.php';", "@include 'local.php';"} {
+		l.write("site/wp-config.php", "<?php\n"+begin+whole)
+		l.failed(begin, job.ConfigInvalid, name, "permission")
+	}
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	if members, _, err := l.read(nil); err != nil || members["files/wp-config.php"] == "" {
+		t.Errorf("without the file: %v", err)
+	}
+}
+
 // A network of sites tells how many there are, and which plugins all of them use.
 func TestMultisite(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package wordpress
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"path"
 
 	"xvault/connectors/wordpress/php"
@@ -85,7 +86,7 @@ func (f files) readConfig(ctx context.Context, file, user string) ([]byte, error
 	return heads[0], nil
 }
 
-var errNotThere = errors.New("there is no such file, or it cannot be read")
+var errClosed = errors.New("it is no file, or the user lacks permission: let the user read it, for the settings may depend on it")
 
 // load reads a file that wp-config.php includes.
 func (f files) load(ctx context.Context) func(string) ([]byte, error) {
@@ -94,17 +95,34 @@ func (f files) load(ctx context.Context) func(string) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if heads[0] == nil {
-			return nil, errNotThere
+		if heads[0] != nil {
+			return heads[0], nil
 		}
-		return heads[0], nil
+		there, err := f.exists(ctx)(name)
+		switch {
+		case err != nil:
+			return nil, err
+		case there == php.Absent:
+			return nil, fs.ErrNotExist
+		}
+		return nil, errClosed
 	}
 }
 
-func (f files) exists(ctx context.Context) func(string) (bool, error) {
-	return func(name string) (bool, error) {
-		heads, err := f.Peek(ctx, []string{name}, 1)
-		return err == nil && heads[0] != nil, err
+// exists tells a file that is not there from one that the user may not read: the site may
+// read it.
+func (f files) exists(ctx context.Context) func(string) (php.Presence, error) {
+	return func(name string) (php.Presence, error) {
+		kind, told, err := f.Reach(ctx, name)
+		switch {
+		case err != nil || !told:
+			return php.Hidden, err
+		case kind == 0:
+			return php.Absent, nil
+		case kind == entry.File:
+			return php.File, nil
+		}
+		return php.Other, nil
 	}
 }
 

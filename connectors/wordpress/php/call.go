@@ -64,7 +64,7 @@ func (it *interpreter) known(name string, args []value) (value, bool) {
 		}
 		return textValue(changed(name, text)), true
 	case "file_exists", "is_file", "is_readable":
-		return it.exists(text)
+		return it.exists(text, name == "is_file")
 	case "getenv", "getenv_docker", "env", `env\env`:
 		return it.environment(name, args)
 	case "preg_replace":
@@ -116,7 +116,7 @@ func changed(name, text string) string {
 	}
 }
 
-func (it *interpreter) exists(name string) (value, bool) {
+func (it *interpreter) exists(name string, file bool) (value, bool) {
 	if it.config.Exists == nil || !path.IsAbs(name) || it.env.dead {
 		return value{}, false
 	}
@@ -127,5 +127,8 @@ func (it *interpreter) exists(name string) (value, bool) {
 	if err != nil {
 		it.fail(err)
 	}
-	return boolValue(there), true
+	if there == Hidden {
+		return value{}, false
+	}
+	return boolValue(there == File || there == Other && !file), true
 }

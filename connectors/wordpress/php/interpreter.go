@@ -3,6 +3,7 @@ package php
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"strings"
 )
@@ -223,10 +224,10 @@ func (it *interpreter) include(v value, must bool) {
 	}
 	src, err := it.config.Load(name)
 	switch {
-	case err != nil && must:
-		it.fail(fmt.Errorf("it includes %.200q, which cannot be read: %w", name, err))
+	case err != nil && !must && errors.Is(err, fs.ErrNotExist):
 		return
 	case err != nil:
+		it.fail(fmt.Errorf("it includes %.200q, which cannot be read: %w", name, err))
 		return
 	case len(src) > MaxFile:
 		it.fail(fmt.Errorf("it includes %.200q, which is too long", name))

@@ -46,13 +46,25 @@ type Config struct {
 	// Environment and Server are what is known of the environment, and of $_SERVER beside
 	// that, by name. What is not in them is unknown.
 	Environment, Server map[string]Known
-	// Load reads a file that is included under a known path. Nil: none is.
+	// Load reads a file that is included under a known path; fs.ErrNotExist: there is
+	// none, which an include may do without. Nil: none is.
 	Load func(path string) ([]byte, error)
-	// Exists reports whether a file is there. Nil: unknown.
-	Exists func(path string) (bool, error)
+	// Exists tells what a path leads to. Nil: unknown.
+	Exists func(path string) (Presence, error)
 	// Last is the name of a file whose inclusion ends the settings.
 	Last string
 }
+
+// Presence is what is known of a path.
+type Presence int
+
+// What a path may lead to.
+const (
+	Absent Presence = iota
+	File
+	Other  // a folder, say
+	Hidden // it cannot be told whether anything is there
+)
 
 // Settings are what a file sets.
 type Settings struct {

@@ -2,6 +2,7 @@ package php
 
 import (
 	"errors"
+	"io/fs"
 	"strings"
 	"testing"
 )
@@ -11,12 +12,17 @@ func read(t *testing.T, code, name string) (string, bool, error) {
 	t.Helper()
 	s, err := Read([]byte("<?php\n"+code), Config{
 		Path: "/srv/site/wp-config.php", Constants: map[string]string{"ABSPATH": "/srv/site/"}, Last: "wp-settings.php",
-		Exists: func(path string) (bool, error) { return path == "/srv/site/local.php", nil },
+		Exists: func(path string) (Presence, error) {
+			return map[string]Presence{"/srv/site/local.php": File, "/srv/site/folder": Other, "/srv/closed/x.php": Hidden}[path], nil
+		},
 		Load: func(path string) ([]byte, error) {
+			if path == "/srv/site/closed.php" {
+				return nil, errors.New("no permission")
+			}
 			if path == "/srv/site/local.php" {
 				return []byte("<?php define('LOCAL', 'yes'); $inner = __DIR__; return;"), nil
 			}
-			return nil, errors.New("not there")
+			return nil, fs.ErrNotExist
 		},
 	})
 	if err != nil {
@@ -80,11 +86,12 @@ func TestKnownSettings(t *testing.T) {
 		`if (file_exists(__DIR__ . '/local.php')) { define('X', 'local'); } else { define('X', 'no'); }`: "local",
 		`include 'local.php'; define('X', LOCAL);`:                                                       "yes",
 		`@include __DIR__ . '/none.php'; define('X', 'after');`:                                          "after",
+		`define('X', file_exists('/srv/site/folder') && !is_file('/srv/site/folder') ? 'a' : 'b');`:      "a",
 		`if ($_SERVER['a']) { define('X', 'same'); } else { define('X', 'same'); }`:                      "same",
 		`#[Attribute] function g() {} define('X', 'after');`:                                             "after",
 		`$GLOBALS['y'] = 'global'; define('X', $y);`:                                                     "global",
-		`define('X', 3306);`:                                                                             "3306",
-		`define('X', false);`:                                                                            "",
+		`define('X', 3306);`:  "3306",
+		`define('X', false);`: "",
 	} {
 		got, ok, err := read(t, code, "X")
 		if err != nil || !ok || got != want {
@@ -114,6 +121,7 @@ func TestUnknownSettings(t *testing.T) {
 		`class A { function f() { define('X', 'a'); } }`:                                        "not understood",
 		`define('X', $_SERVER['a'] ? 'b' : 'c');`:                                               "condition",
 		`define('X', SOMEBODY);`:                                                                "SOMEBODY",
+		`define('X', file_exists('/srv/closed/x.php') ? 'a' : 'b');`:                            "condition",
 		`define('X', 1 + 2);`:                                                                   "operator",
 		`$x = match(true) { default => define('X', 'a') };`:                                     "not understood",
 		`) define('X', 'a');`:                                                                   "not understood",
@@ -169,6 +177,7 @@ func TestWhatIsRefused(t *testing.T) {
 		"nested conditions":        strings.Repeat("if ($_GET['a']) {", 10_000),
 		"many conditions":          strings.Repeat("if ($_GET['a']) { $b = 1; }", 10_000),
 		"a missing include":        `require 'none.php';`,
+		"an include without right": `@include 'closed.php'; define('X', 'a');`,
 	} {
 		if got, ok, err := read(t, code, "X"); err == nil {
 			t.Errorf("%s gives %q, %v", what, got, ok)
