@@ -98,6 +98,8 @@ func (r *reach) dumpArgs(options string, of flavor, d *database) []string {
 	args := []string{
 		"--defaults-file=" + options, // has to be the first
 		"--single-transaction", "--quick", "--hex-blob", "--triggers", "--comments", "--default-character-set=utf8mb4", "--no-tablespaces",
+		// While one table is locked, a sequence that a column's default takes from cannot be read.
+		"--skip-add-locks",
 	}
 	if r.whole() {
 		args = append(args, "--events")

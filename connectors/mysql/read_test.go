@@ -31,3 +31,23 @@ func TestDumpIsTheDatabase(t *testing.T) {
 		t.Errorf("the first line is %q", first)
 	}
 }
+
+// A table whose column counts by a sequence loads with its rows. Such a default names its
+// database, so this one comes back under its own name.
+func TestDumpOfNumbered(t *testing.T) {
+	t.Parallel()
+	m := testenv.MariaDB(t)
+	name := m.Database()
+	m.Do(name, "CREATE SEQUENCE numbers START WITH 7 INCREMENT BY 3",
+		"CREATE TABLE numbered (n BIGINT NOT NULL DEFAULT nextval(numbers), what TEXT)", "INSERT INTO numbered (what) VALUES ('one'), ('two')")
+	want := m.Content(name)
+	dumps := newLab(t, m, fullGrants(name), name).mustRead()
+	if result, err := drilled(t, Options{}, dumps); err != nil || result.Databases[0].Rows != 2 {
+		t.Errorf("%v\n%+v", err, result)
+	}
+	m.Do("", "DROP DATABASE "+testenv.QuoteName(name), "CREATE DATABASE "+testenv.QuoteName(name))
+	if err := m.Load(name, dumps["mysql/"+name+".sql"]); err != nil {
+		t.Fatal(err)
+	}
+	m.SameContent(want, m.Content(name))
+}
