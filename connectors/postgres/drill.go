@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"xvault/connectors"
@@ -48,7 +49,7 @@ type drill struct {
 	result  job.DrillResult
 	dumps   []*dumped
 	roles   []string // that the server had which the dumps are of
-	bytes   int64    // of all dumps
+	largest int64    // of the dumps, in bytes
 	server  *scratchServer
 }
 
@@ -71,25 +72,40 @@ func (d *drill) run(ctx context.Context) (err error) {
 			err = &job.Error{Code: job.Internal, Err: closeErr, Message: "The scratch server could not be removed; see WORKER_TEMP_DIR."}
 		}
 	}()
-	ctx, done := room.Watch(ctx)
+	watched, done := room.Watch(ctx)
 	defer done()
-	if d.server, err = d.start(ctx, room); err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+	if d.server, err = d.start(watched, room); err != nil {
+		if watched.Err() != nil {
+			return context.Cause(watched)
 		}
 		return err
 	}
 	for _, dump := range d.dumps {
-		if err := d.tryDump(ctx, dump); err != nil {
-			return err
+		if err := d.tryDump(watched, dump); err != nil {
+			return d.givenUp(ctx, err)
 		}
 	}
 	return d.report().Verdict()
 }
 
-// needs is how much room the databases take: as much as their dumps, the indexes, and
-// the log that is written meanwhile.
-func (d *drill) needs() int64 { return d.bytes + d.bytes/2 + emptyServer }
+// needs is how much room a database takes, of which there is one at a time: as much as
+// its dump, the indexes, and the log that is written meanwhile.
+func (d *drill) needs() int64 { return d.largest + d.largest/2 + emptyServer }
+
+// givenUp is what a drill comes to that an error ended: what it has shown of the dumps
+// before stays shown, unless it was told to stop or the snapshot itself is damaged.
+func (d *drill) givenUp(ctx context.Context, why error) error {
+	disproved := func(dump *dumped) bool { return dump.result.Code.Disproves() }
+	if ctx.Err() != nil || job.CodeOf(why).ProvesDamage() || !slices.ContainsFunc(d.dumps, disproved) {
+		return why
+	}
+	for _, dump := range d.dumps {
+		if dump.result.Code == "" && !dump.result.OK {
+			dump.fail(&job.Error{Code: job.Unprovable, Message: fmt.Sprintf("nothing can be said about it, for the drill was given up before: %.600s", why)})
+		}
+	}
+	return d.report().Verdict()
+}
 
 // tryDump loads one. What is wrong with it is its own; an error ends the drill.
 func (d *drill) tryDump(ctx context.Context, dump *dumped) error {
@@ -105,21 +121,33 @@ func (d *drill) tryDump(ctx context.Context, dump *dumped) error {
 	case e != nil && (e.Code.Disproves() || e.Code == job.Unprovable):
 		dump.fail(e)
 		return nil
+	case e != nil && e.Code == job.Timeout: // of the scratch server
+		dump.fail(&job.Error{Code: job.Unprovable, Message: "nothing can be said about it: " + e.Message})
+		return nil
 	default:
 		return err
 	}
 }
 
-// loadDump loads one, counts, and removes it.
+// loadDump loads one, counts, and removes it, also where that failed: the next one needs
+// the room.
 func (d *drill) loadDump(ctx context.Context, dump *dumped) error {
 	if dump.result.Code != "" {
 		return &job.Error{Code: dump.result.Code, Message: dump.result.Problem}
 	}
 	d.env.Phase(phaseLoading)
 	into, err := d.server.makeDatabase(ctx, dump)
-	if err != nil {
-		return err
+	if err == nil {
+		err = d.fill(ctx, dump, into)
 	}
+	if into != "" && ctx.Err() == nil {
+		err = closed(err, d.server.dropDatabase(ctx, into))
+	}
+	return err
+}
+
+// fill loads a dump into a database, and counts what is there then.
+func (d *drill) fill(ctx context.Context, dump *dumped, into string) error {
 	rows, err := d.load(ctx, dump, into)
 	if err != nil {
 		return err
@@ -128,10 +156,7 @@ func (d *drill) loadDump(ctx context.Context, dump *dumped) error {
 		d.note("the database %q was loaded with the sort order C: the worker does not have its own, %q", dump.name, dump.about.collate)
 	}
 	d.env.Phase(phaseCounting)
-	if err := d.server.compare(ctx, dump, into, rows); err != nil {
-		return err
-	}
-	return d.server.dropDatabase(ctx, into)
+	return d.server.compare(ctx, dump, into, rows)
 }
 
 // report completes the result.
@@ -156,6 +181,8 @@ type dumped struct {
 	about  archiveAbout
 	// otherLocale says that it is loaded with the sort order C in place of its own.
 	otherLocale bool
+	made        []string            // extensions in the scratch server, with versions
+	brought     map[tableName]int64 // rows that these have made
 	result      job.DrillDatabase
 }
 

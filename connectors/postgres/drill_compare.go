@@ -2,8 +2,12 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"xvault/internal/job"
 )
@@ -16,7 +20,7 @@ func (s *scratchServer) compare(ctx context.Context, dump *dumped, database stri
 		return s.broken(err)
 	}
 	defer in.close()
-	tables, err := s.counted(ctx, in, rows)
+	tables, err := s.counted(ctx, in, rows, dump.brought)
 	if err != nil {
 		return err
 	}
@@ -30,10 +34,11 @@ func (s *scratchServer) compare(ctx context.Context, dump *dumped, database stri
 	return nil
 }
 
-// counted gives each table's rows, in the dump and in the server. A partitioned table
+// counted gives each table's rows, in the dump and in the server, without those that an
+// extension brought there. A partitioned table
 // has rows in a dump where they are loaded through it; they are in its partitions then,
 // beside those that have a COPY of their own.
-func (s *scratchServer) counted(ctx context.Context, in *inspector, rows *copied) ([]job.DrillTable, error) {
+func (s *scratchServer) counted(ctx context.Context, in *inspector, rows *copied, brought map[tableName]int64) ([]job.DrillTable, error) {
 	partitioned, err := in.partitioned()
 	if err != nil {
 		return nil, s.broken(err)
@@ -48,7 +53,7 @@ func (s *scratchServer) counted(ctx context.Context, in *inspector, rows *copied
 		if err != nil {
 			return nil, s.uncounted(ctx, name, err)
 		}
-		found[name] = n
+		found[name] = n - brought[name]
 	}
 	var tables []job.DrillTable
 	for _, name := range rows.order {
@@ -67,12 +72,19 @@ func (s *scratchServer) counted(ctx context.Context, in *inspector, rows *copied
 	return tables, nil
 }
 
+// lacking reports whether an error is of the server's means, its end, or its machine, and
+// not of what it was asked.
+func lacking(sqlstate string) bool {
+	return strings.HasPrefix(sqlstate, "53") || strings.HasPrefix(sqlstate, "57P") || strings.HasPrefix(sqlstate, "58")
+}
+
 // uncounted is the error of a table that cannot be counted.
 func (s *scratchServer) uncounted(ctx context.Context, name tableName, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if job.CodeOf(err) == job.DumpFailed && s.server.Ended() == nil {
+	said, _ := errors.AsType[*pgconn.PgError](err)
+	if said != nil && !lacking(said.Code) && job.CodeOf(err) == job.DumpFailed && s.server.Ended() == nil {
 		return &job.Error{Code: job.DumpFailed, Err: err, Message: fmt.Sprintf("the table %q cannot be counted after it was loaded: %.300s", name.schema+"."+name.table, err)}
 	}
 	return s.broken(err)

@@ -48,6 +48,31 @@ func (s *scratchServer) extend(ctx context.Context, dump *dumped, database strin
 			return err
 		}
 	}
+	return s.noteExtensions(in, dump)
+}
+
+// noteExtensions keeps what was made, and what is in it already: of an extension's own
+// tables a dump has only those rows that the extension does not bring along.
+func (s *scratchServer) noteExtensions(in *inspector, dump *dumped) error {
+	made, err := in.ask("SELECT extname, extversion FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql' ORDER BY extname")
+	if err != nil {
+		return s.broken(err)
+	}
+	for _, row := range made {
+		dump.made = append(dump.made, fmt.Sprintf("%q %.50s", row[0], row[1]))
+	}
+	tables, err := in.ask(`SELECT DISTINCT nspname, relname FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_class c ON c.oid = ANY (e.extconfig)
+		JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r'`)
+	if err != nil {
+		return s.broken(err)
+	}
+	dump.brought = map[tableName]int64{}
+	for _, row := range tables {
+		name := tableName{row[0], row[1]}
+		if dump.brought[name], err = in.number("SELECT count(*) FROM ONLY " + name.quoted()); err != nil {
+			return s.broken(err)
+		}
+	}
 	return nil
 }
 

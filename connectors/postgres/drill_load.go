@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -90,14 +91,24 @@ func (s *scratchServer) explainLoad(f dumptool.Failure, said *pgconn.PgError, du
 		return unprovable("the scratch server ran out of what it has, or was ended")
 	case said.Code == noPrivilege:
 		return unprovable("it holds something that only a superuser may make, and a dump that is not trusted is never loaded as one")
-	case said.Code == undefinedObject, said.Code == "0A000", said.Code == "58P01", said.Code == "22023":
+	case said.Code == undefinedObject, said.Code == "0A000", said.Code == "58P01", said.Code == "22023", said.Code == noConfigFile:
 		return unprovable("it needs something that the scratch server does not have and that is not in the dump")
+	case len(dump.about.extensions) > 0 && slices.Contains(absent, said.Code):
+		return unprovable(fmt.Sprintf("it uses something that is not there, which may be because its extensions are of another version than those that the scratch server made, %s; install the version that the source has on the worker",
+			strings.Join(dump.made[:min(len(dump.made), 20)], ", ")))
 	case dump.otherLocale:
 		return unprovable(fmt.Sprintf("it was loaded with the sort order C, for the worker does not have its own, %q, and then this failed; install that locale on the worker", dump.about.collate))
 	default:
 		return &job.Error{Code: job.DumpFailed, Err: f.Err, Message: "the dump does not load (" + ending + ")"}
 	}
 }
+
+// noConfigFile is the code of files of text search: dictionaries, stop words.
+const noConfigFile = "F0000"
+
+// absent are the codes of functions, columns, tables and schemas that are not there, as
+// those are which only another version of an extension has.
+var absent = []string{"42883", "42703", undefinedTable, "3F000"}
 
 // explainReading tells why pg_restore could not read a dump.
 func explainReading(f dumptool.Failure) *job.Error {

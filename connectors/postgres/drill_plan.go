@@ -57,7 +57,7 @@ func (d *drill) plan(ctx context.Context) error {
 func (d *drill) planDump(ctx context.Context, reader client, item connectors.TargetItem) error {
 	dump := &dumped{member: item.Path, name: item.Path}
 	d.dumps = append(d.dumps, dump)
-	d.bytes += max(0, item.Size)
+	d.largest = max(d.largest, item.Size)
 	name, err := restorable(item.Path)
 	if err == nil {
 		dump.name = name

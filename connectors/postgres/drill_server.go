@@ -180,7 +180,8 @@ func (s *scratchServer) broken(err error) error {
 	return &job.Error{Code: job.Unprovable, Err: err, Message: fmt.Sprintf("The scratch server failed, so that nothing can be said about the snapshot: %.600s", why)}
 }
 
-// makeDatabase makes the database that a dump is loaded into, and gives its name.
+// makeDatabase makes the database that a dump is loaded into, and gives its name, beside
+// an error, too, where it was made.
 func (s *scratchServer) makeDatabase(ctx context.Context, dump *dumped) (string, error) {
 	in, err := s.asAdmin(ctx, s.home)
 	if err != nil {
@@ -221,7 +222,7 @@ func (s *scratchServer) dropDatabase(ctx context.Context, name string) error {
 	if s.client.major >= 13 {
 		force = " WITH (FORCE)"
 	}
-	if _, err := in.ask("DROP DATABASE " + quoteIdent(name) + force); err != nil {
+	if _, err := in.ask("DROP DATABASE IF EXISTS " + quoteIdent(name) + force); err != nil {
 		return s.broken(err)
 	}
 	return nil

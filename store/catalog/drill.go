@@ -2,7 +2,7 @@ package catalog
 
 import (
 	"context"
-	"fmt"
+	"strings"
 
 	"xvault/internal/job"
 	"xvault/store/catalog/query"
@@ -28,11 +28,14 @@ func disproves(a query.LockAttemptRow, r report) bool {
 // shown that what is in it does not load, though it is what was stored. It does not
 // count as good from now on, and someone is notified. A backup is not queued: it would
 // most likely be no better. One that is being deleted stays so, and is suspicious if that
-// is taken back; what was not good already stays what it is.
+// is taken back; what was not good already stays what it is, and what a person accepted
+// in spite of a drill is not doubted for one again.
 func (db *DB) callDoubtful(ctx context.Context, q *query.Queries, f Fence, row query.Snapshot, v job.VerifyResult) error {
 	good := string(SnapshotCompleted)
 	doubt := true
 	switch {
+	case row.AcceptedAt != nil && strings.HasPrefix(row.Suspicion, drillFailed):
+		doubt = false
 	case row.Status == good:
 		row.Status = string(SnapshotSuspicious)
 	case is(row.DeletingFrom, good):
@@ -55,8 +58,12 @@ func (db *DB) callDoubtful(ctx context.Context, q *query.Queries, f Fence, row q
 	}))
 }
 
+// drillFailed begins the suspicion of what a drill doubted, which stays there when it is
+// accepted.
+const drillFailed = "A restore drill failed: "
+
 func drillSuspicion(v job.VerifyResult) string {
-	return fmt.Sprintf("A restore drill failed: %s", v.Problem)
+	return drillFailed + v.Problem
 }
 
 // makeProven gives a snapshot back what it was before a drill doubted it.

@@ -54,6 +54,9 @@ func TestDrillVerdicts(t *testing.T) {
 		t.Errorf("a full one made it %s", s.Status)
 	}
 	l.drilled(id, "")
+	if n := l.count("SELECT count(*) FROM notification_events WHERE kind = 'recovered' AND snapshot_id = $1", id); n != 1 {
+		t.Errorf("%d events that all is well", n)
+	}
 	if s, v := l.verdict(id); s.Status != catalog.SnapshotCompleted || s.Suspicion != "" || s.DrilledAt == nil || s.FullyVerifiedAt == nil || !v.OK || v.Drill == nil {
 		t.Errorf("after one that passed: %+v, %+v", s, v)
 	}
@@ -73,8 +76,27 @@ func TestDrillDoubtIsAccepted(t *testing.T) {
 	if s, err := l.tenant().AcceptSnapshot(t.Context(), id); err != nil || s.Status != catalog.SnapshotCompleted {
 		t.Errorf("%+v, %v", s, err)
 	}
+	l.drilled(id, job.DumpFailed)
+	if s, v := l.verdict(id); s.Status != catalog.SnapshotCompleted || v.OK || v.Code != job.DumpFailed {
+		t.Errorf("after another drill: %+v, %+v", s, v)
+	}
+	if n := l.count("SELECT count(*) FROM notification_events WHERE kind = 'snapshot_suspicious' AND snapshot_id = $1", id); n != 1 {
+		t.Errorf("%d events", n)
+	}
 	l.exec("UPDATE snapshots SET status = 'suspicious' WHERE id = $1", id) // for another reason
 	l.drilled(id, "")
+	if s := l.snap(id); s.Status != catalog.SnapshotSuspicious {
+		t.Errorf("it is %s", s.Status)
+	}
+}
+
+// What was accepted for its size is doubted by a drill all the same.
+func TestDrillDoubtsWhatWasAcceptedBefore(t *testing.T) {
+	t.Parallel()
+	l := newLine(t)
+	id := l.stored()
+	l.exec("UPDATE snapshots SET suspicion = 'It is small.', accepted_at = xvault_now() WHERE id = $1", id)
+	l.drilled(id, job.DumpFailed)
 	if s := l.snap(id); s.Status != catalog.SnapshotSuspicious {
 		t.Errorf("it is %s", s.Status)
 	}

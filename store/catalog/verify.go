@@ -151,6 +151,11 @@ func (db *DB) noteVerdict(ctx context.Context, q *query.Queries, f Fence, a quer
 	if row, err = setVerdict(ctx, q, row, result); err != nil || row.Status == before {
 		return err
 	}
+	if row.Status == string(SnapshotCompleted) {
+		if err := tellGood(ctx, q, row.ID, false); err != nil {
+			return err
+		}
+	}
 	return db.Operator(Actor{Type: ActorWorker, ID: f.WorkerID}).audit(ctx, q, snapshotEvent("snapshot.whole_again", row, map[string]any{
 		"job_id": a.ID.String(), "status": row.Status,
 	}))
