@@ -38,6 +38,9 @@ const (
 // counts.
 const drillPatience = 6 * time.Hour
 
+// dropPatience is how long a database may take to go.
+const dropPatience = 5 * time.Minute
+
 // drill implements connectors.Drill.
 func (o Options) drill(ctx context.Context, env connectors.DrillEnv) (job.DrillResult, error) {
 	if env.Log == nil {
@@ -46,8 +49,15 @@ func (o Options) drill(ctx context.Context, env connectors.DrillEnv) (job.DrillR
 	o.Patience = drillPatience
 	d := &drill{options: o, env: env}
 	err := d.run(ctx)
-	if err != nil && ctx.Err() != nil {
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
 		err = context.Cause(ctx)
+	case !job.CodeOf(err).ProvesDamage():
+		// What ended the drill says nothing against what was shown before.
+		if verdict := d.result.Verdict(); verdict != nil && job.CodeOf(verdict).Disproves() {
+			err = verdict
+		}
 	}
 	return d.result, err
 }
@@ -58,7 +68,7 @@ type drill struct {
 	env     connectors.DrillEnv
 	result  job.DrillResult
 	dumps   []*dumped
-	bytes   int64 // of all dumps
+	largest int64 // of the dumps, in bytes: one is loaded at a time
 }
 
 // dumped is the dump of one database.
@@ -83,7 +93,7 @@ func (d *drill) run(ctx context.Context) (err error) {
 		return err
 	}
 	d.env.Phase(phaseStarting)
-	room, err := scratch.Open(scratch.Config{TempDir: d.env.TempDir, User: d.env.User, Needs: d.bytes + d.bytes/2 + emptyServer, Log: d.env.Log})
+	room, err := scratch.Open(scratch.Config{TempDir: d.env.TempDir, User: d.env.User, Needs: d.largest + d.largest/2 + emptyServer, Log: d.env.Log})
 	if err != nil {
 		return err
 	}
@@ -111,7 +121,7 @@ func (d *drill) loadAll(ctx context.Context, s *scratchServer) error {
 		if dump.result.Code != "" {
 			continue
 		}
-		err := d.loadDump(ctx, s, dump)
+		err := d.tryDump(ctx, s, dump)
 		e, ok := errors.AsType[*job.Error](err)
 		switch {
 		case err == nil:
@@ -125,7 +135,21 @@ func (d *drill) loadAll(ctx context.Context, s *scratchServer) error {
 	return d.report().Verdict()
 }
 
-// loadDump loads one, counts, and removes it.
+// tryDump loads one, and removes what there is of it, so that the next has the room.
+func (d *drill) tryDump(ctx context.Context, s *scratchServer, dump *dumped) error {
+	err := d.loadDump(ctx, s, dump)
+	if ctx.Err() != nil {
+		return err
+	}
+	dropping, cancel := context.WithTimeout(ctx, dropPatience)
+	defer cancel()
+	if _, dropErr := s.target.server.db.ExecContext(dropping, "DROP DATABASE "+quoteName(dump.into)); err == nil && dropErr != nil {
+		return s.broken(dropErr)
+	}
+	return err
+}
+
+// loadDump loads one, and counts.
 func (d *drill) loadDump(ctx context.Context, s *scratchServer, dump *dumped) error {
 	if err := s.hasEngines(ctx, dump.about); err != nil {
 		return err
@@ -142,13 +166,7 @@ func (d *drill) loadDump(ctx context.Context, s *scratchServer, dump *dumped) er
 		return err
 	}
 	d.env.Phase(phaseCounting)
-	if err := s.compare(ctx, dump); err != nil {
-		return err
-	}
-	if _, err := s.target.server.db.ExecContext(ctx, "DROP DATABASE "+quoteName(dump.into)); err != nil {
-		return s.broken(err)
-	}
-	return nil
+	return s.compare(ctx, dump)
 }
 
 // plan reads all dumps, before there is a server.
@@ -159,7 +177,7 @@ func (d *drill) plan(ctx context.Context) error {
 		}
 		dump := &dumped{member: item.Path, into: fmt.Sprintf("drill_%d", len(d.dumps)+1), about: newDumpAbout()}
 		d.dumps = append(d.dumps, dump)
-		d.bytes += max(0, item.Size)
+		d.largest = max(d.largest, item.Size)
 		name, err := databaseOf(item)
 		if err != nil {
 			dump.result.Name = item.Path

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -181,13 +180,14 @@ func (s *scratchServer) initialize(ctx context.Context, p serverProgram) error {
 }
 
 // serverArgs are a server's settings: nothing of it has to survive, it loads no code,
-// and reads and writes no file that SQL names.
+// and reads and writes no file that SQL names. It takes tables that a server with other
+// limits took.
 func serverArgs(room *scratch.Room) []string {
 	return append(small(room),
 		"--socket="+room.Path(serverSocket), "--pid-file="+room.Path("pid"), "--skip-networking", "--skip-log-bin", "--max-connections=10",
 		"--plugin-dir="+room.Path(nothing), "--secure-file-priv="+room.Path(nothing), "--local-infile=0", "--skip-symbolic-links",
 		"--event-scheduler=OFF", "--innodb-doublewrite=0", "--innodb-flush-method=nosync", "--sync-frm=0", "--character-set-server=utf8mb4",
-		"--max-allowed-packet=1G", "--general-log=0", "--slow-query-log=0", "--log-warnings=1",
+		"--max-allowed-packet=1G", "--max-heap-table-size=1G", "--innodb-strict-mode=OFF", "--general-log=0", "--slow-query-log=0", "--log-warnings=1",
 	)
 }
 
@@ -251,59 +251,6 @@ func (d *drill) owners() []string {
 		}
 	}
 	return statements
-}
-
-// load has the client load a dump.
-func (s *scratchServer) load(ctx context.Context, dump *dumped, content io.Reader) error {
-	body := &remembering{from: content}
-	err := s.target.load(ctx, dump.into, body)
-	if err == nil {
-		return nil
-	}
-	if body.err != nil { // the snapshot could not be read
-		return body.err
-	}
-	return s.explainLoad(err)
-}
-
-// remembering keeps the error of what it reads.
-type remembering struct {
-	from io.Reader
-	err  error
-}
-
-// Read implements io.Reader.
-func (r *remembering) Read(p []byte) (int, error) {
-	n, err := r.from.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		r.err = err
-	}
-	return n, err
-}
-
-// explainLoad tells whether a load failed because of the dump, or because of what this
-// worker lacks.
-func (s *scratchServer) explainLoad(err error) error {
-	e, ok := errors.AsType[*job.Error](err)
-	if !ok || s.server.Ended() != nil {
-		return s.broken(err)
-	}
-	if e.Code.Disproves() && !dumptool.Failed(err) { // it did not start, or was killed
-		return s.broken(err)
-	}
-	switch lastNumber(e.Message) {
-	case 1021, 1114, 1030:
-		return &job.Error{Code: job.StorageFull, Err: err, Message: "The scratch server has no room left for the dump (" + e.Message + "). Make room, or set WORKER_TEMP_DIR to a larger disk."}
-	case 1115, 1128, 1193, 1273, 1286, 1478, 1524, 1911, 4161:
-		return &job.Error{Code: job.Unprovable, Err: err, Message: "it needs something that the scratch server does not have: " + e.Message}
-	}
-	switch e.Code {
-	case job.PermissionDenied:
-		return &job.Error{Code: job.Unprovable, Err: err, Message: "it does something that only an administrator may do, and a dump that is not trusted is never loaded as one: " + e.Message}
-	case job.DumpFailed, job.PathNotFound, job.SourceChanged:
-		return &job.Error{Code: job.DumpFailed, Err: err, Message: "the dump does not load: " + e.Message}
-	}
-	return s.broken(err)
 }
 
 // serverFolders are where servers are looked for.

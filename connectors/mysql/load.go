@@ -73,11 +73,15 @@ func (t *target) load(ctx context.Context, database string, content io.Reader) (
 		return err
 	}
 	defer func() { err = closing(err, options.Close()) }()
+	explain := t.explain
+	if explain == nil {
+		explain = explainLoad
+	}
 	_, err = dumptool.Run(ctx, dumptool.Command{
 		Path: t.client.path, Args: loadArgs(), Env: []string{"EDITOR=/bin/false", "VISUAL=/bin/false", "PAGER=/bin/false"},
 		Files: []*os.File{options}, What: fmt.Sprintf("loading the dump into database %q", database),
 		Stdin: &fenced{content, t.allowed}, Secrets: []secret.Text{t.env.Credential.Password},
-		Relay: relay, Patience: t.options.Patience, Explain: explainLoad,
+		Relay: relay, Patience: t.options.Patience, Explain: explain,
 	})
 	return err
 }

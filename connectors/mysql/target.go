@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"xvault/connectors"
+	"xvault/connectors/dumptool"
 	"xvault/connectors/sshtunnel"
 	"xvault/internal/entry"
 	"xvault/internal/job"
@@ -32,6 +33,8 @@ type target struct {
 	taken  map[string]bool // databases that a dump went into
 	own    bool            // the name in opts.Folder was made for this job
 	named  string          // what that name is given in, to people
+	// explain is what a client's failure means, if not what explainLoad says.
+	explain func(dumptool.Failure) *job.Error
 
 	mu     sync.Mutex
 	server *server // nil before the first dump; set by the one who puts

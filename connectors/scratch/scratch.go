@@ -201,6 +201,12 @@ func (r *Room) Watch(ctx context.Context) (context.Context, func()) {
 	return ctx, func() { cancel(nil); watching.Wait() }
 }
 
+// Low reports whether so little is free that a program may have failed for that.
+func (r *Room) Low() bool {
+	free, err := r.free()
+	return err != nil || free < r.cfg.Reserve
+}
+
 // watchEvery is how often the disk is looked at.
 const watchEvery = 500 * time.Millisecond
 
