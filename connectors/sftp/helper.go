@@ -26,7 +26,8 @@ type helper struct {
 	stop    context.CancelFunc
 
 	starting sync.WaitGroup
-	mu       sync.Mutex // of tar while it is being started, and of ended
+	late     sync.WaitGroup // what was left behind
+	mu       sync.Mutex     // of tar while it is being started, and of ended
 	ended    bool
 	tar      *shell.Tar // one keeps up with all that is done to what it sends
 	tarErr   error      // why there is none
@@ -34,13 +35,6 @@ type helper struct {
 	tool     string // what find calls itself
 	findErr  error  // why there is no tree
 }
-
-const (
-	// shellPatience is how long a shell may take to say what it has, and
-	// findPatience how long everything may take to be listed at once.
-	shellPatience = 10 * time.Second
-	findPatience  = 8 * time.Second
-)
 
 // startHelper asks the server for its programs. Nothing waits for the answers.
 func (s *source) startHelper(conn *sshconn.Conn, list bool) *helper {
@@ -74,22 +68,31 @@ func (s *source) startPaths() (starts []string, all bool) {
 // findAndTar lists everything, if it is not too much, or else the starts alone, and
 // has a tar go on from there.
 func (h *helper) findAndTar(starts []string, all bool) {
-	ctx, cancel := context.WithTimeoutCause(h.ctx, findPatience, errTooMuch)
+	ctx, cancel := context.WithTimeoutCause(h.ctx, h.o.FindPatience, errTooMuch)
 	defer cancel()
 	t := h.newTree(starts, all)
-	began := shell.Start(ctx, h.conn, starts, all, t.add, &h.watch)
-	h.started(began.Tar)
+	began, ok := inTime(ctx, &h.late, func() shell.Started {
+		began := shell.Start(ctx, h.conn, starts, all, t.add, &h.watch)
+		h.started(ctx, began.Tar)
+		return began
+	})
 	switch {
+	case !ok && h.ctx.Err() == nil:
+		h.findErr = errTooMuch
+	case !ok:
+		h.tarErr = context.Cause(h.ctx)
+		return
 	case began.TarErr != nil && ctx.Err() != nil:
 		h.tarErr = errSlowShell
 		return
 	case began.TarErr != nil:
 		h.tarErr = began.TarErr
 		return
+	default:
+		h.listed(ctx, t, began.Listing, began.ListErr)
 	}
-	h.listed(ctx, t, began.Listing, began.ListErr)
 	var alone sync.WaitGroup
-	if began.Tar == nil {
+	if !h.has() {
 		alone.Go(h.tarAlone)
 	}
 	if all && errors.Is(h.findErr, errTooMuch) {
@@ -100,23 +103,62 @@ func (h *helper) findAndTar(starts []string, all bool) {
 
 // tarAlone starts a tar and nothing else.
 func (h *helper) tarAlone() {
-	ctx, cancel := context.WithTimeoutCause(h.ctx, shellPatience, errSlowShell)
+	ctx, cancel := context.WithTimeoutCause(h.ctx, h.o.ShellPatience, errSlowShell)
 	defer cancel()
-	t, err := shell.StartTar(ctx, h.conn, &h.watch)
-	if err != nil && ctx.Err() != nil {
+	err, ok := inTime(ctx, &h.late, func() error {
+		t, err := shell.StartTar(ctx, h.conn, &h.watch)
+		h.started(ctx, t)
+		return err
+	})
+	if !ok || ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
 	h.tarErr = err
-	h.started(t)
 }
 
 // findStarts lists what is in the starts themselves.
 func (h *helper) findStarts(starts []string) {
-	ctx, cancel := context.WithTimeoutCause(h.ctx, findPatience, errTooMuch)
+	ctx, cancel := context.WithTimeoutCause(h.ctx, h.o.FindPatience, errTooMuch)
 	defer cancel()
 	t := h.newTree(starts, false)
-	list, err := shell.Find(ctx, h.conn, starts, false, t.add, &h.watch)
+	var list shell.Listing
+	err, ok := inTime(ctx, &h.late, func() (err error) {
+		var l shell.Listing
+		if l, err = shell.Find(ctx, h.conn, starts, false, t.add, &h.watch); err == nil && ctx.Err() == nil {
+			list = l
+		}
+		return err
+	})
+	if !ok {
+		h.findErr = context.Cause(ctx)
+		return
+	}
 	h.listed(ctx, t, list, err)
+}
+
+// lateFor is how long is waited for what should have ended.
+const lateFor = 2 * time.Second
+
+// inTime does something that the context ends, and leaves it behind where it does not
+// end soon: a server need not let go of a command that hangs, and then nothing of it
+// ends before the connection does.
+func inTime[T any](ctx context.Context, late *sync.WaitGroup, do func() T) (T, bool) {
+	done := make(chan T, 1)
+	late.Go(func() { done <- do() })
+	select {
+	case v := <-done:
+		return v, true
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(lateFor)
+	defer timer.Stop()
+	select {
+	case v := <-done:
+		return v, true
+	case <-timer.C:
+		var none T
+		return none, false
+	}
 }
 
 func (h *helper) newTree(starts []string, all bool) *tree {
@@ -199,14 +241,26 @@ func (h *helper) help(ctx context.Context, r *reader) (stop func()) {
 	}
 }
 
-// started takes a tar, nil if there is none, and ends it if end came first.
-func (h *helper) started(t *shell.Tar) {
+// started takes a tar, nil if there is none, and ends it if it comes too late.
+func (h *helper) started(ctx context.Context, t *shell.Tar) {
+	if t == nil {
+		return
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.tar = t
-	if h.ended && t != nil {
+	if h.ended || ctx.Err() != nil {
 		t.Stop()
+		h.late.Go(t.Wait)
+		return
 	}
+	h.tar = t
+}
+
+// has reports whether there is a tar.
+func (h *helper) has() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.tar != nil
 }
 
 // end ends what runs on the server, without waiting for it.
@@ -226,6 +280,7 @@ func (h *helper) wait() {
 	if h.tar != nil {
 		h.tar.Wait()
 	}
+	h.late.Wait()
 }
 
 // guard ends a session whose programs hang.

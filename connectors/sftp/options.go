@@ -37,6 +37,10 @@ type Options struct {
 	ListingMemory int64
 	// Shell says that programs on the server may be used, where it has them.
 	Shell bool
+	// ShellPatience is how long a shell may take to say what it has. Default 10 s.
+	ShellPatience time.Duration
+	// FindPatience is how long everything may take to be listed at once. Default 8 s.
+	FindPatience time.Duration
 	// FindMemory bounds, in bytes, what find lists at once. Default 24 MiB, which
 	// is some 250,000 files.
 	FindMemory int64
@@ -49,6 +53,8 @@ func (o Options) withDefaults() Options {
 	orDuration(&o.HandshakeTimeout, 45*time.Second)
 	orDuration(&o.KeepAlive, 15*time.Second)
 	orDuration(&o.StallAfter, 3*time.Minute)
+	orDuration(&o.ShellPatience, 10*time.Second)
+	orDuration(&o.FindPatience, 8*time.Second)
 	orInt(&o.SmallFile, 1<<20)
 	orInt(&o.Ahead, 16<<20)
 	orInt(&o.Window, 4<<20)

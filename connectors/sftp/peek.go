@@ -133,7 +133,7 @@ func together[T any](paths []string, ask func(string) (T, error)) ([]T, error) {
 
 // peek asks for some paths at a time.
 func (s *source) peek(ctx context.Context, paths []string, ask func(*session, []string) error) error {
-	sess, err := s.connected(ctx, nil)
+	sess, err := s.connected(ctx, nil, false)
 	if err != nil {
 		return err
 	}

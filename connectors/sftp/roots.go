@@ -72,7 +72,7 @@ type questions struct {
 	lstats, stats []*wire.Call
 }
 
-func ask(c *wire.Client, paths []string) *questions {
+func questionsAbout(c *wire.Client, paths []string) *questions {
 	q := &questions{paths: slices.Clone(paths)}
 	for _, path := range paths {
 		q.lstats, q.stats = append(q.lstats, c.Lstat(path)), append(q.stats, c.Stat(path))
@@ -90,7 +90,7 @@ func (s *source) questions(sess *session) *questions {
 	if early != nil && slices.Equal(early.paths, s.config.Paths) {
 		return early
 	}
-	return ask(sess.Client, s.config.Paths)
+	return questionsAbout(sess.Client, s.config.Paths)
 }
 
 // resolve looks at every configured path; what is wrong with one stands in its

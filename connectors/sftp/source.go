@@ -90,8 +90,9 @@ func (s *source) server() sshconn.Config {
 }
 
 // connected gives the session, which the first call opens. start, where it is not
-// nil, is called as soon as there is a connection.
-func (s *source) connected(ctx context.Context, start func(*sshconn.Conn)) (*session, error) {
+// nil, is called as soon as there is a connection. ask is for those who look at the
+// configured paths at once.
+func (s *source) connected(ctx context.Context, start func(*sshconn.Conn), ask bool) (*session, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -111,7 +112,11 @@ func (s *source) connected(ctx context.Context, start func(*sshconn.Conn)) (*ses
 	if start != nil {
 		start(conn)
 	}
-	s.sess, err = newSession(ctx, conn, s.options, s.shared, func(c *wire.Client) { s.asked = ask(c, s.config.Paths) })
+	var early func(*wire.Client)
+	if ask {
+		early = func(c *wire.Client) { s.asked = questionsAbout(c, s.config.Paths) }
+	}
+	s.sess, err = newSession(ctx, conn, s.options, s.shared, early)
 	if err != nil {
 		s.asked = nil
 	}
@@ -122,11 +127,11 @@ func (s *source) connected(ctx context.Context, start func(*sshconn.Conn)) (*ses
 // reads beside it.
 func (s *source) helped(ctx context.Context) (*session, *helper, error) {
 	if !s.options.Shell {
-		sess, err := s.connected(ctx, nil)
+		sess, err := s.connected(ctx, nil, true)
 		return sess, nil, err
 	}
 	var h *helper
-	sess, err := s.connected(ctx, func(conn *sshconn.Conn) { h = s.startHelper(conn, true) })
+	sess, err := s.connected(ctx, func(conn *sshconn.Conn) { h = s.startHelper(conn, true) }, true)
 	if err == nil || h == nil {
 		return sess, h, err
 	}
@@ -137,7 +142,7 @@ func (s *source) helped(ctx context.Context) (*session, *helper, error) {
 	}
 	// The helper may have taken the only session that the server allows.
 	s.env.Log.Info("the source is read over SFTP alone", slog.String("why", "the server allows too few sessions on a connection"))
-	sess, err = s.connected(ctx, nil)
+	sess, err = s.connected(ctx, nil, true)
 	return sess, nil, err
 }
 
@@ -187,7 +192,7 @@ func (s *source) helps(h *helper, sess *session, roots []*root) bool {
 
 // Probe implements connectors.Source.
 func (s *source) Probe(ctx context.Context) (connectors.ProbeResult, error) {
-	sess, err := s.connected(ctx, nil)
+	sess, err := s.connected(ctx, nil, true)
 	result := connectors.ProbeResult{Paths: []connectors.ProbePath{}}
 	if s.shown != nil {
 		result.HostKey, result.HostKeyFingerprint = sshconn.KeyLine(s.shown), ssh.FingerprintSHA256(s.shown)
@@ -195,6 +200,7 @@ func (s *source) Probe(ctx context.Context) (connectors.ProbeResult, error) {
 	if err != nil {
 		return result, err
 	}
+	defer sess.endWith(ctx)()
 	result.ServerVersion = sess.conn.Version()
 	roots, err := s.probeRoots(ctx, sess)
 	if err != nil {

@@ -128,7 +128,7 @@ func (f *tarFetch) await(b *tarBatch) error {
 		return nil
 	default:
 	}
-	patience := hurryAfter
+	patience, unsaid := hurryAfter, time.Duration(0)
 	for again := false; ; again = true {
 		timer := time.NewTimer(patience)
 		select {
@@ -139,6 +139,11 @@ func (f *tarFetch) await(b *tarBatch) error {
 			timer.Stop()
 			return context.Cause(f.r.ctx)
 		case <-timer.C:
+		}
+		if unsaid += patience; !b.tar.Unsaid(b.Batch) {
+			unsaid = 0
+		} else if unsaid > f.r.options.StallAfter/6 {
+			b.tar.Stop() // what it says does not come; all that it owes is read again
 		}
 		b.tar.Hurry(b.Batch, again)
 		patience = min(patience*4, maxHurry)

@@ -75,7 +75,7 @@ func (t *target) start(ctx context.Context) error {
 		return nil
 	}
 	t.Begin(ctx)
-	sess, err := t.connected(ctx, nil)
+	sess, err := t.connected(ctx, nil, false)
 	if err != nil {
 		return err
 	}

@@ -2,14 +2,19 @@ package ssh_test
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"xvault/connectors"
 	"xvault/connectors/sftp"
 	"xvault/connectors/ssh"
+	"xvault/internal/entry"
 	"xvault/internal/testenv"
 )
 
@@ -142,6 +147,53 @@ func TestOddServers(t *testing.T) {
 				if !strings.Contains(log.String(), part) {
 					t.Errorf("the log does not say %q: %s", part, log)
 				}
+			}
+		})
+	}
+}
+
+// What hangs at the beginning is not waited for, and what a tar says is understood
+// whatever it calls itself. There are more files than are on their way at once.
+func TestOddServersAndManyFiles(t *testing.T) {
+	t.Parallel()
+	const shell, alone = "read through its shell", "over SFTP alone"
+	root := testenv.Dir(t)
+	for i := range 3000 {
+		if err := os.WriteFile(filepath.Join(root, strconv.Itoa(i)), []byte{'x'}, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hasty := quick
+	hasty.ShellPatience, hasty.FindPatience = 2*time.Second, 2*time.Second
+	for name, c := range map[string]struct {
+		fake fake
+		o    sftp.Options
+		log  string
+	}{
+		"find hangs":       {fake{"find": `[ "$1" = --version ] && exec /usr/bin/find --version; exec sleep 20`}, hasty, shell},
+		"start files hang": {fake{".bashrc": "exec sleep 20"}, hasty, alone},
+		"no error output":  {fake{".bashrc": "exec 2>/dev/null"}, quick, alone},
+		"tar is a script":  {fake{"tar": realTar + `exec /usr/bin/tar "$@"`}, quick, shell},
+		"tar says nothing": {fake{"tar": realTar + `exec /usr/bin/tar "$@" 2>/dev/null`}, quick, shell},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := testenv.SSHD(t, c.fake.options(t))
+			src, log := open(t, ssh.New(c.o), s, s.Config(root))
+			var files int
+			err := src.Read(t.Context(), func(item connectors.Item) error {
+				if item.Kind == entry.File && item.Err == nil {
+					files++
+					_, err := io.Copy(io.Discard, item.Body)
+					return err
+				}
+				return nil
+			})
+			if err != nil || files != 3000 || !strings.Contains(log.String(), c.log) {
+				t.Errorf("%v, %d files, the log says %s", err, files, log)
+			}
+			if c.log == shell && name == "tar is a script" && strings.Contains(log.String(), "ended early") {
+				t.Errorf("the log says %s", log)
 			}
 		})
 	}

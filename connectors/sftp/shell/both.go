@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 )
 
 // Started is what came of Start.
@@ -40,27 +41,49 @@ func Start(ctx context.Context, conn Opener, paths []string, all bool, each func
 
 	var s Started
 	f := finder{in: t.in, p: p}
+	shown := false
 	if s.TarErr = t.find(); s.TarErr == nil {
-		s.Listing, s.ListErr = f.read(each)
+		s.Listing, s.ListErr = f.read(func(r *Record) error {
+			shown = true
+			return each(r)
+		})
 	}
-	usable := s.TarErr == nil && s.ListErr == nil
-	if !usable {
+	if s.TarErr == nil && s.ListErr == nil {
+		// What find complained of came before tar's own mark, which comes at once.
+		mute := time.AfterFunc(muteAfter, p.mute)
+		defer mute.Stop()
+	} else {
 		p.stop()
 	}
 	sendErr, words := <-send, <-complaints
 	unwatch()
 	switch {
-	case !usable:
-		p.requests.Wait()
-		return s
+	case s.TarErr != nil || s.ListErr != nil:
+	case p.muted.Load():
+		s.TarErr = fmt.Errorf("the error output does not come: %w", ErrUnfit)
 	case sendErr != nil:
 		s.ListErr = fmt.Errorf("send what to list: %w: %w", sendErr, ErrIncomplete)
 	default:
 		s.ListErr = f.judge(&s.Listing, words)
 	}
+	// Where nothing was shown, tar may have been given what was for find.
+	if s.TarErr != nil || !shown || p.stopped.Load() || ctx.Err() != nil {
+		p.stop()
+		p.requests.Wait()
+		return s
+	}
 	t.start(func() { t.listen(said) })
 	s.Tar = t
 	return s
+}
+
+// muteAfter is how long the error output may be behind the other.
+const muteAfter = 5 * time.Second
+
+// mute ends a process whose error output does not come.
+func (p *process) mute() {
+	p.muted.Store(true)
+	p.stop()
 }
 
 // sendCounted sends what to start from, after the number of its bytes.

@@ -20,6 +20,8 @@ type process struct {
 	since    time.Time
 	heard    atomic.Int64 // after how long it last said something
 	requests sync.WaitGroup
+	stopped  atomic.Bool
+	muted    atomic.Bool // it was stopped because it says nothing
 	once     sync.Once
 	closeErr error
 }
@@ -56,6 +58,7 @@ func run(conn Opener, command string) (*process, error) {
 // stop ends the command; whoever reads from it gets an error. It may be called at
 // any time, by anybody.
 func (p *process) stop() {
+	p.stopped.Store(true)
 	p.once.Do(func() { p.closeErr = p.Close() })
 }
 

@@ -177,6 +177,14 @@ func (t *Tar) Hurry(b *Batch, again bool) {
 	t.asked += record
 }
 
+// Unsaid reports whether all of a batch came and only tar's last word about it is
+// missing.
+func (t *Tar) Unsaid(b *Batch) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return b.sealed && !b.told && b.settled == len(b.Wants)
+}
+
 // Idle reports whether the tar would hold a batch back unless it is hurried.
 func (t *Tar) Idle(b *Batch) bool {
 	t.mu.Lock()

@@ -19,7 +19,8 @@ func (t *Tar) listen(said *bufio.Reader) {
 }
 
 func (t *Tar) hear(r *bufio.Reader) {
-	last := []byte("tar: /dev/null/" + t.p.marker + ".")
+	// Before it stands what the program was started as: "tar: ", "/usr/bin/tar: ".
+	last := []byte("/dev/null/" + t.p.marker + ".")
 	words, excused := 0, 0
 	for {
 		line, err := r.ReadSlice('\n')
@@ -30,7 +31,7 @@ func (t *Tar) hear(r *bufio.Reader) {
 		if err != nil {
 			return
 		}
-		number, isLast := bytes.CutPrefix(line, last)
+		_, number, isLast := bytes.Cut(line, last)
 		switch {
 		case isLast:
 			if !t.told(number, words, excused) {
