@@ -11,6 +11,9 @@ import (
 // up to 40 ms for something to send along; and until it hears that, a server that
 // does not turn Nagle's algorithm off, as OpenSSH, holds its next short answer back.
 func acknowledge(conn net.Conn) {
+	if limited, ok := conn.(interface{ Under() net.Conn }); ok {
+		conn = limited.Under()
+	}
 	s, ok := conn.(syscall.Conn)
 	if !ok {
 		return

@@ -39,6 +39,9 @@ type Conn struct {
 	once     sync.Once
 }
 
+// Under gives the connection that is held back, for its settings alone.
+func (c *Conn) Under() net.Conn { return c.Conn }
+
 // turnstile makes one direction wait.
 type turnstile struct {
 	pass sync.Mutex // held by who passes
