@@ -1,6 +1,30 @@
 package wordpress
 
-import "testing"
+import (
+	"testing"
+
+	"xvault/connectors"
+)
+
+// WordPress keeps its folder where its address has another host than the site's.
+func TestOldAddresses(t *testing.T) {
+	t.Parallel()
+	for _, c := range [][4]string{ // home, siteurl, url, the new siteurl
+		{"https://a.example", "https://a.example/wp", "https://new.example/b", "https://new.example/b/wp"},
+		{"https://www.a.example", "https://a.example/wp", "https://new.example", "https://new.example/wp"},
+		{"https://www.a.example/blog", "http://a.example/blog/wp", "https://new.example", "https://new.example/wp"},
+		{"https://www.a.example/blog", "https://a.example/wp", "https://new.example", "https://new.example"},
+		{"https://www.a.example", "https://a.example", "https://new.example", "https://new.example"},
+	} {
+		at := &target{opts: connectors.TargetOptions{SiteURL: c[2]}, about: &about{Site: aboutSite{Home: c[0], SiteURL: c[1]}}}
+		m := newMover(at.oldAddresses(nil))
+		for from, want := range map[string]string{c[0] + "/x": c[2] + "/x", c[1] + "/x": c[3] + "/x"} {
+			if got, _ := m.change([]byte(from)); string(got) != want {
+				t.Errorf("%q: %q becomes %q, not %q", c, from, got, want)
+			}
+		}
+	}
+}
 
 func TestMoves(t *testing.T) {
 	t.Parallel()

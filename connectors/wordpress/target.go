@@ -82,6 +82,9 @@ func openTarget(config []byte, env connectors.Env, o Options, p parts, opts conn
 	if opts.Existing == job.ExistingNewer && t.wantsDump() {
 		return nil, job.Errorf(job.ConfigInvalid, `existing: "newer" means nothing for a database; use skip, for a new database, or overwrite, or restore paths below /files only`)
 	}
+	if (opts.SiteURL != "" || opts.Database != "") && !t.wantsDump() {
+		return nil, job.Errorf(job.ConfigInvalid, "url and database are for the database, whose dump is not among the paths that are restored: add /mysql to paths, or leave them out")
+	}
 	return t, nil
 }
 
@@ -95,6 +98,16 @@ func jobMark(id string) string {
 func (t *target) wantsDump() bool {
 	for _, m := range t.opts.Members {
 		if m == "" || m == "mysql" || strings.HasPrefix(m, "mysql/") {
+			return true
+		}
+	}
+	return len(t.opts.Members) == 0
+}
+
+// wantsConfig reports whether wp-config.php is in what comes.
+func (t *target) wantsConfig() bool {
+	for _, m := range t.opts.Members {
+		if m == "" || m == filesFolder || m == filesFolder+"/"+configName || m == configName {
 			return true
 		}
 	}
@@ -159,6 +172,9 @@ func (t *target) holdConfig(ctx context.Context, item connectors.TargetItem, abo
 	}
 	item.Body = nil
 	t.came = &heldConfig{item: item, content: content, above: above}
+	if s := t.cameSettings(); s != nil {
+		return t.fitsPrefix(s.prefix)
+	}
 	return nil
 }
 
@@ -174,6 +190,7 @@ func (t *target) readAbout(item connectors.TargetItem) error {
 	var a about
 	if json.Unmarshal(content, &a) == nil && goodPrefix.MatchString(a.Database.TablePrefix) {
 		t.about = &a
+		return t.fitsPrefix(a.Database.TablePrefix)
 	}
 	return nil
 }

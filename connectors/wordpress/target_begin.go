@@ -169,6 +169,9 @@ func (t *target) openLoader(ctx context.Context) error {
 	if strings.HasSuffix(o.Database, restoredSuffix(t.opts.JobID)) { // also one of an earlier attempt
 		o.Own, o.Over = true, false
 	}
+	if err := t.fitsDatabase(o.Database); err != nil {
+		return err
+	}
 	config, env, err := t.databaseOf(t.with.settings, at)
 	if err != nil {
 		return err

@@ -54,6 +54,43 @@ func (t *target) configPlace() string {
 	return path.Join(t.dest, configName)
 }
 
+// staying is the wp-config.php that is there and is not to be replaced by the one that
+// comes: what is restored has to fit it. Nil: there is none.
+func (t *target) staying() *foundConfig {
+	if t.there == nil || t.there.file != path.Join(t.dest, configName) || t.opts.Existing != job.ExistingSkip || !t.wantsDump() || !t.wantsConfig() {
+		return nil
+	}
+	return t.there
+}
+
+// fitsDatabase refuses a database that a wp-config.php that stays does not name.
+func (t *target) fitsDatabase(name string) error {
+	stays := t.staying()
+	if stays == nil || stays.settings.database == name {
+		return nil
+	}
+	return t.misfit("%q is there and stays, and names another database than the one to restore to: have it say define('DB_NAME', '%s'); or move it away, and restore again", stays.file, name)
+}
+
+// fitsPrefix refuses tables that a wp-config.php that stays does not mean.
+func (t *target) fitsPrefix(prefix string) error {
+	stays := t.staying()
+	if stays == nil || stays.settings.prefix == prefix {
+		return nil
+	}
+	return t.misfit("%q is there and stays, and its $table_prefix is '%s', while the names of the tables in the snapshot begin otherwise: have it say $table_prefix = '%s'; and restore again", stays.file, stays.settings.prefix, prefix)
+}
+
+// misfit refuses to go on; in a later attempt it may be what an earlier one wrote, and is
+// told.
+func (t *target) misfit(format string, args ...any) error {
+	if t.opts.Again {
+		t.note(format, args...)
+		return nil
+	}
+	return job.Errorf(job.ConfigInvalid, format, args...)
+}
+
 // tellMissing says what wp-config.php has to name, where none came.
 func (t *target) tellMissing() {
 	if !t.loaded() || t.there != nil && t.there.settings.database == t.loader.Database() {

@@ -114,8 +114,9 @@ func (t *target) oldAddresses(n *network) (moves []move) {
 			return
 		}
 		target := to
-		if rest, below := core.below(from); ok && below {
-			target.path += rest // WordPress has a folder of its own
+		// WordPress may have a folder of its own, also where it is called by another host.
+		if rest, below := (webAddress{host: from.host, path: core.path}).below(from); ok && below {
+			target.path += rest
 		}
 		moves = append(moves, move{core, target})
 	}

@@ -232,6 +232,10 @@ func TestRestoreFails(t *testing.T) {
 	expect("its own database", connectors.TargetOptions{Database: l.name}, job.ConfigInvalid, "holds tables")
 	expect("a system's database", connectors.TargetOptions{Database: "mysql"}, job.ConfigInvalid, "mysql")
 	expect("newer", connectors.TargetOptions{Existing: job.ExistingNewer}, job.ConfigInvalid, "newer")
+	for _, o := range []connectors.TargetOptions{{SiteURL: "https://new.example"}, {Database: "x"}} {
+		o.Members = []string{"files"}
+		expect("no dump among the paths", o, job.ConfigInvalid, "dump")
+	}
 	// The two ways out.
 	empty := l.db.Database()
 	l.db.Do("", "GRANT ALL ON "+empty+".* TO "+l.account)
@@ -244,7 +248,15 @@ func TestRestoreFails(t *testing.T) {
 	l.name, l.password = another, "of another"
 	l.account = l.db.Account(l.password, "ALL PRIVILEGES ON "+another+".*")
 	l.configure("prepared/wp-config.php", "// prepared\n")
+	l.configure("prefixed/wp-config.php", "$table_prefix = 'x_';\n")
 	l.name = was
+	for folder, o := range map[string]connectors.TargetOptions{"prefixed": {}, "prepared": {Database: l.db.Database()}} {
+		o.Folder = filepath.Join(l.ssh.Root, folder)
+		tells := map[string]string{"prefixed": "$table_prefix = 'wp_';", "prepared": "define('DB_NAME', '" + o.Database + "');"}[folder]
+		if _, err := l.restore(s, o); job.CodeOf(err) != job.ConfigInvalid || !strings.Contains(err.Error(), tells) {
+			t.Errorf("%s: %v does not tell %s", folder, err, tells)
+		}
+	}
 	report, err := l.restore(s, connectors.TargetOptions{Folder: filepath.Join(l.ssh.Root, "prepared"), SiteURL: "https://moved.example"})
 	if err != nil || report.Failed > 0 || report.Skipped != 1 {
 		t.Errorf("a prepared folder: %v, %+v", err, report)
