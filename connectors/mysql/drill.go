@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,17 +50,28 @@ func (o Options) drill(ctx context.Context, env connectors.DrillEnv) (job.DrillR
 	o.Patience = drillPatience
 	d := &drill{options: o, env: env}
 	err := d.run(ctx)
-	switch {
-	case err == nil:
-	case ctx.Err() != nil:
-		err = context.Cause(ctx)
-	case !job.CodeOf(err).ProvesDamage():
-		// What ended the drill says nothing against what was shown before.
-		if verdict := d.result.Verdict(); verdict != nil && job.CodeOf(verdict).Disproves() {
-			err = verdict
-		}
+	if err != nil && ctx.Err() != nil {
+		return d.result, context.Cause(ctx)
+	}
+	if err != nil {
+		err = d.givenUp(err)
 	}
 	return d.result, err
+}
+
+// givenUp is what a drill comes to that an error ended: what it has shown of the dumps
+// before stays shown, unless the snapshot itself is damaged.
+func (d *drill) givenUp(why error) error {
+	disproved := func(dump *dumped) bool { return dump.result.Code.Disproves() }
+	if job.CodeOf(why).ProvesDamage() || !slices.ContainsFunc(d.dumps, disproved) {
+		return why
+	}
+	for _, dump := range d.dumps {
+		if !dump.result.OK && dump.result.Code == "" {
+			dump.fail(&job.Error{Code: job.Unprovable, Message: fmt.Sprintf("nothing can be said about it, for the drill was given up before: %.600s", why)})
+		}
+	}
+	return d.report().Verdict()
 }
 
 // drill is one run of it.

@@ -144,8 +144,11 @@ func TestDrillOfBadDumps(t *testing.T) {
 func TestDrillKeepsVerdict(t *testing.T) {
 	t.Parallel()
 	half := "-- MariaDB dump 10.19\n-- Server version\t10.11.6-MariaDB\n"
-	_, err := drilled(t, Options{ServerFolders: []string{"/nonexistent"}}, map[string]string{"mysql/a.sql": half, "mysql/b.sql": dumpOf("CREATE TABLE `t` (a int);")})
+	result, err := drilled(t, Options{ServerFolders: []string{"/nonexistent"}}, map[string]string{"mysql/a.sql": half, "mysql/b.sql": dumpOf("CREATE TABLE `t` (a int);")})
 	wantError(t, "half a dump, and no server", err, job.DumpFailed, `"a"`)
+	if other := result.Databases[1]; other.OK || other.Code != job.Unprovable {
+		t.Errorf("%+v", other)
+	}
 }
 
 // A worker that lacks something cannot tell, and says what it lacks.

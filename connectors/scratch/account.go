@@ -11,7 +11,10 @@ import (
 
 // Users are whom programs run as by default, the first one that there is, of a worker
 // that is root.
-func Users() []string { return []string{"xvault-drill", "nobody"} }
+func Users() []string { return []string{"xvault-drill", sharedUser} }
+
+// sharedUser is there on every machine, and not for this program alone.
+const sharedUser = "nobody"
 
 // account is who programs run as.
 type account struct {

@@ -54,6 +54,9 @@ func (c confinement) notes(a account) []string {
 	if c.refused != nil {
 		notes = append(notes, fmt.Sprintf("the kernel refused the scratch server a network and process numbers of its own (%v): it listens on a socket only, but is not kept from making connections", c.refused))
 	}
+	if a.name == sharedUser {
+		notes = append(notes, "the scratch server ran as "+sharedUser+", as other programs of the machine may: a user of its own is better (useradd --system --shell /usr/sbin/nologin xvault-drill)")
+	}
 	if a.same {
 		notes = append(notes, "the worker is not root, so the scratch server ran as the worker's own user")
 	}

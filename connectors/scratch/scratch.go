@@ -4,8 +4,9 @@
 // # What a room promises
 //
 // Its programs run as a user of their own where the worker is root, and else as the
-// worker's. Where the kernel permits it they have no network, see no process but their
-// own, and share no memory with others; a room says what it could not have. They inherit
+// worker's. Where the kernel permits it they have no network, process numbers of their
+// own, by which they reach no process but their own, and share no memory with others;
+// /proc still lists the others. A room says what it could not have. Programs inherit
 // no environment, can gain no rights, leave no core, and reach the worker over a socket
 // in the room alone. All of them, and what they started, are gone with Close, and when
 // the worker is killed.

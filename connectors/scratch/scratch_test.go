@@ -60,7 +60,7 @@ func TestConfined(t *testing.T) {
 	}
 	said := script(t, r, `room=`+strings.TrimSuffix(r.Path("x"), "/x")+`
 cat $room/given; echo
-echo uid $(id -u) pid $$
+echo uid $(id -u) pid $$; id
 grep -E '^(NoNewPrivs|CapEff)' /proc/self/status
 env
 ip link 2>/dev/null; cat /proc/net/dev | wc -l
@@ -75,7 +75,14 @@ printf '#!/bin/sh\necho ran\n' > $room/own; chmod 755 $room/own; $room/own`)
 			t.Errorf("it says %q", never)
 		}
 	}
-	if len(r.Notes()) == 0 && !strings.Contains(said, "pid 1\n") {
+	notes := strings.Join(r.Notes(), "\n")
+	if strings.Contains(said, "(nobody)") != strings.Contains(notes, "ran as nobody") {
+		t.Errorf("as whom it ran: %s", notes)
+	}
+	if r.Low() {
+		t.Error("there is no room")
+	}
+	if !strings.Contains(notes, "the kernel refused") && !strings.Contains(said, "pid 1\n") {
 		t.Error("it sees other process numbers")
 	}
 	t.Log(said, r.Notes())
