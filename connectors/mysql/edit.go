@@ -60,16 +60,20 @@ type editor struct {
 	conn    *sql.Conn
 	allowed func() error
 	largest int64
+	made    *madeTables // which tables are gone through
 }
 
-// Edit changes texts in the database that was loaded, and tells of the tables in which
+// Edit changes texts in the tables that were loaded, and tells of the tables in which
 // something was to be changed.
 func (l *Loader) Edit(ctx context.Context, e Edit) (changes []TableChange, err error) {
 	if len(e.Holding) == 0 {
 		return nil, job.Errorf(job.Internal, "an edit has nothing to look for")
 	}
+	if l.made != nil && l.made.many {
+		return nil, job.Errorf(job.ConfigInvalid, "the dump has more than %d tables, too many to tell them from others in the database", maxMade)
+	}
 	err = l.with(ctx, true, func(c *sql.Conn) error {
-		changes, err = (&editor{Edit: e, conn: c, allowed: l.t.allowed}).run(ctx)
+		changes, err = (&editor{Edit: e, conn: c, allowed: l.t.allowed, made: l.made}).run(ctx)
 		return err
 	})
 	return changes, err

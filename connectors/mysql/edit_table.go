@@ -24,7 +24,7 @@ type editTable struct {
 // textTypes are the types of texts, and of bytes that may be some.
 var textTypes = []string{"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", "json"}
 
-// tables lists the tables whose names begin with the prefix.
+// tables lists the tables of the dump whose names begin with the prefix.
 func (e *editor) tables(ctx context.Context) ([]editTable, error) {
 	names, err := column(ctx, e.conn, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE = 'BASE TABLE' ORDER BY TABLE_NAME")
 	if err != nil {
@@ -32,7 +32,7 @@ func (e *editor) tables(ctx context.Context) ([]editTable, error) {
 	}
 	var tables []editTable
 	for _, name := range names {
-		if !strings.HasPrefix(name, e.Prefix) || strings.HasPrefix(name, connectors.TempPrefix) {
+		if !strings.HasPrefix(name, e.Prefix) || strings.HasPrefix(name, connectors.TempPrefix) || !e.made.has(name) {
 			continue
 		}
 		t, err := e.describe(ctx, name)

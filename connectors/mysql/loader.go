@@ -21,6 +21,7 @@ type Loader struct {
 	name  string
 	over  bool
 	state loaderState
+	made  *madeTables // nil: the database holds what the dump made, and no more
 }
 
 type loaderState uint8
@@ -114,6 +115,8 @@ func (l *Loader) Load(ctx context.Context, item connectors.TargetItem) error {
 	}
 	dump := renamed(content, from, l.name)
 	if l.over {
+		l.made = &madeTables{r: dump, names: map[string]bool{}}
+		dump = l.made
 		err = l.t.putOver(ctx, l.name, made, item.Size, dump)
 	} else {
 		if made != "" {
@@ -131,6 +134,10 @@ func (l *Loader) Load(ctx context.Context, item connectors.TargetItem) error {
 	}
 	return err
 }
+
+// Made reports whether a table is of the dump that was loaded, and not one that was there
+// beside it.
+func (l *Loader) Made(table string) bool { return l.made.has(table) }
 
 // Database is what it is loaded into.
 func (l *Loader) Database() string { return l.name }

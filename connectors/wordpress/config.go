@@ -135,13 +135,20 @@ func cleanVariable(text string) (string, error) {
 	case len(text) > 4096:
 		return "", errors.New("is longer than 4096 bytes")
 	case secretName.MatchString(name) && !strings.HasSuffix(name, "_FILE") && strings.Contains(text, "="):
-		return "", errors.New("seems to be a secret, and a configuration is no place for one: use env_file")
+		return "", errSecret
+	case addressWithPassword.MatchString(text):
+		return "", errSecret
 	}
 	return text, nil
 }
 
 // secretName is how variables are called that hold secrets.
-var secretName = regexp.MustCompile(`(?i)(password|passwd|secret|_pass$|_key$|_salt$|token)`)
+var secretName = regexp.MustCompile(`(?i)(password|passwd|secret|_pass$|_key$|_salt$|token|(^|_)pwd$|(^|_)dsn$)`)
+
+// addressWithPassword is how a value reads that is an address with a password in it.
+var addressWithPassword = regexp.MustCompile(`://[^/@:\s]*:[^/@\s]+@`)
+
+var errSecret = errors.New("seems to be a secret, and a configuration is no place for one: use env_file")
 
 func excludes(f *connectors.Fields) []string {
 	return f.Texts("exclude", maxExcludes, func(pattern string) (string, error) {

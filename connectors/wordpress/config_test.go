@@ -15,15 +15,21 @@ func TestConfig(t *testing.T) {
 	if again, faults := Validate(canonical); string(again) != want || len(faults) > 0 {
 		t.Errorf("again: %s, %v", again, faults)
 	}
+	if _, faults := Validate([]byte(`{"host":"h","username":"u","root":"/a","environment":["OLDPWDS=x","DB_PWD","WP_HOME=https://a.example:81/@b","DB_PWD_FILE=/run/p"]}`)); len(faults) > 0 {
+		t.Errorf("no secrets: %v", faults)
+	}
 	for text, field := range map[string]string{
 		`{"username":"u","root":"/a"}`: "host", `{"host":"h","root":"/a"}`: "username", `{"host":"h","username":"u"}`: "root",
-		`{"host":"h","username":"u","root":"a"}`:                        "root",
-		`{"host":"h","username":"u","root":"/a/wp-config.php"}`:         "root",
-		`{"host":"h","username":"u","root":"/a\nb"}`:                    "root",
-		`{"host":"h","username":"u","root":"/a","paths":["/a"]}`:        "paths",
-		`{"host":"h","username":"u","root":"/a","exclude":["a//b"]}`:    "exclude[0]",
-		`{"host":"h","username":"u","root":"/a","include_caches":"no"}`: "include_caches",
-		`{"host":"h","username":"u","root":"/a","host_keys":["x"]}`:     "host_keys[0]",
+		`{"host":"h","username":"u","root":"a"}`:                                                 "root",
+		`{"host":"h","username":"u","root":"/a/wp-config.php"}`:                                  "root",
+		`{"host":"h","username":"u","root":"/a\nb"}`:                                             "root",
+		`{"host":"h","username":"u","root":"/a","paths":["/a"]}`:                                 "paths",
+		`{"host":"h","username":"u","root":"/a","exclude":["a//b"]}`:                             "exclude[0]",
+		`{"host":"h","username":"u","root":"/a","include_caches":"no"}`:                          "include_caches",
+		`{"host":"h","username":"u","root":"/a","host_keys":["x"]}`:                              "host_keys[0]",
+		`{"host":"h","username":"u","root":"/a","environment":["DATABASE_URL=mysql://u:p@h/d"]}`: "environment[0]",
+		`{"host":"h","username":"u","root":"/a","environment":["A=b","DB_PWD=x"]}`:               "environment[1]",
+		`{"host":"h","username":"u","root":"/a","environment":["APP_DSN=x"]}`:                    "environment[0]",
 	} {
 		if _, faults := Validate([]byte(text)); len(faults) != 1 || faults[0].Field != field {
 			t.Errorf("%s: %v, want one of %s", text, faults, field)

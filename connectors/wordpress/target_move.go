@@ -2,6 +2,7 @@ package wordpress
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -58,15 +59,25 @@ func (t *target) moveSite(ctx context.Context) error {
 		// What a feed reader knows a post by stays, WordPress says.
 		Skip: func(table, column string) bool { return column == "guid" && strings.HasSuffix(table, "posts") },
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = n.move(ctx, to)
 	}
-	if err := n.move(ctx, to); err != nil {
-		return err
+	if err != nil {
+		return t.halfMoved(err)
 	}
 	t.tellMoves(moves, changes)
 	t.tellNetwork(n)
 	return nil
+}
+
+// halfMoved says what to do about a database in which some addresses are others already. A
+// new one is dropped.
+func (t *target) halfMoved(err error) error {
+	e, ok := errors.AsType[*job.Error](err)
+	if !ok || t.opts.Existing != job.ExistingOverwrite {
+		return err
+	}
+	return job.Errorf(e.Code, "%w. The site's database is restored, but moved in part only: repeat the restore, which loads the dump anew", err)
 }
 
 // prefix begins the names of the site's tables.
@@ -219,7 +230,7 @@ func (n *network) read(ctx context.Context) error {
 	}
 	has := map[string]bool{}
 	for _, row := range there {
-		has[row[0]] = true
+		has[row[0]] = n.at.Made(row[0])
 	}
 	if !has[n.prefix+"options"] {
 		return job.Errorf(job.ConfigInvalid, "the database that was loaded has no tables of a site that begin with %q, so its address cannot be changed", n.prefix)

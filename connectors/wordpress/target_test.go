@@ -189,7 +189,9 @@ func TestRestoreOver(t *testing.T) {
 	if err := os.Symlink("../../shared/up", filepath.Join(l.root, "wp-content/uploads")); err != nil {
 		t.Fatal(err)
 	}
+	l.db.Do(l.name, "ALTER TABLE wp_options ADD PRIMARY KEY (option_name)")
 	s := l.stored()
+	l.db.Do(l.name, "CREATE TABLE wp_later (id INT PRIMARY KEY, t TEXT)", "INSERT INTO wp_later VALUES (1, 'https://a.example')")
 	l.db.Do(l.name, "UPDATE wp_options SET option_value = 'spoiled'", "CREATE TABLE mine (x INT)")
 	l.write("shared/up/cat.jpg", "spoiled, and longer")
 	l.write("site/wp-load.php", "<?php spoiled();")
@@ -210,6 +212,19 @@ func TestRestoreOver(t *testing.T) {
 		t.Errorf("siteurl is %q", got)
 	}
 	l.one(l.name, "SELECT COUNT(*) FROM mine")
+	// To another address go the tables that the dump has, also where it is done again.
+	for range 2 {
+		if report, err = l.restore(s, connectors.TargetOptions{Existing: job.ExistingOverwrite, SiteURL: "https://a.example/sub"}); err != nil || report.Failed > 0 {
+			t.Fatalf("%v, %+v\n%s", err, report, l.log.String())
+		}
+	}
+	for question, want := range map[string]string{
+		"SELECT option_value FROM wp_options WHERE option_name = 'siteurl'": "https://a.example/sub", "SELECT t FROM wp_later": "https://a.example",
+	} {
+		if got := l.one(l.name, question); got != want {
+			t.Errorf("%s: %q, not %q", question, got, want)
+		}
+	}
 }
 
 // What an account may not, and what is in the way, shows before a file is written.
