@@ -248,7 +248,7 @@ func TestSlowReadersAndBusySlots(t *testing.T) {
 	if !ok {
 		t.Fatalf("%T is no TCP connection", conn)
 	}
-	d.must(tcp.SetReadBuffer(4096))
+	d.must(tcp.SetReadBuffer(64 << 10))
 	_, err = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", u.RequestURI(), u.Host)
 	d.must(err)
 	testenv.Eventually(t, 20*time.Second, func() bool { return d.get(address).StatusCode == http.StatusServiceUnavailable }, "the slot is never taken")
