@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strings"
 
 	"xvault/internal/job"
@@ -60,6 +61,7 @@ type editor struct {
 	conn    *sql.Conn
 	allowed func() error
 	largest int64
+	charset string      // of the connection
 	made    *madeTables // which tables are gone through
 }
 
@@ -88,6 +90,7 @@ func (e *editor) prepare(ctx context.Context) error {
 	if charset == "" || charset == "utf8" || charset == "utf8mb3" || !charsetName.MatchString(charset) {
 		charset = "utf8mb4"
 	}
+	e.charset = charset
 	for _, statement := range []string{"SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'", "SET NAMES " + charset} {
 		if _, err := e.conn.ExecContext(ctx, statement); err != nil {
 			return err
@@ -239,12 +242,13 @@ func pointers(values []any) []any {
 	return into
 }
 
-func quotedList(names []string) string {
-	var list []string
+func quotedList(names []string) string { return strings.Join(quotedNames(names), ", ") }
+
+func quotedNames(names []string) (list []string) {
 	for _, name := range names {
 		list = append(list, quoteName(name))
 	}
-	return strings.Join(list, ", ")
+	return list
 }
 
 // changedRow is a row with other texts.
@@ -285,17 +289,20 @@ func (e *editor) read(ctx context.Context, tx *sql.Tx, t editTable, found []foun
 	for _, row := range found {
 		args = append(args, row.key...)
 	}
-	rows, err := tx.QueryContext(ctx, fmt.Sprintf("SELECT %s, %s FROM %s WHERE (%s) IN (%s)", quotedList(t.key), quotedList(t.texts), quoteName(t.name),
+	rows, err := tx.QueryContext(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE (%s) IN (%s)", strings.Join(slices.Concat(quotedNames(t.key), quotedNames(t.texts), e.whole(t.texts)), ", "), quoteName(t.name),
 		quotedList(t.key), strings.TrimSuffix(strings.Repeat(one+", ", len(found)), ", ")), args...)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		key, texts := make([]any, len(t.key)), make([]sql.RawBytes, len(t.texts))
+		key, texts, whole := make([]any, len(t.key)), make([]sql.RawBytes, len(t.texts)), make([]bool, len(t.texts))
 		into := pointers(key)
 		for i := range texts {
 			into = append(into, &texts[i])
+		}
+		for i := range whole {
+			into = append(into, &whole[i])
 		}
 		if err := rows.Scan(into...); err != nil {
 			return nil, err
@@ -303,17 +310,37 @@ func (e *editor) read(ctx context.Context, tx *sql.Tx, t editTable, found []foun
 		if ctx.Err() != nil { // a row may be large
 			return nil, context.Cause(ctx)
 		}
-		if row := e.changeRow(t, key, texts, change); len(row.columns) > 0 {
+		if row := e.changeRow(t, key, texts, whole, change); len(row.columns) > 0 {
 			changed = append(changed, row)
 		}
 	}
 	return changed, rows.Err()
 }
 
+// whole tells of each column whether its text comes through the connection as it is:
+// where that has fewer characters than the column, others become question marks, which
+// must not be written back.
+func (e *editor) whole(columns []string) (each []string) {
+	for _, column := range columns {
+		if e.charset == "utf8mb4" {
+			each = append(each, "1")
+			continue
+		}
+		name := quoteName(column)
+		each = append(each, "IF("+name+" IS NULL OR CHARSET("+name+") = 'binary', 1, "+
+			"CAST(CONVERT(CONVERT("+name+" USING "+e.charset+") USING utf8mb4) AS BINARY) = CAST(CONVERT("+name+" USING utf8mb4) AS BINARY))")
+	}
+	return each
+}
+
 // changeRow changes the texts of one row.
-func (e *editor) changeRow(t editTable, key []any, texts []sql.RawBytes, change *TableChange) changedRow {
+func (e *editor) changeRow(t editTable, key []any, texts []sql.RawBytes, whole []bool, change *TableChange) changedRow {
 	row := changedRow{key: key}
 	for i, text := range texts {
+		if !whole[i] {
+			change.leave(t, key, t.texts[i]+", which has characters that "+e.charset+" does not have")
+			continue
+		}
 		changed, places, left := e.Change(text)
 		if left > 0 {
 			change.leave(t, key, t.texts[i])

@@ -348,3 +348,32 @@ func (l *lab) siteRestored(s *stored, file, text string) {
 		l.t.Errorf("%s lacks %s: %s\n%q", file, text, content, report.Notes)
 	}
 }
+
+// A connection that has fewer characters than a column would write question marks back:
+// such a value stays, and is told of.
+func TestRestoreMovesThroughAFewCharacters(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.mayMake()
+	l.db.Do(l.name, "ALTER TABLE wp_options ADD PRIMARY KEY (option_name)",
+		"CREATE TABLE wp_wide (id INT PRIMARY KEY, t TEXT CHARACTER SET utf8mb4)", "INSERT INTO wp_wide VALUES (1, 'https://a.example 🐈'), (2, 'https://a.example ü')",
+		"CREATE TABLE wp_keys (k VARCHAR(99) PRIMARY KEY)", "INSERT INTO wp_keys VALUES ('https://a.example')")
+	l.configure("site/wp-config.php", "define('DB_CHARSET', 'latin1');\n")
+	report, err := l.restore(l.stored(), connectors.TargetOptions{SiteURL: "https://b.example"})
+	if err != nil || report.Failed > 0 {
+		t.Fatalf("%v, %+v\n%s", err, report, l.log.String())
+	}
+	name := l.name + "_restored_aaaaaaaa"
+	for question, want := range map[string]string{
+		"SELECT HEX(t) FROM wp_wide WHERE id = 1":                           "68747470733A2F2F612E6578616D706C6520F09F9088",
+		"SELECT HEX(t) FROM wp_wide WHERE id = 2":                           "68747470733A2F2F622E6578616D706C6520C3BC",
+		"SELECT option_value FROM wp_options WHERE option_name = 'siteurl'": "https://b.example",
+	} {
+		if got := l.one(name, question); got != want {
+			t.Errorf("%s: %q, not %q", question, got, want)
+		}
+	}
+	if told := strings.Join(report.Notes, "\n"); !strings.Contains(told, "latin1 does not have") || !strings.Contains(told, "part of the key") {
+		t.Errorf("not told: %s", told)
+	}
+}
