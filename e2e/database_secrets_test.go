@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -15,7 +16,7 @@ import (
 
 // F17, of databases: canaries for the passwords of MySQL, PostgreSQL and WordPress sources,
 // through backups that succeed and fail, and then a search of all that xVault wrote
-// anywhere.
+// anywhere; on a machine whose own programs dump, also of what these show while they do.
 func TestDatabaseSecretsStayHidden(t *testing.T) {
 	t.Parallel()
 	trials := system.NewTrials(t, "F17, passwords of databases")
@@ -24,6 +25,10 @@ func TestDatabaseSecretsStayHidden(t *testing.T) {
 		NewScene(t, system.SceneOptions{Empty: true})
 	d := &databaseSecrets{t: t, Scene: s, db: testenv.MariaDB(t), canaries: system.Canaries{}}
 	sources := []string{d.mysql(), d.postgres(), d.wordpress(), d.refused()}
+	far := d.faraway()
+	for _, database := range far.databases {
+		sources = append(sources, database.source)
+	}
 	w := s.AddWorker()
 	w.Start("backup.frame=stop")
 	var jobs []string
@@ -34,9 +39,10 @@ func TestDatabaseSecretsStayHidden(t *testing.T) {
 	searchStores(t, s, d.canaries)
 	searchProcesses(t, s, d.canaries)
 	w.Thaw(s.Lab)
+	far.search(d.canaries)
 	for i, id := range jobs {
 		done := s.WaitJob(id, time.Minute)
-		if want := map[bool]string{true: "completed", false: "failed"}[i < 3]; done.Status != want {
+		if want := map[bool]string{true: "completed", false: "failed"}[i != 3]; done.Status != want {
 			t.Errorf("want %s: %s", want, done)
 		}
 	}
@@ -114,4 +120,45 @@ func (d *databaseSecrets) wordpress() string {
 	delete(config, "paths")
 	config["root"] = root
 	return d.source("wordpress", d.API.CreateCredential(d.t, d.Tenant.ID, system.PrivateKey(d.SSH.ClientKeyPEM)), config)
+}
+
+// faraway has databases that the programs of another machine dump, with passwords for both,
+// each with a locked table: their backups come so far and wait.
+func (d *databaseSecrets) faraway() *farLocked {
+	d.t.Helper()
+	far := &farLocked{t: d.t, ssh: farAway(d.t)}
+	d.canaries.Add("private key for the machine far away", keyBody(far.ssh.ClientKeyPEM))
+	login := d.API.CreateCredential(d.t, d.Tenant.ID, system.PrivateKey(far.ssh.ClientKeyPEM))
+	for _, database := range []*farDatabase{farMariaDB(d.t, d.password("mysql far away")+"\nof two lines"), farPostgres(d.t, d.password("postgres far away"))} {
+		config := maps.Clone(database.config)
+		config["ssh"] = remoteDump(far.ssh, far.ssh.Host(), far.ssh.Port(), login)
+		credential := d.API.CreateCredential(d.t, d.Tenant.ID, system.Password(database.password))
+		far.databases = append(far.databases, lockedDatabase{d.source(database.kind, credential, config), database.waits, database.lock()})
+	}
+	return far
+}
+
+// farLocked are databases far away with a locked table each.
+type farLocked struct {
+	t         *testing.T
+	ssh       *testenv.SSHServer
+	databases []lockedDatabase
+}
+
+type lockedDatabase struct {
+	source  string
+	waits   func() bool
+	release func()
+}
+
+// search looks at the other machine while dumps wait there, and lets them go on.
+func (f *farLocked) search(canaries system.Canaries) {
+	f.t.Helper()
+	for _, d := range f.databases {
+		testenv.Eventually(f.t, time.Minute, d.waits, "the dump far away does not come to the locked table")
+	}
+	searchFar(f.t, f.ssh, len(f.databases), canaries)
+	for _, d := range f.databases {
+		d.release()
+	}
 }

@@ -24,9 +24,11 @@ func TestWorkerKilledWhileItDrills(t *testing.T) {
 	snap, _ := s.backup(s.source)
 	w := s.Workers[0]
 	for _, step := range []string{"drill.begin", "drill.loading", "drill.counting", "drill.done"} {
+		began := time.Now()
 		w.Terminate(t, 30*time.Second)
 		w.Start(step + "=kill")
 		w.WaitOnline()
+		online := time.Now()
 		j := system.Post[system.Job](t, s.API, "/api/v1/snapshots/"+snap.ID+"/verify", map[string]any{"kind": "drill"})
 		select {
 		case <-w.Done():
@@ -38,8 +40,11 @@ func TestWorkerKilledWhileItDrills(t *testing.T) {
 			t.Fatalf("%s was not reached, only %v", step, hits)
 		}
 		testenv.Eventually(t, 30*time.Second, func() bool { return len(inRooms(t, w.Temp)) == 0 }, "processes go on: %v", inRooms(t, w.Temp))
+		gone := time.Now()
 		w.Start()
-		s.MustComplete(j.ID, 2*time.Minute)
+		done := s.MustComplete(j.ID, 2*time.Minute)
+		t.Logf("killed at %s: %v to start the worker, %v to the step, %v until all had gone, completed %v after that in attempt %d",
+			step, online.Sub(began).Round(time.Millisecond), fault.Sub(online).Round(time.Millisecond), gone.Sub(fault).Round(time.Millisecond), time.Since(gone).Round(time.Millisecond), done.Attempt)
 		trials.Add(time.Since(fault), 0)
 		nothingLeft(t, s.Lab)
 	}

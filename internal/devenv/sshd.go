@@ -232,6 +232,10 @@ func (s *SSHD) AuthorizedKeys() string { return s.file("authorized_keys") }
 // Log is the last part of the server's log.
 func (s *SSHD) Log() string { return s.output.String() }
 
+// Sessions lists the processes below the server: its own for each connection, and what
+// runs in them. What outlived its connection is not among them.
+func (s *SSHD) Sessions() ([]int, error) { return descendants(s.process.PID()) }
+
 // Stop is Kill: sshd, told to end, would leave its sessions open. Stopped
 // already is no error.
 func (s *SSHD) Stop() error { return s.Kill() }
