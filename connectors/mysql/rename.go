@@ -2,30 +2,55 @@ package mysql
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
+
+	"xvault/internal/job"
 )
 
-// renamed has a dump that is loaded under another name mean that one where it names
-// its database after all: the programs write an ALTER DATABASE around routines,
-// triggers and events that were made while the database had another collation. Each
-// is a line of its own, and no value of a row can begin one, for the programs escape
-// ends of lines.
+// # Loading a dump under another name
+//
+// A dump names its database in three places after all, which are made to mean the new
+// name; left alone they would go on using the old database, or not load once that is gone:
+//
+//   - an ALTER DATABASE around routines, triggers and events that were made while the
+//     database had another collation;
+//   - a column's default that takes from a sequence;
+//   - a view that refers to another database as well: then all names in it have theirs.
+//
+// All else that the programs write is without the name. What people wrote into the bodies
+// of routines, triggers and events is theirs, and left as it is.
+//
+// The places are lines of their own, which no value of a row can begin, for the programs
+// escape ends of lines; and the bodies stand between changes of the delimiter.
+
+// maxRenamed bounds a line that is changed: it is held in memory.
+const maxRenamed = 4 << 20
+
+// renamed gives a dump that is loaded under another name. The reader has room for any
+// beginning of a line.
 func renamed(dump *bufio.Reader, from, to string) io.Reader {
 	if from == to {
 		return dump
 	}
 	const statement, rest = "ALTER DATABASE ", " CHARACTER SET "
-	return &renaming{r: dump, from: statement + quoteName(from) + rest, to: statement + quoteName(to) + rest, atStart: true}
+	return &renaming{
+		r: dump, atStart: true, from: quoteName(from), to: quoteName(to),
+		alter: []byte(statement + quoteName(from) + rest), altered: []byte(statement + quoteName(to) + rest),
+	}
 }
 
 type renaming struct {
-	r        *bufio.Reader
-	from, to string
-	atStart  bool   // of a line
-	pending  []byte // was read, and is to be given out
-	buf      []byte
-	err      error // comes after that
+	r              *bufio.Reader
+	from, to       string // quoted
+	alter, altered []byte // the beginning of a line, and what takes its place
+	atStart        bool   // of a line
+	body           bool   // of a routine, trigger or event: another delimiter is set
+	table          bool   // among the columns of a CREATE TABLE
+	pending        []byte // was read, and is to be given out
+	buf            []byte
+	err            error // comes after that
 }
 
 // Read implements io.Reader.
@@ -45,13 +70,14 @@ func (n *renaming) Read(p []byte) (int, error) {
 func (n *renaming) next() {
 	n.buf = n.buf[:0]
 	if n.atStart {
-		// An error, or the end, shows with the line itself.
-		if begin, _ := n.r.Peek(len(n.from)); string(begin) == n.from {
-			if _, n.err = n.r.Discard(len(begin)); n.err != nil {
-				return
-			}
-			n.buf = append(n.buf, n.to...)
+		if in := n.look(); in != nowhere {
+			n.line(in)
+			n.pending = n.buf
+			return
 		}
+	}
+	if n.err != nil {
+		return
 	}
 	piece, err := n.r.ReadSlice('\n')
 	n.buf = append(n.buf, piece...)
@@ -60,4 +86,54 @@ func (n *renaming) next() {
 		n.err = err
 	}
 	n.pending = n.buf
+}
+
+// How lines begin that matter.
+const (
+	viewLine      = "/*!50001 VIEW `"
+	columnLine    = "  `"
+	delimiterLine = "DELIMITER "
+	usualLine     = "DELIMITER ;\n"
+)
+
+// look understands the beginning of a line, and gives where it is if names in it are to
+// be changed. An error, or the end, shows with the line itself.
+func (n *renaming) look() place {
+	head, _ := n.r.Peek(max(len(n.alter), len(viewLine), len(makesTable[1]), len(usualLine)))
+	begins := func(with string) bool { return bytes.HasPrefix(head, []byte(with)) }
+	switch {
+	case begins(delimiterLine):
+		n.body, n.table = !begins(usualLine), false
+	case bytes.HasPrefix(head, n.alter): // among events with another delimiter
+		if _, n.err = n.r.Discard(len(n.alter)); n.err == nil {
+			n.buf = append(n.buf, n.altered...)
+		}
+	case n.body:
+	case begins(viewLine):
+		return inView
+	case n.table && begins(columnLine):
+		return inColumn
+	case begins("  "): // keys come after columns, which may hold ends of lines in their names
+	default:
+		n.table = begins(makesTable[0]) || begins(makesTable[1]) || begins(makesTable[2])
+	}
+	return nowhere
+}
+
+// line reads a whole line and changes it.
+func (n *renaming) line(in place) {
+	var line []byte
+	for {
+		piece, err := n.r.ReadSlice('\n')
+		line = append(line, piece...)
+		if len(line) > maxRenamed {
+			n.err = job.Errorf(job.ConfigInvalid, "a view or a column in the dump takes more than %d MiB to define, too much to have the new database's name put in; restore the dump under its own name", maxRenamed>>20)
+			return
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			n.err = err
+			break
+		}
+	}
+	n.buf = (&qualified{text: line, from: n.from, to: n.to, in: in}).renamed(n.buf)
 }
