@@ -92,11 +92,12 @@ type TargetReport struct {
 	Unchanged          int64 // were there already, with the same size and time
 	Skipped            int64 // were there, otherwise than in the archive, and stayed
 	Failed             int64 // could not be written
+	LinksLost          int64 // of Failed, symbolic links where the server cannot make any
 	// OwnersLost counts entries that belong to someone else than in the archive,
 	// for only root may give files away. AttributesLost counts those of which a
 	// time, a mode or an extended attribute could not be set.
 	OwnersLost, AttributesLost int64
-	// Problems are the first of those that could not be written.
+	// Problems are the first of those that could not be written, LinksLost last.
 	Problems []TargetProblem
 	// Notes are what a person should know beside that, at most MaxTargetProblems: the
 	// name of a database that was made, say.

@@ -54,4 +54,17 @@ func TestFTPBackupAndRestore(t *testing.T) {
 	lab.MustComplete(lab.API.StartRestore(t, snap.ID, back).ID, time.Minute)
 	want.MustEqual(t, system.Scan(t, server.Root+"/elsewhere"+path))
 	leftovers(t, server.Root)
+
+	// A link comes into the snapshot, and does not come back over FTP: the job says so.
+	must(t, os.Symlink("there", filepath.Join(path, "a link")))
+	j = lab.MustComplete(lab.API.StartBackup(t, source).ID, time.Minute)
+	must(t, os.RemoveAll(path))
+	j = lab.WaitJob(lab.API.StartRestore(t, j.SnapshotID, map[string]any{"destination": "source"}).ID, time.Minute)
+	w := resultOf(t, j)
+	if j.Status != "failed" || j.Error == nil || !strings.HasPrefix(j.Error.Message, "all is restored but the symbolic links (1)") || !strings.Contains(j.Error.Message, `a link" is a symbolic link to "there"`) {
+		t.Errorf("without the link: %s", j)
+	}
+	if w.Files != int64(len(files)) || w.Failed != 1 || len(w.Warnings) != 1 || !strings.HasSuffix(w.Warnings[0].Path, "/a link") {
+		t.Errorf("the result says %s", j.Result)
+	}
 }

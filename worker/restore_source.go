@@ -183,10 +183,14 @@ func incompleteRestore(report connectors.TargetReport) error {
 	if code.Retryable() {
 		code = job.PermissionDenied
 	}
-	return &job.Error{
-		Code: code, Err: first,
-		Message: fmt.Sprintf("%d entries could not be written, the first: %s. The others are restored; what is there already is not written again when the restore is repeated.", report.Failed, first.Message),
+	const rest = "what is there already is not written again when the restore is repeated"
+	message := fmt.Sprintf("%d entries could not be written, the first: %s. The others are restored; %s.", report.Failed, first.Message, rest)
+	if links := report.LinksLost; links == report.Failed {
+		message = fmt.Sprintf("all is restored but the symbolic links (%d), the first: %s. A source of type sftp or ssh for the same server as the target makes them all; %s.", links, first.Message, rest)
+	} else if links > 0 {
+		message += fmt.Sprintf(" %d of them are symbolic links, which FTP cannot make.", links)
 	}
+	return &job.Error{Code: code, Err: first, Message: message}
 }
 
 // restoredResult is the result of a restore to a source.

@@ -80,7 +80,7 @@ func (t *target) putSymlink(item connectors.TargetItem, in *place, path string) 
 		if err != nil || v == keep {
 			return t.problem(path, err)
 		}
-		return restoring.Refusef(job.ConfigInvalid, "%q is a symbolic link to %q, and FTP has no command that makes one; make it by hand, or restore over SFTP", path, h.LinkTarget)
+		return restoring.EntryError{Link: true, Why: job.Errorf(job.ConfigInvalid, "%q is a symbolic link to %q, and FTP has no command that makes one; make it by hand, or restore over SFTP", path, h.LinkTarget)}
 	})
 	if err != nil {
 		in.pending.Done()

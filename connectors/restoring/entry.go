@@ -7,7 +7,11 @@ import (
 )
 
 // EntryError is the failure of one entry, while others can be written.
-type EntryError struct{ Why *job.Error }
+type EntryError struct {
+	Why *job.Error
+	// Link says that it is a symbolic link, and that the server cannot make any.
+	Link bool
+}
 
 func (e EntryError) Error() string { return e.Why.Error() }
 
@@ -15,7 +19,7 @@ func (e EntryError) Unwrap() error { return e.Why }
 
 // Refusef is an EntryError.
 func Refusef(code job.Code, format string, args ...any) error {
-	return EntryError{job.Errorf(code, format, args...)}
+	return EntryError{Why: job.Errorf(code, format, args...)}
 }
 
 // OnlyFatal passes over the failure of one entry.

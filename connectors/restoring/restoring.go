@@ -7,6 +7,7 @@ package restoring
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/semaphore"
@@ -127,12 +128,23 @@ func (r *Run) Settle(path string, err error) {
 		r.Fail(err)
 		return
 	}
+	problem := connectors.TargetProblem{Path: path, Err: one.Why}
+	if one.Link { // as many as there are: that says nothing about the rest
+		r.Count(func(report *connectors.TargetReport) {
+			report.Failed++
+			if report.LinksLost++; len(report.Problems) < connectors.MaxTargetProblems {
+				report.Problems = append(report.Problems, problem)
+			}
+		})
+		return
+	}
 	var failed int64
 	r.Count(func(report *connectors.TargetReport) {
 		report.Failed++
-		failed = report.Failed
-		if len(report.Problems) < connectors.MaxTargetProblems {
-			report.Problems = append(report.Problems, connectors.TargetProblem{Path: path, Err: one.Why})
+		failed = report.Failed - report.LinksLost
+		if failed <= connectors.MaxTargetProblems { // before the links
+			report.Problems = slices.Insert(report.Problems, int(failed-1), problem)
+			report.Problems = report.Problems[:min(len(report.Problems), connectors.MaxTargetProblems)]
 		}
 	})
 	if failed == maxFailed {
