@@ -13,6 +13,9 @@ import (
 // partName names the n-th part, counted from 1, of a member in parts.
 func partName(path string, n int) string { return fmt.Sprintf("%s.part-%06d", path, n) }
 
+// partPiece is how much of a part goes at once.
+const partPiece = 256 << 10
+
 // addStream stores a file whose length shows only at its end. A tar header
 // needs the length before the content, so the content is gathered in memory,
 // and cut into parts where it is more than one buffer holds.
@@ -38,36 +41,56 @@ func (w *Writer) addStream(ctx context.Context, h *entry.Header, body io.Reader)
 }
 
 func (w *Writer) addParts(ctx context.Context, h *entry.Header, s *stream) error {
-	for {
-		last, err := s.fill()
-		if err != nil {
-			return err
-		}
+	last, err := s.fill(func(int) (int, error) { return cap(s.buf), nil })
+	for err == nil {
 		s.parts++
 		name := h.Path
 		if s.parts > 1 || !last {
 			name = partName(h.Path, s.parts)
 		}
-		if err := w.addPart(ctx, h, name, s.buf, s.parts == 1); err != nil {
+		header := w.headers.header(h, name, int64(len(s.buf)))
+		if err := w.beginPart(ctx, header, s.parts == 1); err != nil {
 			return err
 		}
-		s.size += int64(len(s.buf))
 		if last {
-			return nil
+			return w.endPart(ctx, s, s.buf, 0)
 		}
+		last, err = w.exchange(ctx, s)
 	}
+	return err
 }
 
-func (w *Writer) addPart(ctx context.Context, h *entry.Header, name string, content []byte, first bool) error {
-	header := w.headers.header(h, name, int64(len(content)))
-	if err := w.beginPart(ctx, header, first); err != nil {
+// exchange puts out the part at hand while the next one takes its place, piece by
+// piece: compressors get their frames evenly, and whoever makes the content does not
+// wait while a whole part goes.
+func (w *Writer) exchange(ctx context.Context, s *stream) (last bool, err error) {
+	part, out := s.buf, 0
+	last, err = s.fill(func(in int) (int, error) {
+		if out-in >= partPiece || out == len(part) {
+			return out, nil
+		}
+		piece := part[out:min(out+partPiece, len(part))]
+		out += len(piece)
+		return out, w.putPart(ctx, s, piece)
+	})
+	if err != nil {
+		return false, err
+	}
+	return last, w.endPart(ctx, s, part, out)
+}
+
+// endPart puts out the rest of a part.
+func (w *Writer) endPart(ctx context.Context, s *stream, part []byte, from int) error {
+	if err := w.putPart(ctx, s, part[from:]); err != nil {
 		return err
 	}
-	if err := w.tar.write(ctx, content); err != nil {
-		return err
-	}
-	w.bytes.Add(int64(len(content)))
-	return w.tar.pad(ctx, int64(len(content)))
+	return w.tar.pad(ctx, int64(len(part)))
+}
+
+func (w *Writer) putPart(ctx context.Context, s *stream, piece []byte) error {
+	s.size += int64(len(piece))
+	w.bytes.Add(int64(len(piece)))
+	return w.tar.write(ctx, piece)
 }
 
 func (w *Writer) beginPart(ctx context.Context, header []byte, first bool) error {
@@ -90,15 +113,16 @@ type stream struct {
 }
 
 // fill gathers the next part and tells whether it is the last: only the byte
-// behind it shows that. What comes is hashed at once, as long as it is near.
-func (s *stream) fill() (last bool, err error) {
+// behind it shows that. What comes is hashed at once, as long as it is near. room says
+// how far the buffer may be filled, which is farther than it is.
+func (s *stream) fill(room func(filled int) (int, error)) (last bool, err error) {
 	s.buf = s.buf[:0]
-	if s.more {
-		s.buf = append(s.buf, s.next)
-		s.sum.Write(s.buf)
-	}
 	for empty := 0; len(s.buf) < cap(s.buf); {
-		n, err := readSome(s.body, s.buf[len(s.buf):cap(s.buf)])
+		end, err := room(len(s.buf))
+		if err != nil {
+			return false, err
+		}
+		n, err := s.read(s.buf[len(s.buf):end])
 		s.buf = s.buf[:len(s.buf)+n]
 		s.sum.Write(s.buf[len(s.buf)-n:])
 		if err != nil {
@@ -116,6 +140,15 @@ func (s *stream) fill() (last bool, err error) {
 	s.next, s.more = b[0], true
 	// An error that came with that byte comes again with the next read.
 	return false, nil
+}
+
+// read reads the body, and before it the byte that was read ahead.
+func (s *stream) read(b []byte) (int, error) {
+	if s.more {
+		b[0], s.more = s.next, false
+		return 1, nil
+	}
+	return readSome(s.body, b)
 }
 
 // finish tells what the end of the body means.
