@@ -91,6 +91,7 @@ func TestBodies(t *testing.T) {
 		"unknown, one part":     {-1, body(noiseString(1, MaxPart), io.EOF), noiseString(1, MaxPart), 0, "", nil},
 		"unknown, a byte more":  {-1, body(noiseString(1, MaxPart+1), io.EOF), noiseString(1, MaxPart+1), parts, "", nil},
 		"unknown, two parts":    {-1, body(noiseString(2, 2*MaxPart), io.EOF), noiseString(2, 2*MaxPart), parts, "", nil},
+		"unknown, three parts":  {-1, iotest.HalfReader(body(noiseString(3, 2*MaxPart+9), io.EOF)), noiseString(3, 2*MaxPart+9), parts, "", nil},
 		"unknown, byte by byte": {-1, iotest.HalfReader(body(noiseString(2, MaxPart+9), io.EOF)), noiseString(2, MaxPart+9), parts, "", nil},
 		"unknown, changed":      {-1, body("123", entry.ErrChanged), "123", changed, "", nil},
 		"unknown, broken":       {-1, body("123", broken(job.DumpFailed)), "123", changed | padded, job.DumpFailed, nil},
