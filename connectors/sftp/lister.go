@@ -22,6 +22,7 @@ type lister struct {
 	owners    *owners
 	pipelined bool          // the server answers batches of one directory in order
 	batches   chan struct{} // bounds the batches of names on their way
+	above     *glances      // at folders above those that are listed
 	running   sync.WaitGroup
 
 	mu    sync.Mutex
@@ -59,6 +60,7 @@ func newLister(s *session, o Options, excludes connectors.Excludes, own *owners)
 		// Another server might serve two batches at once and lose names.
 		pipelined: limits || strings.Contains(string(s.conn.ServerVersion()), "OpenSSH"),
 		batches:   make(chan struct{}, maxBatches),
+		above:     newGlances(s.Lstat),
 		tasks:     map[string]*dirTask{},
 	}
 }
@@ -206,6 +208,7 @@ func (l *lister) close() {
 	l.closed = true
 	l.mu.Unlock()
 	l.running.Wait()
+	l.above.wait()
 }
 
 // dirToList is a directory that will be listed.
