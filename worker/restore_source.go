@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -164,7 +165,7 @@ func (r *sourceRestore) outcome(ctx context.Context, s archive.Summary, err erro
 		report = r.target.Report()
 	}
 	if err == nil && report.Failed > 0 {
-		err = incompleteRestore(report)
+		err = incompleteRestore(report, s.Content.Errors)
 	}
 	encoded, encodeErr := encodeRestored(r.payload, s, report)
 	if encodeErr != nil && err == nil {
@@ -176,21 +177,45 @@ func (r *sourceRestore) outcome(ctx context.Context, s archive.Summary, err erro
 	return outcome{result: encoded, err: err}
 }
 
-// incompleteRestore is the failure of a restore that could not write everything.
-func incompleteRestore(report connectors.TargetReport) error {
+// incompleteRestore is the failure of a restore that could not write everything, of a
+// snapshot in which some entries may be incomplete.
+func incompleteRestore(report connectors.TargetReport, incomplete int64) error {
 	first := report.Problems[0].Err
 	code := first.Code
 	if code.Retryable() {
 		code = job.PermissionDenied
 	}
-	const rest = "what is there already is not written again when the restore is repeated"
-	message := fmt.Sprintf("%d entries could not be written, the first: %s. The others are restored; %s.", report.Failed, first.Message, rest)
-	if links := report.LinksLost; links == report.Failed {
-		message = fmt.Sprintf("all is restored but the symbolic links (%d), the first: %s. A source of type sftp or ssh for the same server as the target makes them all; %s.", links, first.Message, rest)
-	} else if links > 0 {
+	const (
+		rest   = "what is there already is not written again when the restore is repeated"
+		makers = "A source of type sftp or ssh for the same server as the target makes the links"
+	)
+	but := exceptions(report.Skipped, incomplete)
+	message := fmt.Sprintf("%d entries could not be written, the first: %s. The others are restored%s; %s.", report.Failed, first.Message, but, rest)
+	switch links := report.LinksLost; {
+	case links == report.Failed && but == "":
+		message = fmt.Sprintf("all is restored but the symbolic links (%d), the first: %s. %s; %s.", links, first.Message, makers, rest)
+	case links == report.Failed:
+		message = fmt.Sprintf("%d symbolic links could not be made, the first: %s. All else is restored%s. %s; %s.", links, first.Message, but, makers, rest)
+	case links > 0:
 		message += fmt.Sprintf(" %d of them are symbolic links, which FTP cannot make.", links)
 	}
 	return &job.Error{Code: code, Err: first, Message: message}
+}
+
+// exceptions says what else is not as it was, so that nobody takes the rest for whole;
+// nothing where all of it is.
+func exceptions(skipped, incomplete int64) string {
+	var but []string
+	if skipped > 0 {
+		but = append(but, fmt.Sprintf("%d left as found, though different", skipped))
+	}
+	if incomplete > 0 {
+		but = append(but, fmt.Sprintf("%d incomplete in the snapshot", incomplete))
+	}
+	if len(but) == 0 {
+		return ""
+	}
+	return ", except " + strings.Join(but, " and ")
 }
 
 // restoredResult is the result of a restore to a source.

@@ -52,7 +52,9 @@ func (t *target) judge(s *session, in *place, path string, h *entry.Header) (dec
 
 // byRule decides about what may be replaced.
 func (t *target) byRule(s *session, in *place, name string, line *lines.Line, h *entry.Header) (decision, error) {
-	if t.opts.Existing == job.ExistingOverwrite {
+	// An intact link stays also where all is replaced: FTP could not make it anew.
+	intact := h.Kind == entry.Symlink && same(line, h)
+	if t.opts.Existing == job.ExistingOverwrite && !intact {
 		return replace, nil
 	}
 	if line.Kind == entry.File && h.Kind != entry.Symlink && !line.Precise && (line.Size == h.Size || t.opts.Existing == job.ExistingNewer) {

@@ -250,6 +250,35 @@ func TestLinksAreTold(t *testing.T) {
 	}
 }
 
+// A link that is there as it was is no failure under any rule; one that leads elsewhere
+// stays, for nothing can take its place.
+func TestIntactLinksAreUnchanged(t *testing.T) {
+	t.Parallel()
+	for _, kind := range kinds {
+		s := testenv.FTPD(t, testenv.FTPOptions{Kind: kind})
+		put(t, s.Root+"/there", []byte("x"))
+		check(t, os.Symlink("there", s.Root+"/intact"))
+		check(t, os.Symlink("elsewhere", s.Root+"/other"))
+		for _, rule := range []job.Existing{job.ExistingOverwrite, job.ExistingSkip, job.ExistingNewer} {
+			target := targetWith(t, ftp.New(quick), s.Config(s.Root), connectors.Env{Credential: s.Credential()}, connectors.TargetOptions{Existing: rule})
+			for _, name := range []string{"intact", "other"} {
+				check(t, target.Put(t.Context(), connectors.TargetItem{Header: entry.Header{Path: strings.TrimPrefix(s.Root+"/"+name, "/"), Kind: entry.Symlink, LinkTarget: "there"}}))
+			}
+			check(t, target.Finish(t.Context()))
+			r := target.Report()
+			lost := rule == job.ExistingOverwrite
+			if r.Unchanged != 1 || r.Failed+r.Skipped != 1 || (r.LinksLost == 1) != lost || (r.Failed == 1) != lost {
+				t.Errorf("%s, %s: %+v", kind, rule, r)
+			}
+			for name, want := range map[string]string{"intact": "there", "other": "elsewhere"} {
+				if to, err := os.Readlink(s.Root + "/" + name); err != nil || to != want {
+					t.Errorf("%s, %s: %s leads to %q, %v", kind, rule, name, to, err)
+				}
+			}
+		}
+	}
+}
+
 // A server that is killed in the middle of an upload fails the attempt, which is tried
 // again.
 func TestServerIsKilledWhileItIsWrittenTo(t *testing.T) {
