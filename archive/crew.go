@@ -18,7 +18,8 @@ const crewBatches = 64
 // kernel lets only one do, and others would wait for that on a processor. Even
 // making them in different ones has parts for which the whole kernel has one lock,
 // so that one processor is left to reading and decompressing. The goroutine that
-// reads helps where it would wait and nothing is being decompressed either.
+// reads helps where it would wait for the crew, or for a frame while none is being
+// decompressed.
 type crew struct {
 	target *target
 

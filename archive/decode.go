@@ -84,11 +84,7 @@ func (r *Reader) decodings(ahead int) []*decoding {
 	all := make([]*decoding, 0, ahead)
 	if r.budget == nil {
 		for range ahead {
-			f := &decoding{}
-			if ahead > fewAhead { // most likely it is filled again and again
-				f.sealed = make([]byte, 0, usualSealed)
-			}
-			all = append(all, f)
+			all = append(all, &decoding{})
 		}
 		return all
 	}
@@ -111,6 +107,9 @@ func (d *frameDecoder) scan(ctx context.Context) {
 			return
 		}
 		d.busy.Add(1)
+		if f.sealed == nil && len(d.all) > fewAhead { // most likely it is filled again and again
+			f.sealed = make([]byte, 0, usualSealed)
+		}
 		if err := d.fill(ctx, f); err != nil {
 			d.order <- failed(err)
 			return
@@ -225,6 +224,9 @@ func (f *decoding) giveBack() {
 func (d *frameDecoder) close() {
 	d.cancel()
 	d.running.Wait()
+	for d.idle != nil && d.idle() {
+		continue // what is lent comes back the sooner
+	}
 	d.lent.Wait()
 	if d.budget == nil || d.all == nil {
 		return

@@ -88,9 +88,12 @@ func (w *Writer) endPart(ctx context.Context, s *stream, part []byte, from int) 
 }
 
 func (w *Writer) putPart(ctx context.Context, s *stream, piece []byte) error {
+	if err := w.tar.write(ctx, piece); err != nil {
+		return err
+	}
 	s.size += int64(len(piece))
 	w.bytes.Add(int64(len(piece)))
-	return w.tar.write(ctx, piece)
+	return nil
 }
 
 func (w *Writer) beginPart(ctx context.Context, header []byte, first bool) error {

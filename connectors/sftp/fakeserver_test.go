@@ -28,8 +28,9 @@ type fakeServer struct {
 	answer func(typ byte, id uint32, body []byte) []byte
 	// longOnly tells the type of a file in its long name only.
 	longOnly bool
-	maxRead  int // a read brings no more than this; 0 means all
-	maxOpen  int // files open at once; 0 means any number
+	openssh  bool // greets as OpenSSH does, so that several batches are asked for at once
+	maxRead  int  // a read brings no more than this; 0 means all
+	maxOpen  int  // files open at once; 0 means any number
 
 	open  map[string]*fakeOpen
 	opens int
@@ -69,6 +70,9 @@ func (f *fakeServer) serve(ch ssh.Channel) {
 
 func (f *fakeServer) reply(typ byte, body []byte) []byte {
 	if typ == 1 {
+		if f.openssh {
+			return packet(2, u32(3), str("limits@openssh.com"), str("1"))
+		}
 		return packet(2, u32(3))
 	}
 	id := binary.BigEndian.Uint32(body)

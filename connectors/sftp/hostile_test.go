@@ -69,8 +69,8 @@ func dirs(names ...string) map[string]fakeNode {
 
 func TestHostileNamesEndTheReading(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"", "a/b", "../up", "/etc/passwd", "nul\x00", strings.Repeat("n", 5000)} {
-		f := &fakeServer{nodes: dirs(), batches: func(_ string, n int) []string {
+	for i, name := range []string{"", "a/b", "../up", "/etc/passwd", "nul\x00", strings.Repeat("n", 5000)} {
+		f := &fakeServer{openssh: i%2 == 0, nodes: dirs(), batches: func(_ string, n int) []string {
 			if n == 0 {
 				return []string{".", "..", "fine", name}
 			}
@@ -81,48 +81,95 @@ func TestHostileNamesEndTheReading(t *testing.T) {
 	}
 }
 
-func TestDoubledNamesAreVisitedOnce(t *testing.T) {
+// bothWays tries what is wrong with a folder where its batches are asked for one by
+// one, and where several are on their way.
+func bothWays(t *testing.T, try func(t *testing.T, f *fakeServer)) {
 	t.Parallel()
-	f := &fakeServer{nodes: dirs(), batches: func(_ string, n int) []string {
-		if n < 3 {
-			return []string{"b", "a", "b", "..", "."}
-		}
-		return nil
-	}}
-	f.nodes["/a"], f.nodes["/b"] = fakeNode{mode: regular, data: "A"}, fakeNode{mode: regular, data: "B"}
-	all, err := readFake(t, f, quick)
-	if err != nil || !slices.Equal(paths(all), []string{"a", "b"}) {
-		t.Errorf("visited %q, error %v", paths(all), err)
+	for name, openssh := range map[string]bool{"one by one": false, "several at once": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			try(t, &fakeServer{nodes: dirs(), openssh: openssh})
+		})
 	}
 }
 
-func TestEndlessFolderEnds(t *testing.T) {
-	t.Parallel()
-	o := quick
-	o.ListingMemory = 4 << 20
-	f := &fakeServer{nodes: dirs(), batches: func(_ string, n int) []string {
-		names := make([]string, 500)
-		for i := range names {
-			names[i] = fmt.Sprintf("%d-%d", n, i)
+func TestDoubledNamesAreVisitedOnce(t *testing.T) {
+	bothWays(t, func(t *testing.T, f *fakeServer) {
+		f.batches = func(_ string, n int) []string {
+			if n < 3 {
+				return []string{"b", "a", "b", "..", "."}
+			}
+			return nil
 		}
-		return names
-	}}
-	_, err := readFake(t, f, o)
-	wantCode(t, "endless folder", err, job.ConfigInvalid, "more names than fit")
+		f.nodes["/a"], f.nodes["/b"] = fakeNode{mode: regular, data: "A"}, fakeNode{mode: regular, data: "B"}
+		all, err := readFake(t, f, quick)
+		if err != nil || !slices.Equal(paths(all), []string{"a", "b"}) {
+			t.Errorf("visited %q, error %v", paths(all), err)
+		}
+	})
+}
+
+func TestEndlessFolderEnds(t *testing.T) {
+	bothWays(t, func(t *testing.T, f *fakeServer) {
+		o := quick
+		o.ListingMemory = 4 << 20
+		f.batches = func(_ string, n int) []string {
+			names := make([]string, 500)
+			for i := range names {
+				names[i] = fmt.Sprintf("%d-%d", n, i)
+			}
+			return names
+		}
+		_, err := readFake(t, f, o)
+		wantCode(t, "endless folder", err, job.ConfigInvalid, "more names than fit")
+	})
 }
 
 func TestEmptyBatchesEnd(t *testing.T) {
-	t.Parallel()
-	f := &fakeServer{nodes: dirs(), batches: func(string, int) []string { return []string{} }}
-	_, err := readFake(t, f, quick)
-	wantCode(t, "batches of no names", err, job.Internal)
+	bothWays(t, func(t *testing.T, f *fakeServer) {
+		f.batches = func(string, int) []string { return []string{} }
+		_, err := readFake(t, f, quick)
+		wantCode(t, "batches of no names", err, job.Internal)
+	})
 }
 
 func TestEndlessDotsEnd(t *testing.T) {
+	bothWays(t, func(t *testing.T, f *fakeServer) {
+		f.batches = func(string, int) []string { return []string{".", ".."} }
+		_, err := readFake(t, f, quick)
+		wantCode(t, "dots without an end", err, job.Internal, "without an end")
+	})
+}
+
+// Of a small folder only its names and their end are asked for, and more of one whose
+// first batches were full of names.
+func TestBatchesAskedFor(t *testing.T) {
 	t.Parallel()
-	f := &fakeServer{nodes: dirs(), batches: func(string, int) []string { return []string{".", ".."} }}
-	_, err := readFake(t, f, quick)
-	wantCode(t, "dots without an end", err, job.Internal, "without an end")
+	for batches, most := range map[int]int64{1: 2, 5: 5 + 1 + 32} {
+		var asked atomic.Int64
+		f := &fakeServer{openssh: true, nodes: dirs(), answer: func(typ byte, _ uint32, _ []byte) []byte {
+			if typ == 12 {
+				asked.Add(1)
+			}
+			return nil
+		}}
+		f.batches = func(_ string, n int) []string {
+			if n >= batches {
+				return nil
+			}
+			return []string{fmt.Sprintf("f%d", n)}
+		}
+		for n := range batches {
+			f.nodes[fmt.Sprintf("/f%d", n)] = fakeNode{mode: regular, data: "x"}
+		}
+		all, err := readFake(t, f, quick)
+		if err != nil || len(all) != batches {
+			t.Errorf("%d batches: visited %q, error %v", batches, paths(all), err)
+		}
+		if n := asked.Load(); n < int64(batches)+1 || n > most {
+			t.Errorf("%d batches: asked for %d, want at most %d", batches, n, most)
+		}
+	}
 }
 
 // Answers are kept until it is their entry's turn, thousands of them.

@@ -81,7 +81,8 @@ func between(root, path string) iter.Seq[string] {
 
 // glances look at paths for many at once. Nobody is told what was asked before he
 // came: while a question about a path is on its way, all who come share the next
-// one. There are as many at most as there are who ask, for each of their paths.
+// one. A folder that is swapped and swapped back shows less well than to a question of
+// one's own, which goes out at once; one that stays swapped shows as well.
 type glances struct {
 	ask     func(path string) *wire.Call
 	running sync.WaitGroup
@@ -98,15 +99,22 @@ type glance struct {
 	next  *glance // for those who came after the question had gone out; nil: nobody did
 }
 
+// maxGlances is how many paths are looked at at once, a goroutine each. Only a tree
+// made for it has more; those are asked for one by one.
+const maxGlances = 4096
+
 func newGlances(ask func(string) *wire.Call) *glances {
 	return &glances{ask: ask, last: map[string]*glance{}}
 }
 
 // look asks, after whatever the caller asked before.
-func (g *glances) look(path string) *glance {
+func (g *glances) look(path string) looked {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	last := g.last[path]
+	if last == nil && len(g.last) >= maxGlances {
+		return g.ask(path)
+	}
 	if last == nil {
 		first := &glance{ready: make(chan struct{})}
 		g.last[path] = first

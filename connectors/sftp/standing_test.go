@@ -52,7 +52,7 @@ func TestGlancesAreSharedByThoseWhoComeBeforeTheQuestion(t *testing.T) {
 		}
 	}()
 	g := newGlances(c.Lstat)
-	expect := func(look *glance, mode uint32) {
+	expect := func(look looked, mode uint32) {
 		t.Helper()
 		if a, err := look.Attrs(); err != nil || a.Mode != mode {
 			t.Errorf("mode %o, error %v; want %o", a.Mode, err, mode)
