@@ -84,6 +84,7 @@ func TestHostileNamesEndTheReading(t *testing.T) {
 // bothWays tries what is wrong with a folder where its batches are asked for one by
 // one, and where several are on their way.
 func bothWays(t *testing.T, try func(t *testing.T, f *fakeServer)) {
+	t.Helper()
 	t.Parallel()
 	for name, openssh := range map[string]bool{"one by one": false, "several at once": true} {
 		t.Run(name, func(t *testing.T) {
@@ -95,6 +96,7 @@ func bothWays(t *testing.T, try func(t *testing.T, f *fakeServer)) {
 
 func TestDoubledNamesAreVisitedOnce(t *testing.T) {
 	bothWays(t, func(t *testing.T, f *fakeServer) {
+		t.Helper()
 		f.batches = func(_ string, n int) []string {
 			if n < 3 {
 				return []string{"b", "a", "b", "..", "."}
@@ -111,6 +113,7 @@ func TestDoubledNamesAreVisitedOnce(t *testing.T) {
 
 func TestEndlessFolderEnds(t *testing.T) {
 	bothWays(t, func(t *testing.T, f *fakeServer) {
+		t.Helper()
 		o := quick
 		o.ListingMemory = 4 << 20
 		f.batches = func(_ string, n int) []string {
@@ -127,6 +130,7 @@ func TestEndlessFolderEnds(t *testing.T) {
 
 func TestEmptyBatchesEnd(t *testing.T) {
 	bothWays(t, func(t *testing.T, f *fakeServer) {
+		t.Helper()
 		f.batches = func(string, int) []string { return []string{} }
 		_, err := readFake(t, f, quick)
 		wantCode(t, "batches of no names", err, job.Internal)
@@ -135,6 +139,7 @@ func TestEmptyBatchesEnd(t *testing.T) {
 
 func TestEndlessDotsEnd(t *testing.T) {
 	bothWays(t, func(t *testing.T, f *fakeServer) {
+		t.Helper()
 		f.batches = func(string, int) []string { return []string{".", ".."} }
 		_, err := readFake(t, f, quick)
 		wantCode(t, "dots without an end", err, job.Internal, "without an end")
