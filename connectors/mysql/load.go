@@ -87,11 +87,12 @@ func (t *target) load(ctx context.Context, database string, content io.Reader) (
 }
 
 // loadArgs is the command line. The database stands in the option file, for its
-// name may begin with anything.
+// name may begin with anything. Comments belong to what people wrote, and where the client
+// leaves them out it takes their end for that of the statement around a trigger.
 func loadArgs() []string {
 	return []string{
 		"--defaults-file=" + dumptool.FilePath(0), // has to be the first
-		"--sandbox", "--binary-mode", "--batch", "--no-auto-rehash", "--skip-reconnect", "--default-character-set=utf8mb4",
+		"--sandbox", "--binary-mode", "--batch", "--no-auto-rehash", "--skip-reconnect", "--comments", "--default-character-set=utf8mb4",
 	}
 }
 

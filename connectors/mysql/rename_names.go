@@ -9,9 +9,10 @@ import (
 type place uint8
 
 const (
-	nowhere  place = iota
-	inColumn       // the definition of a column
-	inView         // the statement of a view
+	nowhere     place = iota
+	inColumn          // the definition of a column, or a table's beginning
+	inView            // the statement of a view
+	inStatement       // one that may make a trigger
 )
 
 // qualified is a text as a server writes it, with every name in backquotes. In it a
@@ -75,10 +76,13 @@ func (q *qualified) takeWord() {
 	for q.at < len(q.text) && isWord(q.text[q.at]) {
 		q.at++
 	}
+	before := q.word
 	q.word, q.called = strings.ToLower(string(q.text[begin:q.at])), false
 	switch q.word {
-	case "join", "straight_join":
+	case "join":
 		q.tables = true
+	case "straight_join":
+		q.tables = before != "select" // there it is an option
 	case "from":
 		within := q.inner()
 		q.tables = within != "extract" && !strings.HasPrefix(within, "trim")
