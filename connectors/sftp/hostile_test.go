@@ -146,37 +146,6 @@ func TestEndlessDotsEnd(t *testing.T) {
 	})
 }
 
-// Of a small folder only its names and their end are asked for, and more of one whose
-// first batches were full of names.
-func TestBatchesAskedFor(t *testing.T) {
-	t.Parallel()
-	for batches, most := range map[int]int64{1: 2, 5: 5 + 1 + 32} {
-		var asked atomic.Int64
-		f := &fakeServer{openssh: true, nodes: dirs(), answer: func(typ byte, _ uint32, _ []byte) []byte {
-			if typ == 12 {
-				asked.Add(1)
-			}
-			return nil
-		}}
-		f.batches = func(_ string, n int) []string {
-			if n >= batches {
-				return nil
-			}
-			return []string{fmt.Sprintf("f%d", n)}
-		}
-		for n := range batches {
-			f.nodes[fmt.Sprintf("/f%d", n)] = fakeNode{mode: regular, data: "x"}
-		}
-		all, err := readFake(t, f, quick)
-		if err != nil || len(all) != batches {
-			t.Errorf("%d batches: visited %q, error %v", batches, paths(all), err)
-		}
-		if n := asked.Load(); n < int64(batches)+1 || n > most {
-			t.Errorf("%d batches: asked for %d, want at most %d", batches, n, most)
-		}
-	}
-}
-
 // Answers are kept until it is their entry's turn, thousands of them.
 func TestLongAnswersEnd(t *testing.T) {
 	t.Parallel()

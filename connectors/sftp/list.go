@@ -3,6 +3,7 @@ package sftp
 import (
 	"errors"
 	"io"
+	"strings"
 
 	"xvault/connectors/sftp/wire"
 	"xvault/internal/job"
@@ -81,27 +82,77 @@ func (l *lister) listBySFTP(d dirToList, charge func(int64) error) (*listing, er
 	return list, nil
 }
 
+// standing is what a directory and the folders above it are.
+type standing struct {
+	self    *wire.Call
+	parents []*wire.Call
+}
+
+// lookAt asks for it.
+func (l *lister) lookAt(d dirToList) standing {
+	look := l.s.Lstat
+	if d.follow {
+		look = l.s.Stat
+	}
+	return standing{look(d.path), l.s.between(d.root, d.path)}
+}
+
+// answer gives the directory's attributes, or those of what is no directory above
+// it: a folder there may be a link by now, and this the inside of another one.
+func (s standing) answer() (wire.Attrs, error) {
+	self, err := s.self.Attrs()
+	for _, call := range s.parents {
+		above, aboveErr := call.Attrs()
+		switch {
+		case err != nil:
+		case aboveErr == nil && notDir(above):
+			self = above
+		case aboveErr != nil && (!wire.IsStatus(aboveErr) || errors.Is(aboveErr, wire.ErrNotExist)):
+			err = aboveErr
+		}
+	}
+	return self, err
+}
+
+// stillDir is an error where something else than directories stands there.
+func (s standing) stillDir() error {
+	self, err := s.answer()
+	if err == nil && notDir(self) {
+		err = &notDirError{self}
+	}
+	return err
+}
+
+func notDir(a wire.Attrs) bool { return a.HasMode && a.Mode&wire.ModeType != wire.ModeDir }
+
+// between asks what the folders are that lead from a configured path to a path,
+// both left out.
+func (s *session) between(root, path string) []*wire.Call {
+	var calls []*wire.Call
+	for i := len(strings.TrimSuffix(root, "/")) + 1; i < len(path); i++ {
+		if path[i] == '/' {
+			calls = append(calls, s.Lstat(path[:i]))
+		}
+	}
+	return calls
+}
+
 // maxDots is how often "." and "..", which are not kept, may come in one folder.
 const maxDots = 1000
 
-// maxWindow is how many batches of one directory are on their way at most.
-const maxWindow = 32
-
 // readAll asks for several batches at once, for a batch is a round trip and
-// OpenSSH puts a hundred names into it. What is asked for in vain costs the server
-// as much as reading a small file, and most folders are small: more than at first
-// are asked for only when all of those brought names.
+// OpenSSH puts a hundred names into it.
 func (l *lister) readAll(path, handle string, list *listing, charge func(int64) error) (dots int, err error) {
-	first, limit := l.firstBatches(list)
-	window := first
+	window, limit := 1, 1
+	if l.pipelined {
+		window, limit = 2+int(min(list.self.Size/4096, 14)), 32
+	}
 	var calls []*wire.Call
 	var failure error
-	asked, answered := 0, 0
 	over := false // nothing more is asked for
 	for !over || len(calls) > 0 {
-		for !over && len(calls) < window && (asked < first || answered >= first) && l.mayAsk(len(calls) == 0) {
+		for !over && len(calls) < window && l.mayAsk(len(calls) == 0) {
 			calls = append(calls, l.s.ReadDir(handle))
-			asked++
 		}
 		seen, err := l.readBatch(path, calls[0], list, charge)
 		dots += seen
@@ -110,9 +161,7 @@ func (l *lister) readAll(path, handle string, list *listing, charge func(int64) 
 		}
 		calls = calls[1:]
 		<-l.batches
-		if answered++; answered >= first {
-			window = min(2*window, limit)
-		}
+		window = min(2*window, limit)
 		if errors.Is(err, io.EOF) {
 			// Later answers may still bring names.
 			over, err = true, nil
@@ -122,19 +171,6 @@ func (l *lister) readAll(path, handle string, list *listing, charge func(int64) 
 		}
 	}
 	return dots, failure
-}
-
-// firstBatches is how many batches of a directory are asked for at first, the one
-// that says that there are no more among them, and how many at once at most.
-func (l *lister) firstBatches(list *listing) (first, limit int) {
-	switch {
-	case !l.pipelined:
-		return 1, 1
-	case l.s.near():
-		return 2, maxWindow
-	default:
-		return 2 + int(min(list.self.Size/4096, 14)), maxWindow
-	}
 }
 
 // searchable finds a directory whose names can be read, but that cannot be

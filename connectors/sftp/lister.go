@@ -22,7 +22,6 @@ type lister struct {
 	owners    *owners
 	pipelined bool          // the server answers batches of one directory in order
 	batches   chan struct{} // bounds the batches of names on their way
-	above     *glances      // at folders above those that are listed
 	running   sync.WaitGroup
 
 	mu    sync.Mutex
@@ -60,7 +59,6 @@ func newLister(s *session, o Options, excludes connectors.Excludes, own *owners)
 		// Another server might serve two batches at once and lose names.
 		pipelined: limits || strings.Contains(string(s.conn.ServerVersion()), "OpenSSH"),
 		batches:   make(chan struct{}, maxBatches),
-		above:     newGlances(s.Lstat),
 		tasks:     map[string]*dirTask{},
 	}
 }
@@ -208,7 +206,6 @@ func (l *lister) close() {
 	l.closed = true
 	l.mu.Unlock()
 	l.running.Wait()
-	l.above.wait()
 }
 
 // dirToList is a directory that will be listed.

@@ -239,10 +239,7 @@ const (
 // look tells what is at a path now. A path that leads through something that is
 // no longer a directory is gone: what a link there leads to is another file.
 func (r *reader) look(sl *slot) (wire.Attrs, state, error) {
-	var parents []*wire.Call
-	for path := range between(sl.root, sl.path) {
-		parents = append(parents, r.s.Lstat(path))
-	}
+	parents := r.s.between(sl.root, sl.path)
 	own := r.s.Lstat
 	if sl.path == sl.root {
 		own = r.s.Stat
