@@ -14,12 +14,8 @@ const crewBatches = 64
 
 // crew checks and writes small files while the one goroutine that extracts
 // reads on: most of a restore is made of them, and of system calls. Files of one
-// directory are written by one at a time: making files in it is what a
-// kernel lets only one do, and others would wait for that on a processor. Even
-// making them in different ones has parts for which the whole kernel has one lock,
-// so that one processor is left to reading and decompressing. The goroutine that
-// reads helps where it would wait for the crew, or for a frame while none is being
-// decompressed.
+// directory are written by one member at a time: making files in it is what a
+// kernel lets only one do, and others would wait for that on a processor.
 type crew struct {
 	target *target
 
@@ -41,7 +37,7 @@ type crew struct {
 func newCrew(t *target) *crew {
 	c := &crew{target: t}
 	c.ready.L, c.less.L = &c.mu, &c.mu
-	for range max(1, min(runtime.GOMAXPROCS(0)-1, 8)) {
+	for range max(2, min(runtime.GOMAXPROCS(0), 8)) {
 		c.members.Go(c.run)
 	}
 	return c
@@ -52,7 +48,9 @@ func newCrew(t *target) *crew {
 func (c *crew) batch() *batch {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.waitFor(crewBatches - 1)
+	for c.under >= crewBatches {
+		c.less.Wait()
+	}
 	n := len(c.spare)
 	if n == 0 {
 		return &batch{}
@@ -84,30 +82,9 @@ func (c *crew) enqueue(p *place) {
 func (c *crew) settle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.waitFor(0)
-}
-
-// waitFor waits until no more than left batches are on their way, and helps
-// meanwhile. It is called with the lock held.
-func (c *crew) waitFor(left int) {
-	for c.under > left {
-		if len(c.queue) > 0 {
-			c.do(c.next())
-		} else {
-			c.less.Wait()
-		}
+	for c.under > 0 {
+		c.less.Wait()
 	}
-}
-
-// help writes a batch, if one is waiting that can be written now.
-func (c *crew) help() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.queue) == 0 {
-		return false
-	}
-	c.do(c.next())
-	return true
 }
 
 // stop ends the crew. Nothing may be handed over any more.
@@ -137,16 +114,11 @@ func (c *crew) run() {
 		if b == nil {
 			return
 		}
-		c.do(b)
+		c.mu.Unlock()
+		content, err := b.write(c.target)
+		c.mu.Lock()
+		c.finish(b, content, err)
 	}
-}
-
-// do writes a batch. It is called with the lock held, and lets go of it meanwhile.
-func (c *crew) do(b *batch) {
-	c.mu.Unlock()
-	content, err := b.write(c.target)
-	c.mu.Lock()
-	c.finish(b, content, err)
 }
 
 // next waits for a batch in a place where nobody is at work; nil: there is none

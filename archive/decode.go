@@ -21,11 +21,6 @@ type frameDecoder struct {
 	// observe sees every frame, skippable ones too, before it is decoded. It is
 	// called from one goroutine; its error ends the stream.
 	observe func(frameInfo) error
-	// idle, where it is set, is called instead of waiting while no frame is on its
-	// way: those that use them hold them all. It does some of what they have to do,
-	// and tells whether there was any.
-	idle func() bool
-	busy atomic.Int64 // frames being read or decompressed
 
 	budget *Budget     // nil where the memory is the decoder's own
 	all    []*decoding // nil once closed
@@ -76,10 +71,6 @@ func (r *Reader) newFrameDecoder(ctx context.Context, s *frameScanner, ahead int
 	return d
 }
 
-// usualSealed is what most frames are compressed to at most. A buffer that begins
-// with it seldom has to be moved while it is filled.
-const usualSealed = MaxFrame / 2
-
 func (r *Reader) decodings(ahead int) []*decoding {
 	all := make([]*decoding, 0, ahead)
 	if r.budget == nil {
@@ -105,10 +96,6 @@ func (d *frameDecoder) scan(ctx context.Context) {
 		case <-ctx.Done():
 			d.order <- failed(context.Cause(ctx)) // there is always room for this one
 			return
-		}
-		d.busy.Add(1)
-		if f.sealed == nil && len(d.all) > fewAhead { // most likely it is filled again and again
-			f.sealed = make([]byte, 0, usualSealed)
 		}
 		if err := d.fill(ctx, f); err != nil {
 			d.order <- failed(err)
@@ -153,7 +140,6 @@ func (d *frameDecoder) decode() {
 	for f := range d.work {
 		f.expand(d.dec)
 		close(f.done)
-		d.busy.Add(-1)
 	}
 }
 
@@ -179,7 +165,6 @@ func (d *frameDecoder) next() ([]byte, error) {
 		d.current.release()
 		d.current = nil
 	}
-	d.beIdle()
 	f, ok := <-d.order
 	if !ok {
 		d.err = errors.New("read after the end of an archive")
@@ -192,14 +177,6 @@ func (d *frameDecoder) next() ([]byte, error) {
 	}
 	d.current = f
 	return f.plain, nil
-}
-
-// beIdle calls idle for as long as waiting would keep nobody from working and there
-// is something to do.
-func (d *frameDecoder) beIdle() {
-	for useful := d.idle != nil; useful && len(d.order) == 0 && d.busy.Load() == 0; {
-		useful = d.idle()
-	}
 }
 
 func (f *decoding) release() {
@@ -224,9 +201,6 @@ func (f *decoding) giveBack() {
 func (d *frameDecoder) close() {
 	d.cancel()
 	d.running.Wait()
-	for d.idle != nil && d.idle() {
-		continue // what is lent comes back the sooner
-	}
 	d.lent.Wait()
 	if d.budget == nil || d.all == nil {
 		return

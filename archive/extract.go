@@ -63,8 +63,7 @@ func (r *Reader) Extract(ctx context.Context, dst *os.Root, paths []string, opts
 		members: members{r: r, ctx: ctx, roots: roots}, opts: opts,
 		target: target, crew: newCrew(target),
 	}
-	x.waits, x.idle = x.handOver, x.crew.help
-	target.idle = x.crew.help
+	x.waits = x.handOver
 	err = x.run()
 	if failed := x.close(); failed != nil && !errors.Is(err, failed) {
 		err = failed // it came first, or was not seen any more

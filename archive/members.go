@@ -13,8 +13,7 @@ type members struct {
 	ctx   context.Context //nolint:containedctx // of the one pass through the archive that it lives for
 	roots []string
 	span  *tarSpan
-	waits func()      // the span's
-	idle  func() bool // its frames'
+	waits func() // the span's
 }
 
 // member opens the tar stream at e. What lies a little ahead is reached by
@@ -34,7 +33,7 @@ func (x *members) member(e *Entry) (*member, error) {
 		ahead = fewAhead
 	}
 	x.span = x.r.span(x.ctx, e.at.frame.offset, e.at.frame.tar, ahead)
-	x.span.waits, x.span.frames.idle = x.waits, x.idle
+	x.span.waits = x.waits
 	if err := x.span.skip(e.at.within); err != nil {
 		return nil, err
 	}

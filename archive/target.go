@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,9 +35,6 @@ type target struct {
 	// closing are directories of which everything was handed out, but not
 	// everything is written yet.
 	closing []closingDir
-	// idle, where it is set, does some of what was handed out, and tells whether
-	// there was any that could be done.
-	idle func() bool
 }
 
 type openDir struct {
@@ -46,7 +42,6 @@ type openDir struct {
 	attr    attributes
 	tasks   int            // what was handed out
 	pending sync.WaitGroup // what of that is not written yet
-	left    atomic.Int64   // the same, as a number
 }
 
 // holds reports whether dir is the directory or one below it.
@@ -162,8 +157,7 @@ func (t *target) handOut(dir string) (in *place, done func(), err error) {
 	d := t.open[n-1]
 	d.tasks++
 	d.pending.Add(1)
-	d.left.Add(1)
-	return in, func() { d.left.Add(-1); d.pending.Done(); in.release() }, nil
+	return in, func() { d.pending.Done(); in.release() }, nil
 }
 
 // finish completes the directories that are behind us once path is next; ""
@@ -205,9 +199,6 @@ func (t *target) settleFirst() error {
 	c := t.closing[0]
 	t.closing = append(t.closing[:0], t.closing[1:]...)
 	defer c.in.release()
-	for useful := t.idle != nil; useful && c.dir.left.Load() > 0; {
-		useful = t.idle()
-	}
 	c.dir.pending.Wait()
 	if err := t.complete(c.in, c.dir); err != nil {
 		return fmt.Errorf("extract %s: %w", Escape(c.dir.path), err)
