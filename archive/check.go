@@ -42,7 +42,7 @@ func (r *Reader) Check(ctx context.Context, opts CheckOptions) (CheckReport, err
 		return CheckReport{}, fmt.Errorf("check archive: %w", err)
 	}
 	layout := newLayoutCheck(r)
-	frames := r.newFrameDecoder(ctx, newFrameScanner(plain, 0), manyAhead(), layout.frame)
+	frames := r.newFrameDecoder(ctx, newFrameScanner(plain, 0, streamSize), manyAhead(), layout.frame)
 	span := &tarSpan{frames: frames}
 	defer span.close()
 

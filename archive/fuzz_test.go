@@ -45,7 +45,7 @@ func partsOf(f *testing.F, plain []byte) (index [][]byte, directory []byte, at i
 	if err != nil {
 		f.Fatal(err)
 	}
-	scanner := newFrameScanner(bytes.NewReader(plain), 0)
+	scanner := newFrameScanner(bytes.NewReader(plain), 0, readSize)
 	for {
 		info, _, err := scanner.next(nil)
 		if errors.Is(err, io.EOF) {

@@ -87,7 +87,11 @@ func (r *Reader) TarSize() int64 { return r.dir.tarSize }
 // Ahead is how many frames to decompress ahead of their use.
 func (r *Reader) span(ctx context.Context, offset, tarOffset int64, ahead int) *tarSpan {
 	section := io.NewSectionReader(r.plain, offset, r.tail.directory-offset)
-	frames := r.newFrameDecoder(ctx, newFrameScanner(section, offset), ahead, nil)
+	size := readSize
+	if ahead > fewAhead {
+		size = streamSize
+	}
+	frames := r.newFrameDecoder(ctx, newFrameScanner(section, offset, size), ahead, nil)
 	return &tarSpan{frames: frames, offset: tarOffset}
 }
 

@@ -24,9 +24,10 @@ type frameScanner struct {
 	offset int64
 }
 
-// newFrameScanner scans what r yields, whose first byte has the given offset.
-func newFrameScanner(r io.Reader, offset int64) *frameScanner {
-	return &frameScanner{r: newBuffered(r), offset: offset}
+// newFrameScanner scans what r yields, whose first byte has the given offset,
+// reading size bytes at once.
+func newFrameScanner(r io.Reader, offset int64, size int) *frameScanner {
+	return &frameScanner{r: bufio.NewReaderSize(r, size), offset: offset}
 }
 
 // next reads the next frame. A data frame is appended to into, which has room
@@ -105,7 +106,8 @@ func (s *frameScanner) read(b []byte, n int) ([]byte, error) {
 	}
 	from := len(b)
 	if cap(b) < from+n {
-		b = append(make([]byte, 0, max(2*cap(b), from+n)), b...)
+		// At once room for the largest: what is never touched takes no memory.
+		b = append(make([]byte, 0, maxFrameSealed), b...)
 	}
 	b = b[:from+n]
 	_, err := io.ReadFull(s.r, b[from:])

@@ -157,7 +157,7 @@ func (t *tarReaderAt) load(off int64) error {
 		return err
 	}
 	section := io.NewSectionReader(t.r.plain, at.offset, t.r.tail.directory-at.offset)
-	info, sealed, err := newFrameScanner(section, at.offset).next(nil)
+	info, sealed, err := newFrameScanner(section, at.offset, readSize).next(nil)
 	if errors.Is(err, io.EOF) || (err == nil && info.magic != magicZstd) {
 		return fmt.Errorf("%w: no data frame where the seek table has one", ErrCorrupt)
 	}
