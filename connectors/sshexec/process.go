@@ -49,6 +49,9 @@ func launch(conn *sshconn.Conn, c *Command, marker string) (*process, error) {
 	if err == nil {
 		_, err = io.WriteString(channel, preamble)
 	}
+	if errors.Is(err, io.EOF) {
+		return p, nil // it has ended already; whoever reads learns what it said, and why
+	}
 	if err != nil {
 		p.stop(err)
 		<-p.done

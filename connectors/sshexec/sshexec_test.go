@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -149,6 +150,25 @@ func TestOtherAccounts(t *testing.T) {
 			t.Errorf("%s: %q, %v", name, said, err)
 		}
 	}
+}
+
+// An account whose command ends before it was told what to run is told from a connection
+// that broke, whichever of the two comes first.
+func TestAccountsThatEndAtOnce(t *testing.T) {
+	t.Parallel()
+	conn := connect(t, testenv.SSHD(t, quick("ForceCommand /bin/false", "MaxSessions 20")), nil)
+	var asking sync.WaitGroup
+	for range 8 {
+		asking.Go(func() {
+			for range 15 {
+				_, err := Ask(t.Context(), conn, Command{Program: "echo", What: "a thing", Patience: 20 * time.Second})
+				if job.CodeOf(err) != job.PermissionDenied {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	asking.Wait()
 }
 
 // running are the processes with a mark in their command line, and whether it is in one's
