@@ -12,9 +12,9 @@ import (
 	"xvault/internal/testenv"
 )
 
-// A database of 1 GiB streams through: nothing of it is gathered in memory.
+// A database of 1 GiB streams through: nothing of it is gathered in memory. It runs
+// alone, for the heap is that of all tests that run.
 func TestOneGibibyte(t *testing.T) {
-	t.Parallel()
 	m := testenv.NewMariaDB(t, testenv.MariaDBOptions{})
 	name := m.Database()
 	m.Do(name, "CREATE TABLE big (id INT PRIMARY KEY, t MEDIUMTEXT)")
