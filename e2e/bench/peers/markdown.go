@@ -37,14 +37,14 @@ func (r *report) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s cores of %s, %s GiB, Linux %s; %s.\n\n", r.Date.Format(time.DateOnly), r.Machine["cores"], r.Machine["cpu"],
 		r.Machine["memory_gib"], r.Machine["kernel"], r.Machine["go"])
-	b.WriteString("| case | what | xVault | peer | | ratio | aim | |\n|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| case | what | xVault | peer | | ratio | aim | | runs |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, one := range r.Rows {
 		verdict := one.verdict()
 		if verdict == verdictMissed {
 			verdict = "**missed**"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", one.Case, one.What, one.figure(one.Ours), one.figure(one.Peers),
-			strings.ReplaceAll(one.Peer, "|", "\\|"), one.ratioText(), one.limitText(), verdict)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", one.Case, one.What, one.figure(one.Ours), one.figure(one.Peers),
+			strings.ReplaceAll(one.Peer, "|", "\\|"), one.ratioText(), one.limitText(), verdict, one.runsText())
 	}
 	return b.String()
 }

@@ -109,7 +109,7 @@ func TestTurnsGoInTurn(t *testing.T) {
 	}
 }
 
-// A ratio is that of turns, not of medians.
+// A ratio is that of turns, not of medians, where each of ours has one of the peer's.
 func TestRatioIsTheMedianOfTheTurns(t *testing.T) {
 	t.Parallel()
 	series := func(seconds ...float64) (all []usage) {
@@ -122,6 +122,9 @@ func TestRatioIsTheMedianOfTheTurns(t *testing.T) {
 	r := compare("time", "peer", ours, peers, wall).atMost(0.8)
 	if r.Ratio != 0.75 || r.Ours != 3 || r.Peers != 4 || !r.Met {
 		t.Errorf("%+v", r)
+	}
+	if r := compare("time", "once", ours, series(6), wall); r.Ratio != 0.5 || r.runsText() != "3, peer 1" {
+		t.Errorf("with a peer that took part once: %+v", r)
 	}
 	if r := amount("memory", 300).atMost(256); r.verdict() != verdictMissed {
 		t.Errorf("%+v", r)
@@ -155,7 +158,7 @@ func TestTableGoesIntoADocument(t *testing.T) {
 		}
 	}
 	r := report{Date: time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC), Machine: map[string]string{"cores": "2"}}
-	r.add("ssh/go", []row{row{What: "time", Peer: "age | tar", Unit: unitSeconds, Ours: 1.5, Peers: 2, Ratio: 0.75}.atMost(0.7)})
+	r.add("ssh/go", []row{row{What: "time", Peer: "age | tar", Unit: unitSeconds, Ours: 1.5, Peers: 2, Ratio: 0.75, Runs: 3}.atMost(0.7)})
 	write("before\n" + tableBegin + "old\n" + tableEnd + "after\n")
 	for range 2 {
 		if err := r.fill(path); err != nil {
@@ -166,7 +169,7 @@ func TestTableGoesIntoADocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	line := "| ssh/go | time | 1.50 s | 2.00 s | age \\| tar | 0.750 | 0.70 | **missed** |\n"
+	line := "| ssh/go | time | 1.50 s | 2.00 s | age \\| tar | 0.750 | 0.70 | **missed** | 3 |\n"
 	if text := string(got); !strings.HasPrefix(text, "before\n"+tableBegin+"2026-01-02") || !strings.HasSuffix(text, line+tableEnd+"after\n") {
 		t.Errorf("%s", text)
 	}

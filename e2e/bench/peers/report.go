@@ -27,7 +27,8 @@ type row struct {
 	Peer  string  `json:"peer,omitempty"`
 	Peers float64 `json:"peers,omitempty"`
 	Unit  string  `json:"unit"`
-	// Ratio is the median of the turns' ratios of ours to the peer's.
+	// Ratio is the median of the turns' ratios of ours to the peer's; where the
+	// peer took part less often, it is the ratio of the medians.
 	Ratio float64 `json:"ratio,omitempty"`
 	// Limit is where the ratio, or our figure where there is no peer, should be
 	// at most; 0: there is no limit.
@@ -43,18 +44,22 @@ type row struct {
 
 // turn is one turn of both.
 type turn struct {
-	Ours  usage `json:"ours"`
-	Peers usage `json:"peers"`
+	Ours  usage  `json:"ours"`
+	Peers *usage `json:"peers,omitempty"` // nil where the peer took no part
 }
 
 // compare makes a row of two series. The peer may have taken part less often.
 func compare(what, peer string, ours, peers []usage, pick func(usage) float64) row {
 	r := row{
-		What: what, Peer: peer, Unit: unitSeconds, Runs: min(len(ours), len(peers)),
+		What: what, Peer: peer, Unit: unitSeconds, Runs: len(ours),
 		Ours: median(ours, pick), Peers: median(peers, pick), Ratio: ratio(ours, peers, pick),
 	}
-	for i := range r.Runs {
-		r.Turns = append(r.Turns, turn{ours[i], peers[i]})
+	for i, u := range ours {
+		t := turn{Ours: u}
+		if i < len(peers) {
+			t.Peers = &peers[i]
+		}
+		r.Turns = append(r.Turns, t)
 	}
 	return r
 }
@@ -200,11 +205,22 @@ func (r row) verdict() string {
 	}
 }
 
+// runsText is how often each took part.
 func (r row) runsText() string {
-	if r.Runs == 0 {
-		return ""
+	peers := 0
+	for _, t := range r.Turns {
+		if t.Peers != nil {
+			peers++
+		}
 	}
-	return fmt.Sprint(r.Runs)
+	switch {
+	case r.Runs == 0:
+		return ""
+	case peers > 0 && peers < r.Runs:
+		return fmt.Sprintf("%d, peer %d", r.Runs, peers)
+	default:
+		return fmt.Sprint(r.Runs)
+	}
 }
 
 // write keeps everything as JSON.

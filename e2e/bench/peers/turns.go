@@ -109,9 +109,13 @@ func median(all []usage, pick func(usage) float64) float64 {
 }
 
 // ratio is the median of each turn's ratio: what slows down the machine for a
-// while slows down both of a turn.
+// while slows down both of a turn. Where not every turn had the peer in it, one of
+// ours would stand for all: then it is the ratio of the medians.
 func ratio(ours, peers []usage, pick func(usage) float64) float64 {
-	values := make([]float64, min(len(ours), len(peers)))
+	if len(ours) != len(peers) {
+		return median(ours, pick) / median(peers, pick)
+	}
+	values := make([]float64, len(ours))
 	for i := range values {
 		values[i] = pick(ours[i]) / pick(peers[i])
 	}
