@@ -201,7 +201,7 @@ func TestExportOfOneFileReadsLittle(t *testing.T) {
 	if !bytes.Contains(got, []byte(items[1].content)) {
 		t.Error("the content is not in it")
 	}
-	if counted.bytes.Load() > 12<<20 {
+	if counted.bytes.Load() > 8<<20 {
 		t.Errorf("%d bytes were read", counted.bytes.Load())
 	}
 }
