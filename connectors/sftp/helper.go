@@ -3,6 +3,7 @@ package sftp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -32,27 +33,30 @@ type helper struct {
 	tar      *shell.Tar // one keeps up with all that is done to what it sends
 	tarErr   error      // why there is none
 	tree     *tree
+	shown    *tree  // the starts alone, of a find that broke off later
 	tool     string // what find calls itself
 	findErr  error  // why there is no tree
 }
 
-// startHelper asks the server for its programs. Nothing waits for the answers.
-func (s *source) startHelper(conn *sshconn.Conn, list bool) *helper {
+// startHelper asks the server for its programs. Nothing waits for the answers. all
+// is whether to list everything at once, where that is sensible.
+func (s *source) startHelper(conn *sshconn.Conn, all bool) *helper {
 	ctx, cancel := context.WithCancel(context.Background()) // ends with the connection
 	h := &helper{conn: conn, o: s.options, ctx: ctx, stop: cancel}
-	if list {
-		h.starting.Go(func() { h.findAndTar(s.startPaths()) })
-	} else {
-		h.starting.Go(h.tarAlone)
-	}
+	// Not where that would list what is excluded.
+	all = all && len(s.config.Exclude) == 0 && !s.isRoot("/")
+	h.starting.Go(func() { h.findAndTar(s.startPaths(), all) })
 	return h
 }
 
-var errSlowShell = errors.New("the shell does not answer in time")
+var (
+	errSlowShell = errors.New("the shell does not answer in time")
+	errSlowFind  = errors.New("its find does not answer in time")
+)
 
-// startPaths are the configured paths that lie in no other, and whether to list
-// everything below them at once: not where that would list what is excluded.
-func (s *source) startPaths() (starts []string, all bool) {
+// startPaths are the configured paths that lie in no other.
+func (s *source) startPaths() []string {
+	var starts []string
 	roots := make([]*root, len(s.config.Paths))
 	for i, path := range s.config.Paths {
 		roots[i] = &root{path: path}
@@ -62,13 +66,17 @@ func (s *source) startPaths() (starts []string, all bool) {
 			starts = append(starts, r.path)
 		}
 	}
-	return starts, len(s.config.Exclude) == 0 && !s.isRoot("/")
+	return starts
 }
 
 // findAndTar lists everything, if it is not too much, or else the starts alone, and
 // has a tar go on from there.
 func (h *helper) findAndTar(starts []string, all bool) {
-	ctx, cancel := context.WithTimeoutCause(h.ctx, h.o.FindPatience, errTooMuch)
+	slow := errSlowFind
+	if all {
+		slow = errTooMuch
+	}
+	ctx, cancel := context.WithTimeoutCause(h.ctx, h.o.FindPatience, slow)
 	defer cancel()
 	t := h.newTree(starts, all)
 	began, ok := inTime(ctx, &h.late, func() shell.Started {
@@ -78,7 +86,7 @@ func (h *helper) findAndTar(starts []string, all bool) {
 	})
 	switch {
 	case !ok && h.ctx.Err() == nil:
-		h.findErr = errTooMuch
+		h.findErr = slow
 	case !ok:
 		h.tarErr = context.Cause(h.ctx)
 		return
@@ -91,11 +99,12 @@ func (h *helper) findAndTar(starts []string, all bool) {
 	default:
 		h.listed(ctx, t, began.Listing, began.ListErr)
 	}
+	again := all && errors.Is(h.findErr, errTooMuch)
 	var alone sync.WaitGroup
-	if !h.has() {
+	if !h.has() && (again || h.proof() != nil) {
 		alone.Go(h.tarAlone)
 	}
-	if all && errors.Is(h.findErr, errTooMuch) {
+	if again {
 		h.findStarts(starts)
 	}
 	alone.Wait()
@@ -118,7 +127,7 @@ func (h *helper) tarAlone() {
 
 // findStarts lists what is in the starts themselves.
 func (h *helper) findStarts(starts []string) {
-	ctx, cancel := context.WithTimeoutCause(h.ctx, h.o.FindPatience, errTooMuch)
+	ctx, cancel := context.WithTimeoutCause(h.ctx, h.o.FindPatience, errSlowFind)
 	defer cancel()
 	t := h.newTree(starts, false)
 	var list shell.Listing
@@ -169,29 +178,32 @@ func (h *helper) newTree(starts []string, all bool) *tree {
 
 // listed takes what a find listed.
 func (h *helper) listed(ctx context.Context, t *tree, list shell.Listing, err error) {
+	begun := t.begun()
 	switch {
 	case ctx.Err() != nil:
-		h.findErr = context.Cause(ctx)
-		return
+		err = context.Cause(ctx)
 	case err == nil:
 		t.leaveAll()
-		err = t.begun()
+		err = begun
 	}
-	if h.findErr = err; err != nil {
-		return
+	h.findErr = err
+	switch {
+	case err == nil:
+		t.forget(list.Doubtful)
+		h.tree, h.tool = t, list.Tool
+	case begun == nil:
+		h.shown = &tree{starts: t.starts}
 	}
-	t.forget(list.Doubtful)
-	h.tree, h.tool = t, list.Tool
 }
 
 // probeShell tells how a source would be read.
-func (s *source) probeShell(sess *session) string {
+func (s *source) probeShell(sess *session, roots []*root) string {
 	h := s.startHelper(sess.conn, false)
 	sess.running.Go(h.wait)
 	defer h.end()
 	h.starting.Wait()
-	if h.tarErr != nil {
-		return "SFTP alone, because " + sshconn.Escape(h.tarErr.Error(), 300)
+	if err := h.unfit(sess, roots); err != nil {
+		return "SFTP alone, because " + sshconn.Escape(err.Error(), 300)
 	}
 	return "shell, with " + h.tar.Tool
 }
@@ -200,12 +212,9 @@ func (s *source) probeShell(sess *session) string {
 // is of use.
 func (h *helper) ready(log *slog.Logger, s *session, roots []*root) bool {
 	h.starting.Wait()
-	if h.tarErr == nil && h.tree != nil {
-		h.tarErr = h.tree.sameRoots(s, roots)
-	}
-	if h.tarErr != nil {
+	if err := h.unfit(s, roots); err != nil {
 		h.end()
-		log.Info("the source is read over SFTP alone", slog.String("why", sshconn.Escape(h.tarErr.Error(), 300)))
+		log.Info("the source is read over SFTP alone", slog.String("why", sshconn.Escape(err.Error(), 300)))
 		return false
 	}
 	attrs := []any{slog.String("content", h.tar.Tool), slog.String("listing", h.tool)}
@@ -214,6 +223,28 @@ func (h *helper) ready(log *slog.Logger, s *session, roots []*root) bool {
 	}
 	log.Info("the source is read through its shell", attrs...)
 	return true
+}
+
+// unfit is why a source must be read over SFTP alone; nil where it need not. What a
+// tar sends counts only where find has shown what SFTP shows: else it may be what
+// stands under the same name for a shell that sees other files.
+func (h *helper) unfit(s *session, roots []*root) error {
+	switch proof := h.proof(); {
+	case h.tarErr != nil:
+		return h.tarErr
+	case proof == nil:
+		return fmt.Errorf("nothing shows that its shell sees the files that SFTP does: %w", h.findErr)
+	default:
+		return proof.sameRoots(s, roots)
+	}
+}
+
+// proof is what find showed of the configured paths; nil where it did not show all.
+func (h *helper) proof() *tree {
+	if h.tree != nil {
+		return h.tree
+	}
+	return h.shown
 }
 
 // channels is how many its programs may take at once.

@@ -214,10 +214,11 @@ func (s *source) Probe(ctx context.Context) (connectors.ProbeResult, error) {
 		result.Warnings = append(result.Warnings, "this login is not confined to reading: it can write wherever the account can. For backups alone "+
 			`a key will do whose line in authorized_keys begins with restrict,command="internal-sftp -R" (xvault source key makes one)`)
 	}
-	if s.options.Shell {
-		result.Transport = s.probeShell(sess)
+	err = missing(roots)
+	if s.options.Shell && err == nil {
+		result.Transport = s.probeShell(sess, roots)
 	}
-	return result, missing(roots)
+	return result, err
 }
 
 func probePath(r *root) connectors.ProbePath {

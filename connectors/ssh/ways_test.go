@@ -109,7 +109,7 @@ func TestOddServers(t *testing.T) {
 		"other tar":           {fake: fake{"tar": "echo 'bsdtar 3.6.2 - libarchive 3.6.2'"}, log: []string{alone, "no GNU tar"}},
 		"old tar":             {fake: fake{"tar": "echo 'tar (GNU tar) 1.26'"}, log: []string{alone, "older than 1.29"}},
 		"no tar":              {fake: fake{"tar": "exit 127"}, log: []string{alone, "no GNU tar"}},
-		"other find":          {fake: fake{"find": "echo 'BusyBox v1.36'"}, log: []string{shell, "no GNU findutils"}},
+		"other find":          {fake: fake{"find": "echo 'BusyBox v1.36'"}, log: []string{alone, "no GNU findutils"}},
 		"find fails":          {fake: fake{"find": `[ "$1" = --version ] && exec /usr/bin/find --version; /usr/bin/find "$@"; exit 1`}, log: []string{shell, "without a word"}},
 		"find is killed":      {fake: fake{"find": `[ "$1" = --version ] && exec /usr/bin/find --version; /usr/bin/find "$@" | head -c 20000; kill -9 $$`}, log: []string{shell}},
 		"find says odd words": {fake: fake{"find": `/usr/bin/find "$@"; echo "find: odd" >&2`}, log: []string{shell, "find: odd"}},
@@ -170,7 +170,7 @@ func TestOddServersAndManyFiles(t *testing.T) {
 		o    sftp.Options
 		log  string
 	}{
-		"find hangs":       {fake{"find": `[ "$1" = --version ] && exec /usr/bin/find --version; exec sleep 20`}, hasty, shell},
+		"find hangs":       {fake{"find": `[ "$1" = --version ] && exec /usr/bin/find --version; exec sleep 20`}, hasty, alone},
 		"start files hang": {fake{".bashrc": "exec sleep 20"}, hasty, alone},
 		"no error output":  {fake{".bashrc": "exec 2>/dev/null"}, quick, alone},
 		"tar is a script":  {fake{"tar": realTar + `exec /usr/bin/tar "$@"`}, quick, shell},
