@@ -28,13 +28,15 @@ type fakeServer struct {
 	answer func(typ byte, id uint32, body []byte) []byte
 	// longOnly tells the type of a file in its long name only.
 	longOnly bool
-	openssh  bool // greets as OpenSSH does, so that several batches are asked for at once
-	maxRead  int  // a read brings no more than this; 0 means all
-	maxOpen  int  // files open at once; 0 means any number
+	openssh  bool     // greets as OpenSSH does, so that several batches are asked for at once
+	limits   []uint64 // of a packet, a read, a write and open files; nil: it refuses to tell
+	maxRead  int      // a read brings no more than this; 0 means all
+	maxOpen  int      // files open at once; 0 means any number
 
-	open  map[string]*fakeOpen
-	opens int
-	most  int // of files ever open at once
+	open    map[string]*fakeOpen
+	longest int // of the reads asked for
+	opens   int
+	most    int // of files ever open at once
 }
 
 type fakeOpen struct {
@@ -111,6 +113,11 @@ func (f *fakeServer) usual(typ byte, id uint32, body []byte) []byte {
 			return packet(104, u32(id), u32(1), str(n.link), str(""), u32(0))
 		}
 		return status(id, 2)
+	case 200:
+		if arg == "limits@openssh.com" && f.limits != nil {
+			return packet(201, u32(id), u64(f.limits[0]), u64(f.limits[1]), u64(f.limits[2]), u64(f.limits[3]))
+		}
+		return status(id, 8)
 	default:
 		return status(id, 8)
 	}
@@ -133,6 +140,7 @@ func (f *fakeServer) opened(id uint32, path string, file bool) []byte {
 }
 
 func (f *fakeServer) read(id uint32, handle string, offset uint64, length int) []byte {
+	f.longest = max(f.longest, length)
 	o := f.open[handle]
 	if o == nil {
 		return status(id, 4)

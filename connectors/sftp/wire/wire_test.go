@@ -167,7 +167,7 @@ func FuzzAnswers(f *testing.F) {
 	})
 }
 
-func TestLimitsAndOwnerNames(t *testing.T) {
+func TestDecoder(t *testing.T) {
 	d := decoder{b: []byte{0, 0, 0, 2, 'a', 'b', 0, 0, 0, 9}}
 	if s := d.text(); s != "ab" || d.err != nil {
 		t.Errorf("%q, %v", s, d.err)
