@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,6 +27,21 @@ func large(t *testing.T, m *testenv.MariaDBServer) string {
 	name := m.Database()
 	m.Do(name, "CREATE TABLE big (id INT PRIMARY KEY, t TEXT)", "INSERT INTO big SELECT seq, REPEAT(MD5(seq), 50) FROM seq_1_to_16000")
 	return name
+}
+
+// F8: the server's bytes come in pieces of a few. The relay gives them to the dump
+// program as they come.
+func TestConnectionIsSliced(t *testing.T) {
+	t.Parallel()
+	m := testenv.MariaDB(t)
+	name := m.Database()
+	m.Do(name, "CREATE TABLE t (id INT PRIMARY KEY, t TEXT)", "INSERT INTO t SELECT seq, REPEAT(MD5(seq), 50) FROM seq_1_to_500")
+	l := newLab(t, m, fullGrants(name), name)
+	want := l.mustRead()
+	l.env.Dial = testenv.Slices{Dial: l.env.Dial}
+	if got := l.mustRead(); len(want) == 0 || !maps.Equal(got, want) {
+		t.Errorf("%d dumps, whole %d, and not the same", len(got), len(want))
+	}
 }
 
 // F8: the connection is cut at 1, 50 and 99 % of what comes over it, or stalls.

@@ -95,6 +95,11 @@ func (w *words) String() string {
 // open opens a source and collects what it logs.
 func open(t *testing.T, kind connectors.Type, s *testenv.SSHServer, raw map[string]any) (connectors.Source, *words) {
 	t.Helper()
+	return openBy(t, kind, s, raw, connectors.NewDialer(connectors.DialerConfig{}))
+}
+
+func openBy(t *testing.T, kind connectors.Type, s *testenv.SSHServer, raw map[string]any, dial connectors.Dialer) (connectors.Source, *words) {
+	t.Helper()
 	b, err := json.Marshal(raw)
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +110,7 @@ func open(t *testing.T, kind connectors.Type, s *testenv.SSHServer, raw map[stri
 	}
 	log := &words{}
 	src, err := kind.Open(config, connectors.Env{
-		Credential: keyOf(s), Dial: connectors.NewDialer(connectors.DialerConfig{}), Log: slog.New(slog.NewTextHandler(log, nil)),
+		Credential: keyOf(s), Dial: dial, Log: slog.New(slog.NewTextHandler(log, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
