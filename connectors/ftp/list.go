@@ -22,11 +22,17 @@ var errTooMuch = errors.New("the listing is too large to be held ahead of its tu
 // list lists the folder that the session is in. What is wrong with the listing stands
 // in it; an error is one of the session, or a *wire.ReplyError that refuses.
 func (s *session) list(dir string, limit int64) (*listing, error) {
-	l, err := s.transfer(dir, s.usesMLST(), limit)
-	if err != nil {
-		return nil, err
+	if !s.usesMLST() {
+		return s.listLines(dir, limit)
 	}
-	if l.mlsd && (s.hidesLinks() || l.wantsMore()) {
+	l, err := s.transfer(dir, "MLSD", "", limit)
+	if code := wire.CodeOf(err); isRefusal(err) && (code == 500 || code == 502) {
+		return s.listLines(dir, limit)
+	}
+	if err != nil {
+		return nil, err // half a listing is none
+	}
+	if s.hidesLinks() || l.wantsMore() {
 		return l, s.addDetails(dir, l)
 	}
 	return l, nil
@@ -48,27 +54,14 @@ func (s *session) hidesLinks() bool {
 	return strings.Contains(strings.ToUpper(s.wire.Feature("MLST")), "UNIX.OWNER")
 }
 
-// transfer takes one listing from the server.
-func (s *session) transfer(dir string, mlsd bool, limit int64) (*listing, error) {
-	verb, arg := "MLSD", ""
-	if !mlsd {
-		verb = "LIST"
-		if !s.noAll {
-			arg = "-a" // without it many servers leave out names that begin with a dot
-		}
-	}
+// transfer takes one listing from the server. With the error of a server that refuses
+// at the end stands what it had listed by then.
+func (s *session) transfer(dir, verb, arg string, limit int64) (*listing, error) {
 	t, err := s.wire.Start(s.ctx, verb, arg, 0)
-	switch code := wire.CodeOf(err); {
-	case mlsd && (code == 500 || code == 502):
-		return s.transfer(dir, false, limit)
-	case arg != "" && (code == 501 || code == 504):
-		s.noAll = true
-		s.src.noAll.Store(true)
-		return s.transfer(dir, false, limit)
-	case err != nil:
+	if err != nil {
 		return nil, err
 	}
-	l := &listing{mlsd: mlsd}
+	l := &listing{mlsd: verb == "MLSD"}
 	if err := l.fill(t, dir, limit, s.src.options.Now()); err != nil {
 		t.Abort()
 		if errors.Is(err, errTooMuch) && limit == s.src.options.ListingMemory {
@@ -80,7 +73,7 @@ func (s *session) transfer(dir string, mlsd bool, limit int64) (*listing, error)
 	}
 	r, err := t.Finish()
 	if err != nil {
-		return nil, err
+		return l, err
 	}
 	if !t.Clean() {
 		return nil, wire.ErrCut
@@ -225,7 +218,7 @@ func (s *session) addDetails(dir string, l *listing) error {
 
 // listLong lists with LIST; nil where the server does not.
 func (s *session) listLong(dir string) (*listing, error) {
-	l, err := s.transfer(dir, false, s.src.options.ListingMemory)
+	l, err := s.listLines(dir, s.src.options.ListingMemory)
 	if isRefusal(err) && wire.CodeOf(err) >= 500 {
 		return nil, nil
 	}

@@ -151,7 +151,7 @@ func (p *pool) open(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{src: p.src, wire: conn, ctx: ctx, noAll: p.src.noAll.Load()}
+	s := &session{src: p.src, wire: conn, ctx: ctx}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {

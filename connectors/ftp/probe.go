@@ -38,6 +38,9 @@ func (s *source) Probe(ctx context.Context) (connectors.ProbeResult, error) {
 		result.Paths = append(result.Paths, probePath(r))
 	}
 	result.Warnings = append(result.Warnings, warnings(roots)...)
+	if s.showAll.Load() == showAllNot {
+		result.Warnings = append(result.Warnings, dotsMayHide)
+	}
 	return result, missing(roots)
 }
 

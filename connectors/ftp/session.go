@@ -16,9 +16,7 @@ type session struct {
 	wire *wire.Conn
 	ctx  context.Context //nolint:containedctx // of the one call that uses the session
 	dir  string          // the folder that it is in, by our name; empty: not known
-	// noAll: the server's LIST takes no option.
-	noAll bool
-	used  time.Time // when it was given back
+	used time.Time       // when it was given back
 }
 
 // folder is a folder and how to be sure of it.

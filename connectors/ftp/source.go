@@ -27,9 +27,9 @@ type source struct {
 	pool     *pool
 	tls      *tls.Config // nil with tls "none"
 
-	told      sync.Once   // the log was told that nothing is encrypted
-	noAll     atomic.Bool // LIST takes no option here
-	showsDots atomic.Bool // the server's listings show the folder itself
+	told      sync.Once    // the log was told that nothing is encrypted
+	showAll   atomic.Int32 // whether LIST takes its option here
+	showsDots atomic.Bool  // the server's listings show the folder itself
 }
 
 // open makes a source of a canonical configuration.
