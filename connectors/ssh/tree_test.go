@@ -55,6 +55,8 @@ func plant(t *testing.T, root string) {
 	for _, size := range []int{0, 1, 511, 512, 513, 32 << 10, 65536, 65537, 255<<10 + 1, 1 << 20, 1<<20 + 1, 3 << 20} {
 		write(fmt.Sprintf("sizes/%08d", size), size)
 	}
+	// What a tar of a test sends is another content for this one.
+	check(os.WriteFile(filepath.Join(root, "padded"), []byte("padded-content"), 0o644))
 	deep := "deep"
 	for len(root)+len(deep) < 3800 {
 		deep = filepath.Join(deep, strings.Repeat("d", 200))

@@ -76,6 +76,12 @@ func (f fake) options(t *testing.T) testenv.SSHOptions {
 const realTar = `[ "$1" = --version ] && exec /usr/bin/tar --version
 `
 
+// complaining is a tar that sends another content than a file has, and says something
+// about each batch.
+func complaining(words string) string {
+	return `/usr/bin/tar "$@" 2> >(sed 's/^/` + words + `\n/' >&2) | LC_ALL=C sed s/padded-content/zeroed-content/`
+}
+
 // packPlain reads a tree over SFTP alone.
 func packPlain(t *testing.T, s *testenv.SSHServer, root string) []byte {
 	t.Helper()
@@ -118,7 +124,9 @@ func TestOddServers(t *testing.T) {
 		"tar is killed":       {fake: fake{"tar": realTar + `/usr/bin/tar "$@" | head -c 500000; kill -9 $$`}, log: []string{shell, early}},
 		"tar is cut":          {fake: fake{"tar": realTar + `/usr/bin/tar "$@" | head -c 500001`}, log: []string{shell, early}},
 		"tar says nothing":    {fake: fake{"tar": realTar + `exec /usr/bin/tar "$@" 2>/dev/null`}, log: []string{shell}},
-		"tar complains":       {fake: fake{"tar": realTar + `/usr/bin/tar "$@" 2> >(sed 's/^/tar: x: odd\n/' >&2)`}, log: []string{shell}},
+		"tar complains":       {fake: fake{"tar": realTar + complaining("tar: x: odd")}, log: []string{shell}},
+		"tar pads":            {fake: fake{"tar": realTar + complaining("tar: padded: File shrank by 14 bytes; padding with zeros")}, log: []string{shell}},
+		"tar sees changes":    {fake: fake{"tar": realTar + complaining("tar: padded: file changed as we read it")}, log: []string{shell}},
 		"tar garbles":         {fake: fake{"tar": realTar + `/usr/bin/tar "$@" | tr 7 8`}, log: []string{shell, early}},
 		"tar sends others":    {fake: fake{"tar": realTar + `cat >/dev/null & exec /usr/bin/tar -cPf - --format=posix --pax-option=delete=atime,delete=ctime,delete=mtime /etc`}, log: []string{shell, "not asked for"}},
 		"tar climbs":          {fake: fake{"tar": realTar + `exec /usr/bin/tar "$@" --transform 's,^/,/../,'`}, log: []string{shell, early}},
