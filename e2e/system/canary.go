@@ -3,12 +3,9 @@ package system
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,24 +19,16 @@ import (
 )
 
 // Canaries are values that must be found nowhere; they map a value, in each
-// form that it may take, to what it is.
+// notation that it may stand in, to what it is.
 type Canaries map[string]string
 
-// Add adds a value in all its forms.
+// Add adds a value in all notations.
 func (c Canaries) Add(what, value string) {
 	if len(value) < 8 {
 		panic("too short to be searched for: " + what)
 	}
-	forms := map[string]string{
-		"":               value,
-		" as hex":        hex.EncodeToString([]byte(value)),
-		" as base64":     base64.StdEncoding.EncodeToString([]byte(value)),
-		" as URL base64": base64.RawURLEncoding.EncodeToString([]byte(value)),
-		" as a query":    url.QueryEscape(value),
-		" as JSON":       strings.ReplaceAll(value, "\n", `\n`),
-	}
-	for form, v := range forms {
-		c[v] = what + form
+	for form, name := range written(value) {
+		c[form] = what + name
 	}
 }
 
@@ -56,10 +45,11 @@ func (c Canaries) Search(b []byte) []string {
 }
 
 // SearchFiles searches all files and names below dir but those below or
-// matching except.
+// matching except. Where there is no file at all it fails.
 func (c Canaries) SearchFiles(t testing.TB, dir string, except ...string) []string {
 	t.Helper()
 	var found []string
+	files := 0
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -78,6 +68,7 @@ func (c Canaries) SearchFiles(t testing.TB, dir string, except ...string) []stri
 		if !d.Type().IsRegular() {
 			return nil
 		}
+		files++
 		b, err := os.ReadFile(path)
 		for _, f := range c.Search(b) {
 			found = append(found, path+": "+f)
@@ -86,6 +77,9 @@ func (c Canaries) SearchFiles(t testing.TB, dir string, except ...string) []stri
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if files == 0 {
+		t.Fatalf("there is no file in %s: nothing was searched", dir)
 	}
 	return found
 }
