@@ -3,8 +3,6 @@ package e2e
 import (
 	"maps"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -108,17 +106,7 @@ func (d *databaseSecrets) postgres() string {
 
 // wordpress has its password in wp-config.php alone.
 func (d *databaseSecrets) wordpress() string {
-	password, name := d.password("wordpress"), d.db.Database()
-	account := d.db.Account(password, "ALL ON "+name+".*")
-	d.db.Do(name, "CREATE TABLE wp_options (option_name VARCHAR(50) PRIMARY KEY, option_value TEXT)", "INSERT INTO wp_options VALUES ('siteurl', 'https://a.example'), ('home', 'https://a.example')")
-	root := filepath.Join(d.SSH.Root, "site")
-	must(d.t, os.Mkdir(root, 0o755))
-	must(d.t, os.WriteFile(filepath.Join(root, "wp-load.php"), []byte("<?php"), 0o600))
-	must(d.t, os.WriteFile(filepath.Join(root, "wp-config.php"), []byte("<?php\ndefine('DB_NAME', '"+name+"');\ndefine('DB_USER', '"+account+"');\ndefine('DB_PASSWORD', '"+
-		strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(password)+"');\ndefine('DB_HOST', 'localhost:"+d.db.Socket()+"');\n$table_prefix = 'wp_';\n"), 0o600))
-	config := d.SSH.Config()
-	delete(config, "paths")
-	config["root"] = root
+	config := bareSite(d.t, d.db, d.SSH, d.password("wordpress"))
 	return d.source("wordpress", d.API.CreateCredential(d.t, d.Tenant.ID, system.PrivateKey(d.SSH.ClientKeyPEM)), config)
 }
 

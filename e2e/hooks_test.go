@@ -17,14 +17,15 @@ import (
 // their traces in a file.
 type hooked struct {
 	*system.Scene
-	t     *testing.T
-	trace string
+	t      *testing.T
+	trace  string
+	config map[string]any // of the source
 }
 
 func newHooked(t *testing.T, l *system.Lab) *hooked {
 	t.Helper()
 	s := l.NewScene(t, system.SceneOptions{Seed: 50, Files: 5})
-	return &hooked{s, t, filepath.Join(s.SSH.Root, "trace")}
+	return &hooked{s, t, filepath.Join(s.SSH.Root, "trace"), s.SSH.Config(s.Path)}
 }
 
 // hooks sets the commands; each of them leaves its name in the trace first.
@@ -35,7 +36,7 @@ func (h *hooked) hooks(before, after string, more map[string]any) {
 		"after":  "echo after >> " + h.trace + "; " + after,
 	}
 	maps.Copy(hooks, more)
-	config := h.SSH.Config(h.Path)
+	config := maps.Clone(h.config)
 	config["hooks"] = hooks
 	h.API.Do(h.t, "PATCH", "/api/v1/sources/"+h.SourceID, map[string]any{"config": config}, 200)
 }
@@ -131,17 +132,7 @@ func TestHooksOfAnAttemptThatEnds(t *testing.T) {
 	h := newHooked(t, system.Start(t, system.Options{Workers: -1}))
 	h.hooks("true", "true", nil)
 	w := h.AddWorker()
-	w.Start("backup.read=kill")
-	w.WaitOnline()
-	job := h.Backup()
-	select {
-	case <-w.Done():
-	case <-time.After(time.Minute):
-		t.Fatal("the worker was not killed")
-	}
-	if got := h.traces(); got != "before" {
-		t.Errorf("%q", got)
-	}
+	job := h.killed(w)
 	w.Start()
 	h.Acknowledged(job.ID, 2*time.Minute)
 	if got := h.traces(); got != "after before after" {
@@ -159,6 +150,43 @@ func TestHooksOfAnAttemptThatEnds(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	h.Check()
+}
+
+// A WordPress site has hooks as well, also where the worker is killed between them.
+func TestHooksOfAWordPressSite(t *testing.T) {
+	t.Parallel()
+	h := newHooked(t, system.Start(t, system.Options{Workers: -1}))
+	h.config = bareSite(t, testenv.MariaDB(t), h.SSH, "a password")
+	credential := h.API.CreateCredential(t, h.Tenant.ID, system.PrivateKey(h.SSH.ClientKeyPEM))
+	h.SourceID = system.Post[system.Object](t, h.API, "/api/v1/sources", map[string]any{
+		"tenant_id": h.Tenant.ID, "type": "wordpress", "name": "a site", "credential_id": credential, "config": h.config,
+	}).ID
+	h.hooks("true", "true", nil)
+	w := h.AddWorker()
+	job := h.killed(w)
+	w.Start()
+	done := h.MustComplete(job.ID, 2*time.Minute)
+	if got, r := h.traces(), h.results(done); got != "after before after" || len(r.Hooks) != 3 {
+		t.Errorf("%q, %+v", got, r)
+	}
+	h.CheckRecords()
+}
+
+// killed gives a backup whose worker was killed between the commands.
+func (h *hooked) killed(w *system.Worker) system.Job {
+	h.t.Helper()
+	w.Start("backup.read=kill")
+	w.WaitOnline()
+	job := h.Backup()
+	select {
+	case <-w.Done():
+	case <-time.After(time.Minute):
+		h.t.Fatal("the worker was not killed")
+	}
+	if got := h.traces(); got != "before" {
+		h.t.Errorf("%q", got)
+	}
+	return job
 }
 
 // waitTrace waits until a command has begun.

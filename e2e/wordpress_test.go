@@ -60,6 +60,24 @@ func (s *wordPressScene) create(more map[string]any) string {
 	}).ID
 }
 
+// bareSite is no more of a site than what is looked at, with its password in wp-config.php
+// alone; it gives the configuration of its source.
+func bareSite(t *testing.T, db *testenv.MariaDBServer, ssh *testenv.SSHServer, password string) map[string]any {
+	t.Helper()
+	name := db.Database()
+	account := db.Account(password, "ALL ON "+name+".*")
+	db.Do(name, "CREATE TABLE wp_options (option_name VARCHAR(50) PRIMARY KEY, option_value TEXT)", "INSERT INTO wp_options VALUES ('siteurl', 'https://a.example'), ('home', 'https://a.example')")
+	root := filepath.Join(ssh.Root, "site")
+	must(t, os.Mkdir(root, 0o755))
+	must(t, os.WriteFile(filepath.Join(root, "wp-load.php"), []byte("<?php"), 0o600))
+	must(t, os.WriteFile(filepath.Join(root, "wp-config.php"), []byte("<?php\ndefine('DB_NAME', '"+name+"');\ndefine('DB_USER', '"+account+"');\ndefine('DB_PASSWORD', '"+
+		strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(password)+"');\ndefine('DB_HOST', 'localhost:"+db.Socket()+"');\n$table_prefix = 'wp_';\n"), 0o600))
+	config := ssh.Config()
+	delete(config, "paths")
+	config["root"] = root
+	return config
+}
+
 // backup makes one, and gives the folder into which the stock tools extracted it.
 func (s *wordPressScene) backup() string {
 	s.t.Helper()

@@ -43,6 +43,8 @@ type Config struct {
 	HostKeys []string `json:"host_keys"`
 	// TrustOnFirstUse pins the key that the first connection shows.
 	TrustOnFirstUse bool `json:"trust_on_first_use"`
+	// Hooks run on the site's machine; nil where there are none.
+	Hooks *connectors.Hooks `json:"hooks,omitempty"`
 }
 
 const (
@@ -71,6 +73,7 @@ func Validate(raw []byte) ([]byte, []connectors.FieldError) {
 		WPCLI:           f.Bool("wp_cli", false),
 		HostKeys:        sshconn.HostKeys(f, "host_keys"),
 		TrustOnFirstUse: f.Bool("trust_on_first_use", false),
+		Hooks:           connectors.ParseHooks(f),
 	}
 	if faults := f.Faults(); len(faults) > 0 {
 		return nil, faults

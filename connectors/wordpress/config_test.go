@@ -18,7 +18,12 @@ func TestConfig(t *testing.T) {
 	if _, faults := Validate([]byte(`{"host":"h","username":"u","root":"/a","environment":["OLDPWDS=x","DB_PWD","WP_HOME=https://a.example:81/@b","DB_PWD_FILE=/run/p"]}`)); len(faults) > 0 {
 		t.Errorf("no secrets: %v", faults)
 	}
+	canonical, faults = Validate([]byte(`{"host":"h","username":"u","root":"/a","hooks":{"before":" true ","after":"b"}}`))
+	if want := `"hooks":{"before":"true","after":"b","timeout_seconds":300}}`; !strings.HasSuffix(string(canonical), want) || len(faults) > 0 {
+		t.Errorf("hooks: %s, %v", canonical, faults)
+	}
 	for text, field := range map[string]string{
+		`{"host":"h","username":"u","root":"/a","hooks":{}}`: "hooks", `{"host":"h","username":"u","root":"/a","hooks":{"befor":"true"}}`: "hooks.befor",
 		`{"username":"u","root":"/a"}`: "host", `{"host":"h","root":"/a"}`: "username", `{"host":"h","username":"u"}`: "root",
 		`{"host":"h","username":"u","root":"a"}`:                                                 "root",
 		`{"host":"h","username":"u","root":"/a/wp-config.php"}`:                                  "root",

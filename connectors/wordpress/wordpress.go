@@ -90,6 +90,7 @@ func New(o Options) connectors.Type {
 			return openTarget(config, env, o, parts, opts)
 		},
 		Site:  true,
+		Run:   parts.run,
 		Drill: parts.database.Drill, // the dump in it is one as of that type
 	}
 }
