@@ -170,11 +170,16 @@ func TestConnectionRefusedForAWhile(t *testing.T) {
 	s.Check()
 }
 
-// The worker's disk is full: the job fails, and nothing of it stays.
+// F5: the worker's disk is full: the job fails, over each transport, and nothing of it
+// stays.
 func TestStorageFull(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{Workers: -1}).NewScene(t, system.SceneOptions{Seed: 12, Files: 5}) // 15 MiB
-	w := s.AddWorker()
+	lab := system.Start(t, system.Options{Workers: -1})
+	var scenes []*system.Scene
+	for _, transport := range system.Transports() {
+		scenes = append(scenes, lab.NewScene(t, system.SceneOptions{Seed: 12, Files: 5, Type: transport})) // 15 MiB
+	}
+	w := lab.AddWorker()
 	must(t, unix.Mount("tmpfs", w.Storage, "tmpfs", 0, "size=6m,mode=0700"))
 	t.Cleanup(func() {
 		w.Kill()
@@ -184,12 +189,17 @@ func TestStorageFull(t *testing.T) {
 	})
 	w.Start()
 	w.WaitOnline()
-	mustFail(t, s.Lab, s.WaitJob(s.Backup().ID, time.Minute), "storage_full", []string{"free space"}, false)
-	if left := system.OrphanFiles(t, w.Storage); len(left) > 0 {
-		t.Errorf("left on the full disk: %v", left)
+	for _, s := range scenes {
+		mustFail(t, lab, s.WaitJob(s.Backup().ID, time.Minute), "storage_full", []string{"free space"}, false)
+		if left := system.OrphanFiles(t, w.Storage); len(left) > 0 {
+			t.Errorf("%s: left on the full disk: %v", s.Type, left)
+		}
+		s.CheckServerIsLeft(t)
 	}
 	// Once there is room, the same worker works again.
 	must(t, unix.Mount("tmpfs", w.Storage, "tmpfs", unix.MS_REMOUNT, "size=200m,mode=0700"))
-	s.Acknowledged(s.Backup().ID, time.Minute)
-	s.Check()
+	for _, s := range scenes {
+		s.Acknowledged(s.Backup().ID, time.Minute)
+	}
+	lab.Check()
 }

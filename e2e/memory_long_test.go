@@ -45,6 +45,15 @@ func TestMemory(t *testing.T) {
 			must(t, f.Close())
 			return dir
 		},
+		"a million tiny files": func(t *testing.T, dir string) string {
+			t.Helper()
+			for i := range 1_000_000 {
+				f := create(t, filepath.Join(dir, fmt.Sprintf("file-%07d", i)))
+				_, err := fmt.Fprintln(f, i)
+				must(t, err, f.Close())
+			}
+			return dir
+		},
 		"a million empty files": func(t *testing.T, dir string) string {
 			t.Helper()
 			for i := range 1_000_000 {
@@ -53,18 +62,27 @@ func TestMemory(t *testing.T) {
 			return dir
 		},
 	}
-	for name, plant := range cases {
-		t.Run(name, func(t *testing.T) {
+	for _, c := range [][2]string{
+		{system.SFTP, "usr share"},
+		{system.SFTP, "sparse file of 4 GiB"},
+		{system.SFTP, "random file of 4 GiB"},
+		{system.SFTP, "a million empty files"},
+		{system.SSH, "usr share"},
+		{system.SSH, "a million tiny files"},
+	} {
+		transport, name := c[0], c[1]
+		t.Run(transport+", "+name, func(t *testing.T) {
 			l := system.Start(t, system.Options{Workers: -1, Flavor: system.Released})
-			s := l.NewScene(t, system.SceneOptions{Empty: true})
+			s := l.NewScene(t, system.SceneOptions{Empty: true, Type: transport})
 			must(t, os.Mkdir(s.Path, 0o755))
-			path := plant(t, s.Path)
-			source := s.API.CreateSource(t, s.Tenant.ID, s.API.CreateCredential(t, s.Tenant.ID, system.PrivateKey(s.SSH.ClientKeyPEM)), s.SSH.Config(path))
+			path := cases[name](t, s.Path)
+			source := s.API.CreateSourceOf(t, transport, s.Tenant.ID, s.API.CreateCredential(t, s.Tenant.ID, system.PrivateKey(s.SSH.ClientKeyPEM)), s.SSH.Config(path))
 			w := s.AddWorker()
 			w.Start()
 			start := time.Now()
 			done := s.MustComplete(s.API.StartBackup(t, source).ID, 30*time.Minute)
 			peak := w.PeakMemory(t)
+			s.CheckWay(done.ID)
 			t.Logf("%s: %v, peak memory %d MiB", name, time.Since(start).Round(time.Second), peak>>20)
 			if peak > memoryLimit {
 				t.Errorf("the worker needed %d MiB", peak>>20)

@@ -125,54 +125,65 @@ func TestTicketsAreRefused(t *testing.T) {
 }
 
 // F15: every flipped or cut byte, and a swap of two tenants' artifacts, is found:
-// before there is an address, or by a transfer that does not end well.
+// before there is an address, or by a transfer that does not end well. The one
+// tenant's artifact came over sftp, the other's over ssh.
 func TestDamagedArtifactsAreFound(t *testing.T) {
 	t.Parallel()
 	trials := system.NewTrials(t, "F15, flip or cut a byte, swap artifacts")
 	lab := system.Start(t, system.Options{})
-	a, b := lab.NewScene(t, system.SceneOptions{Seed: 15}), lab.NewScene(t, system.SceneOptions{Seed: 15})
-	one, two := a.MustComplete(a.Backup().ID, time.Minute), b.MustComplete(b.Backup().ID, time.Minute)
-	file := filepath.Join(lab.API.Snapshot(t, one.SnapshotID).LocalPath, system.Artifact)
-	foreign := filepath.Join(lab.API.Snapshot(t, two.SnapshotID).LocalPath, system.Artifact)
-	good := a.MustRestore(one.SnapshotID, nil)
-	sound := mustRead(t, file)
+	a := damageable(t, lab.NewScene(t, system.SceneOptions{Seed: 15}))
+	b := damageable(t, lab.NewScene(t, system.SceneOptions{Seed: 15, Type: system.SSH, Small: true}))
+	a.damage(t, trials, b.sound)
+	b.damage(t, trials, a.sound)
+}
 
-	damaged := map[string][]byte{"swapped with another tenant's": mustRead(t, foreign)}
-	for what, at := range map[string]int{"header": 40, "first chunk": 300, "middle": len(sound) / 2, "last chunk": len(sound) - 2} {
-		flipped := bytes.Clone(sound)
+// artifact is a snapshot's file, and what can be done to it.
+type artifact struct {
+	*system.Scene
+	id, file string
+	sound    []byte
+	good     system.Download // asked for while it was sound
+}
+
+func damageable(t *testing.T, s *system.Scene) artifact {
+	t.Helper()
+	done := s.MustComplete(s.Backup().ID, time.Minute)
+	s.CheckWay(done.ID)
+	file := filepath.Join(s.API.Snapshot(t, done.SnapshotID).LocalPath, system.Artifact)
+	return artifact{Scene: s, id: done.SnapshotID, file: file, sound: mustRead(t, file), good: s.MustRestore(done.SnapshotID, nil)}
+}
+
+func (a artifact) damage(t *testing.T, trials *system.Trials, foreign []byte) {
+	t.Helper()
+	damaged := map[string][]byte{"swapped with another tenant's": foreign}
+	for what, at := range map[string]int{"header": 40, "first chunk": 300, "middle": len(a.sound) / 2, "last chunk": len(a.sound) - 2} {
+		flipped := bytes.Clone(a.sound)
 		flipped[at] ^= 0x10
 		damaged["flipped in "+what] = flipped
-		damaged["cut in "+what] = slices.Delete(bytes.Clone(sound), at, at+1)
+		damaged["cut in "+what] = slices.Delete(bytes.Clone(a.sound), at, at+1)
 	}
 	for what, content := range damaged {
 		began := time.Now()
-		if err := os.WriteFile(file, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		resp, body, err := system.Fetch(t, good.URL)
+		must(t, os.WriteFile(a.file, content, 0o600))
+		resp, body, err := system.Fetch(t, a.good.URL)
 		if err == nil && resp.StatusCode == http.StatusOK {
-			t.Errorf("%s: %d bytes were sent as if nothing were wrong", what, len(body))
+			t.Errorf("%s, %s: %d bytes were sent as if nothing were wrong", a.Type, what, len(body))
 		}
-		j := lab.API.StartRestore(t, one.SnapshotID, nil)
-		ended := lab.WaitJob(j.ID, time.Minute)
+		ended := a.WaitJob(a.API.StartRestore(t, a.id, nil).ID, time.Minute)
 		switch {
 		case ended.Status == "failed" && ended.Error.Code == "artifact_corrupt":
 		case ended.Status == "completed" && strings.HasPrefix(what, "flipped in ") && !strings.Contains(what, "header") && !strings.Contains(what, "last"):
 		default:
-			t.Errorf("%s: %s", what, ended)
+			t.Errorf("%s, %s: %s", a.Type, what, ended)
 		}
 		trials.Add(time.Since(began), 0)
 	}
-	if err := os.WriteFile(file, sound, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	_, stream := system.MustFetch(t, good.URL, http.StatusOK)
+	must(t, os.WriteFile(a.file, a.sound, 0o600))
+	_, stream := system.MustFetch(t, a.good.URL, http.StatusOK)
 	a.Want.MustEqual(t, system.Scan(t, filepath.Join(system.Untar(t, stream, "cat"), a.Path)))
-	if err := os.Remove(file); err != nil {
-		t.Fatal(err)
-	}
-	if code := system.Refused(t, "missing", good.URL, http.StatusNotFound); code != "artifact_missing" {
-		t.Errorf("missing: %s", code)
+	must(t, os.Remove(a.file))
+	if code := system.Refused(t, "missing", a.good.URL, http.StatusNotFound); code != "artifact_missing" {
+		t.Errorf("%s, missing: %s", a.Type, code)
 	}
 }
 

@@ -123,8 +123,14 @@ func (c *Client) CreateCredential(t testing.TB, tenantID string, secret map[stri
 // CreateSource makes a source of type sftp.
 func (c *Client) CreateSource(t testing.TB, tenantID, credentialID string, config map[string]any) string {
 	t.Helper()
+	return c.CreateSourceOf(t, SFTP, tenantID, credentialID, config)
+}
+
+// CreateSourceOf makes a source of a type that reads a server's files.
+func (c *Client) CreateSourceOf(t testing.TB, kind, tenantID, credentialID string, config map[string]any) string {
+	t.Helper()
 	return Post[Object](t, c, "/api/v1/sources", map[string]any{
-		"tenant_id": tenantID, "type": "sftp", "name": "a server",
+		"tenant_id": tenantID, "type": kind, "name": "a server",
 		"credential_id": credentialID, "config": config,
 	}).ID
 }

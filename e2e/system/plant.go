@@ -13,16 +13,24 @@ import (
 )
 
 // Plant writes a tree of about n small files with every awkwardness that a
-// real server may show, the same for the same seed.
+// real server may show, and two large ones, the same for the same seed.
 func Plant(t testing.TB, dir string, seed uint64, n int) {
 	t.Helper()
-	p := planter{rng: rand.New(rand.NewPCG(seed, 0))}
+	plant(t, dir, seed, n, true)
+}
+
+func plant(t testing.TB, dir string, seed uint64, n int, large bool) {
+	t.Helper()
+	p := planter{rng: rand.New(rand.NewPCG(seed, 0)), large: large}
 	if err := p.plant(dir, n); err != nil {
 		t.Fatalf("plant %s: %v", dir, err)
 	}
 }
 
-type planter struct{ rng *rand.Rand }
+type planter struct {
+	rng   *rand.Rand
+	large bool
+}
 
 func (p *planter) plant(dir string, n int) (err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -53,6 +61,9 @@ func (p *planter) bulk(root *os.Root, n int) error {
 		if err := root.WriteFile(name, p.content(size, i%2 == 0), 0o640); err != nil {
 			return err
 		}
+	}
+	if !p.large {
+		return nil
 	}
 	// More than one 4 MiB frame, once random and once text.
 	return errors.Join(

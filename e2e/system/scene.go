@@ -2,6 +2,7 @@ package system
 
 import (
 	"bytes"
+	"cmp"
 	"path/filepath"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ type Scene struct {
 	SSH      *testenv.SSHServer
 	Path     string // of the source on the server
 	Want     Tree   // the source as it stood
+	Type     string // of the source
 	Tenant   Tenant
 	Identity string // the tenant's, out of the recovery kit
 	SourceID string
@@ -22,8 +24,12 @@ type Scene struct {
 
 // SceneOptions says what stands on the server.
 type SceneOptions struct {
+	// Type is the source's, SFTP or SSH; "" means SFTP.
+	Type  string
 	Seed  uint64
 	Files int // ordinary ones; 0 means 60
+	// Small leaves out the two large files.
+	Small bool
 	// Empty leaves the planting to the test.
 	Empty bool
 }
@@ -31,19 +37,19 @@ type SceneOptions struct {
 // NewScene sets one up through the public API.
 func (l *Lab) NewScene(t testing.TB, o SceneOptions) *Scene {
 	t.Helper()
-	s := &Scene{Lab: l, SSH: testenv.SSHD(t, testenv.SSHOptions{})}
+	s := &Scene{Lab: l, SSH: testenv.SSHD(t, testenv.SSHOptions{}), Type: cmp.Or(o.Type, SFTP)}
 	s.Path = filepath.Join(s.SSH.Root, "src")
 	if !o.Empty {
 		if o.Files == 0 {
 			o.Files = 60
 		}
-		Plant(t, s.Path, o.Seed, o.Files)
+		plant(t, s.Path, o.Seed, o.Files, !o.Small)
 		s.Want = Scan(t, s.Path)
 	}
 	s.Tenant = l.API.CreateTenant(t, "a tenant")
 	s.Identity = l.API.ExportKey(t, s.Tenant.ID)
 	credential := l.API.CreateCredential(t, s.Tenant.ID, PrivateKey(s.SSH.ClientKeyPEM))
-	s.SourceID = l.API.CreateSource(t, s.Tenant.ID, credential, s.SSH.Config(s.Path))
+	s.SourceID = l.API.CreateSourceOf(t, s.Type, s.Tenant.ID, credential, s.SSH.Config(s.Path))
 	return s
 }
 
@@ -59,8 +65,8 @@ func (s *Scene) Delete(snapshotID, query string) Job {
 	return s.API.DeleteSnapshot(s.t, snapshotID, query)
 }
 
-// Acknowledged waits until the backup is reported as completed and writes it
-// into the ledger.
+// Acknowledged waits until the backup is reported as completed, looks how it was
+// read, and writes it into the ledger.
 func (s *Scene) Acknowledged(jobID string, timeout time.Duration) Job {
 	s.t.Helper()
 	j := s.MustComplete(jobID, timeout)
@@ -68,6 +74,7 @@ func (s *Scene) Acknowledged(jobID string, timeout time.Duration) Job {
 	if snap.Status != "completed" || snap.JobID != jobID {
 		s.t.Fatalf("%s has snapshot %+v", j, snap)
 	}
+	s.CheckWay(jobID)
 	s.Ledger.Acknowledge(Ack{Snapshot: snap, Identity: s.Identity, Path: s.Path, Want: s.Want})
 	return j
 }
