@@ -8,7 +8,8 @@ import (
 // sourcePlan is one source of the simulated customers.
 type sourcePlan struct {
 	tenant    int
-	server    int // which SSH server it is on
+	server    int    // which SSH server it is on
+	kind      string // its type
 	schedules []schedulePlan
 }
 
@@ -50,7 +51,7 @@ func (p schedulePlan) location() *time.Location {
 // Kinds of servers.
 const (
 	rootServer   = iota // sessions may read everything
-	nobodyServer        // sessions may read what everybody may
+	nobodyServer        // sessions may read what everybody may, and run nothing
 )
 
 // smallFleet has a zone whose clocks go on and one whose go back on the same day,

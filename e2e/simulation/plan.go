@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"xvault/e2e/system"
 )
 
 // Action is something that happens at a moment of the simulated time. Seed
@@ -45,6 +47,7 @@ func Months(seed uint64) Plan {
 }
 
 func (p *Plan) draw(r rates, without []string) {
+	p.drawTypes()
 	rng := rand.New(rand.NewPCG(p.Seed, 1))
 	for _, group := range []struct {
 		kinds []string
@@ -56,6 +59,21 @@ func (p *Plan) draw(r rates, without []string) {
 		p.group(rng, kinds, group.rate)
 	}
 	slices.SortStableFunc(p.Actions, func(a, b Action) int { return a.At.Compare(b.At) })
+}
+
+// drawTypes draws how each source is read. Among those whose server runs programs one
+// at least is of each type, so that no life is without one.
+func (p *Plan) drawTypes() {
+	rng := rand.New(rand.NewPCG(p.Seed, 3)) // of its own: what happens stays as it was
+	next := rng.IntN(2)
+	for i := range p.fleet {
+		if p.fleet[i].server == rootServer {
+			p.fleet[i].kind = system.Transports()[next]
+			next = 1 - next
+		} else {
+			p.fleet[i].kind = system.Transports()[rng.IntN(2)]
+		}
+	}
 }
 
 // group has each kind happen as often as the others, in an order and at times

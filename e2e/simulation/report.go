@@ -23,6 +23,7 @@ type report struct {
 	snapshots  int
 	slots      int
 	judged     int // removals by retention
+	tars       int // attempts in which a tar on the server brought files
 }
 
 func newReport(t testing.TB, plan Plan) *report {
@@ -58,11 +59,11 @@ func (r *report) tell() {
 	if n := len(r.recoveries); n > 0 {
 		p50, most = r.recoveries[n/2], r.recoveries[n-1]
 	}
-	r.t.Logf("seed %d: %.0f days in %v\n"+
+	r.t.Logf("seed %d: %.0f days in %v; %d attempts read with tar on the server\n"+
 		"%d moments at which something was due, %d slots, %d acknowledged snapshots, opened %d times by age, zstd and tar, %d removals by retention judged\n"+
 		"%d actions:\n%s\n"+
 		"violations: %d; recovery p50 %v, max %v; orphaned bytes: %d at most, %d left after the sweep",
-		r.plan.Seed, r.plan.End.Sub(r.plan.Start).Hours()/24, time.Since(r.began).Round(time.Second),
+		r.plan.Seed, r.plan.End.Sub(r.plan.Start).Hours()/24, time.Since(r.began).Round(time.Second), r.tars,
 		r.wakes, r.slots, r.snapshots, r.opened, r.judged, faults, strings.Join(kinds, "\n"),
 		len(r.violations), p50.Round(time.Millisecond), most.Round(time.Millisecond), r.orphaned, r.left)
 }

@@ -81,7 +81,8 @@ func (w *World) end() {
 	}
 	w.judgeAll()
 	w.judgeDisks()
-	if r := w.report; r.slots == 0 || r.judged == 0 || r.snapshots == 0 {
+	w.report.tars = w.lab.Said("the source is read through its shell", "GNU tar")
+	if r := w.report; r.slots == 0 || r.judged == 0 || r.snapshots == 0 || r.tars == 0 {
 		w.t.Error("something that is to be judged never happened: this life proves too little")
 	}
 }

@@ -121,7 +121,7 @@ func (w *World) populate() {
 		}
 		s.plant(w.t, rand.New(rand.NewPCG(w.plan.Seed, uint64(100+i))))
 		credential := w.lab.API.CreateCredential(w.t, tenant.ID, system.PrivateKey(server.ClientKeyPEM))
-		s.id = w.lab.API.CreateSource(w.t, tenant.ID, credential, server.Config(s.path))
+		s.id = w.lab.API.CreateSourceOf(w.t, plan.kind, tenant.ID, credential, server.Config(s.path))
 		for _, p := range plan.schedules {
 			s.schedules = append(s.schedules, w.addSchedule(s, p))
 		}
