@@ -129,7 +129,7 @@ func TestHooksOfABackupThatFails(t *testing.T) {
 // one that is canceled, or stops, pays it itself.
 func TestHooksOfAnAttemptThatEnds(t *testing.T) {
 	t.Parallel()
-	h := newHooked(t, system.Start(t, system.Options{Workers: -1}))
+	h := newHooked(t, system.Start(t, system.Options{Workers: -1, WorkerEnv: []string{"WORKER_DRAIN_TIMEOUT=100ms"}}))
 	h.hooks("true", "true", nil)
 	w := h.AddWorker()
 	job := h.killed(w)
@@ -149,6 +149,19 @@ func TestHooksOfAnAttemptThatEnds(t *testing.T) {
 	if got := h.traces(); got != "before after" {
 		t.Errorf("%q", got)
 	}
+
+	job = h.Backup()
+	h.waitTrace()
+	w.Terminate(t, 30*time.Second)
+	if got := h.traces(); got != "before after" {
+		t.Errorf("%q", got)
+	}
+	if got := h.One(t, `SELECT status || ', ' || failures FROM jobs WHERE id = $1`, job.ID); got != "queued, 0" {
+		t.Errorf("the job of a worker that stopped is %s", got)
+	}
+	h.hooks("true", "true", nil)
+	w.Start()
+	h.Acknowledged(job.ID, time.Minute)
 	h.Check()
 }
 
