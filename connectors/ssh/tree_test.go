@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -70,9 +71,42 @@ func plant(t *testing.T, root string) {
 	for _, name := range []string{"link-a", "names/link-b", "zz-link"} {
 		check(os.Link(filepath.Join(root, "sizes/00000513"), filepath.Join(root, name)))
 	}
-	for _, mode := range []uint32{0o600, 0o4755, 0o2755, 0o1644, 0o7777, 0o444} {
+	for _, mode := range []uint32{0o600, 0o4755, 0o2755, 0o1644, 0o7777, 0o444, 0} {
 		write(fmt.Sprintf("modes/%04o", mode), 3)
 		check(syscall.Chmod(filepath.Join(root, fmt.Sprintf("modes/%04o", mode)), mode))
+	}
+	for _, mode := range []uint32{0o700, 0o1777, 0o2755, 0o7777, 0o500, 0} {
+		write(fmt.Sprintf("folders/%04o/inside", mode), 4)
+		check(syscall.Chmod(filepath.Join(root, fmt.Sprintf("folders/%04o", mode)), mode))
+	}
+	plantForeign(t, root)
+}
+
+// plantForeign adds what belongs to others, what is no file, and what is older than
+// the time that SFTP counts from.
+func plantForeign(t *testing.T, root string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Fatal("run the tests as root: this one makes files of other users")
+	}
+	dir := filepath.Join(root, "foreign")
+	err := os.MkdirAll(filepath.Join(dir, "folder"), 0o755)
+	for i, name := range []string{"file", "folder/file", "other", "old", "folder/older"} {
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), []byte(name), 0o644)
+		}
+		if err == nil {
+			err = os.Lchown(filepath.Join(dir, name), 12_345+i, 4_000_000_000-i)
+		}
+	}
+	old := time.Unix(-1_000_000, 500_000_000)
+	err = errors.Join(err,
+		os.Symlink("file", filepath.Join(dir, "link")), os.Lchown(filepath.Join(dir, "link"), 65534, 7),
+		syscall.Mknod(filepath.Join(dir, "socket"), syscall.S_IFSOCK|0o640, 0),
+		os.Chtimes(filepath.Join(dir, "old"), old, old), os.Chtimes(filepath.Join(dir, "folder", "older"), time.Time{}, time.Unix(-1, 0)),
+		os.Lchown(filepath.Join(dir, "folder"), 0, 99), os.Chtimes(filepath.Join(dir, "folder"), old, old))
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -125,8 +159,8 @@ func openBy(t *testing.T, kind connectors.Type, s *testenv.SSHServer, raw map[st
 	return src, log
 }
 
-// pack reads a source into a tar as SFTP would show it: times have whole seconds,
-// owners no names, and every name of a file is a file.
+// pack reads a source into a tar as SFTP would show it: times have whole seconds from
+// 1970 on, owners no names, and every name of a file is a file.
 func pack(t *testing.T, src connectors.Source, onFile func()) []byte {
 	t.Helper()
 	var out bytes.Buffer
@@ -136,7 +170,7 @@ func pack(t *testing.T, src connectors.Source, onFile func()) []byte {
 		if item.Err != nil {
 			return w.WriteHeader(&tar.Header{Name: fmt.Sprintf("%q %s", item.Path, item.Err.Code)})
 		}
-		h := &tar.Header{Name: item.Path, Mode: int64(item.Mode), Uid: item.UID, Gid: item.GID, ModTime: item.ModTime.Truncate(time.Second), Format: tar.FormatPAX}
+		h := &tar.Header{Name: item.Path, Mode: int64(item.Mode), Uid: item.UID, Gid: item.GID, ModTime: time.Unix(int64(uint32(item.ModTime.Unix())), 0), Format: tar.FormatPAX}
 		var body []byte
 		var err error
 		switch item.Kind {
@@ -146,6 +180,8 @@ func pack(t *testing.T, src connectors.Source, onFile func()) []byte {
 			h.Typeflag, h.Linkname = tar.TypeSymlink, item.LinkTarget
 		case entry.FIFO:
 			h.Typeflag = tar.TypeFifo
+		case entry.Socket:
+			h.Typeflag = tar.TypeChar // a tar has no sockets
 		case entry.Hardlink:
 			body = content[item.LinkTarget]
 		case entry.File:
