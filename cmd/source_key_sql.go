@@ -21,6 +21,14 @@ GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, SHOW DATABASES ON *.* TO '{account}'@'{
 -- From MariaDB 11.3 on, for stored routines: GRANT SHOW CREATE ROUTINE ON *.* TO '{account}'@'{from}';`,
 	"postgres": `CREATE ROLE "{account}" LOGIN PASSWORD '{password}';
 GRANT pg_read_all_data TO "{account}";
+-- Before PostgreSQL 14 there is no such role. There, in each database and for each of its schemas:
+-- GRANT USAGE ON SCHEMA public TO "{account}";
+-- GRANT SELECT ON ALL TABLES IN SCHEMA public TO "{account}";
+-- GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO "{account}";
+-- and, as each role that makes tables, for those to come:
+-- ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO "{account}";
+-- ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON SEQUENCES TO "{account}";
+-- Large objects, in every version, one by one: GRANT SELECT ON LARGE OBJECT 1234 TO "{account}";
 -- Tables with row-level security are read whole:
 ALTER ROLE "{account}" BYPASSRLS;
 -- A second lock on the door; the server's pg_hba.conf says from where it may come.

@@ -30,6 +30,10 @@ import (
 //	nowhere TEXT...             the text is not in the catalog and not in Redis, in any encoding
 //	plant DIR                   writes a tree with every awkwardness
 //	same DIR DIR                the trees are equal in content, mode, times, owners, links
+//	database mysql|postgres     a database on a real server, $DB_NAME at 127.0.0.1:$DB_PORT; no account is called $DB_ACCOUNT or $DB_OTHER
+//	administer FILE             the stock client runs this SQL there, as the server's administrator
+//	samedatabase FILE           this dump loads as the same database
+//	site DIR                    a WordPress in that folder, whose database is $DB_NAME
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	update := false
@@ -42,6 +46,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"start": cmdStart, "stop": cmdStop, "kill": cmdKill, "ready": cmdReady, "get": cmdGet, "field": cmdField, "sql": cmdSQL, "until": cmdUntil,
 			"redis": cmdRedis, "nowhere": cmdNowhere, "plant": cmdPlant, "same": cmdSame,
+			"database": cmdDatabase, "administer": cmdAdminister, "samedatabase": cmdSameDatabase, "site": cmdSite,
 		},
 	})
 }
@@ -54,6 +59,8 @@ type stage struct {
 	catalog system.Catalog
 	redis   *testenv.RedisServer
 	running map[string]*system.Process
+	// database is the last one that the script made.
+	database scriptDatabase
 }
 
 func setUpScript(env *testscript.Env) error {
