@@ -3,6 +3,8 @@ package e2e
 import (
 	"maps"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,17 +14,17 @@ import (
 	"xvault/internal/testenv"
 )
 
-// F17, of databases: canaries for the passwords of MySQL, PostgreSQL and WordPress sources,
+// F17, of passwords: canaries for the passwords of MySQL, PostgreSQL, WordPress and FTP sources,
 // through backups that succeed and fail, and then a search of all that xVault wrote
 // anywhere; on a machine whose own programs dump, also of what these show while they do.
 func TestDatabaseSecretsStayHidden(t *testing.T) {
 	t.Parallel()
-	trials := system.NewTrials(t, "F17, passwords of databases")
+	trials := system.NewTrials(t, "F17, passwords of sources")
 	start := time.Now()
 	s := system.Start(t, system.Options{Workers: -1, HubEnv: []string{"LOG_LEVEL=debug"}, WorkerEnv: []string{"LOG_LEVEL=debug"}}).
 		NewScene(t, system.SceneOptions{Empty: true})
 	d := &databaseSecrets{t: t, Scene: s, db: testenv.MariaDB(t), canaries: system.Canaries{}}
-	sources := []string{d.mysql(), d.postgres(), d.wordpress(), d.refused()}
+	sources := []string{d.mysql(), d.postgres(), d.wordpress(), d.refused(), d.ftp()}
 	far := d.faraway()
 	for _, database := range far.databases {
 		sources = append(sources, database.source)
@@ -108,6 +110,16 @@ func (d *databaseSecrets) postgres() string {
 func (d *databaseSecrets) wordpress() string {
 	config := bareSite(d.t, d.db, d.SSH, d.password("wordpress"))
 	return d.source("wordpress", d.API.CreateCredential(d.t, d.Tenant.ID, system.PrivateKey(d.SSH.ClientKeyPEM)), config)
+}
+
+// ftp has the password that the test servers all take, no sooner than there is TLS.
+func (d *databaseSecrets) ftp() string {
+	d.t.Helper()
+	server := testenv.FTPD(d.t, testenv.FTPOptions{Kind: "proftpd", Root: true})
+	must(d.t, os.WriteFile(filepath.Join(server.Root, "file"), []byte("content"), 0o600))
+	password := server.Credential().Password.Reveal()
+	d.canaries.Add("password of ftp", password)
+	return d.source("ftp", d.API.CreateCredential(d.t, d.Tenant.ID, system.Password(password)), server.Config(server.Root))
 }
 
 // faraway has databases that the programs of another machine dump, with passwords for both,

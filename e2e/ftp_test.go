@@ -28,7 +28,8 @@ func TestFTPBackupAndRestore(t *testing.T) {
 	want := system.Scan(t, path)
 	tenant := lab.API.CreateTenant(t, "a tenant")
 	identity := lab.API.ExportKey(t, tenant.ID)
-	credential := lab.API.CreateCredential(t, tenant.ID, system.Password(server.Credential().Password.Reveal()))
+	password := server.Credential().Password.Reveal()
+	credential := lab.API.CreateCredential(t, tenant.ID, system.Password(password))
 	source := system.Post[system.Object](t, lab.API, "/api/v1/sources", map[string]any{
 		"tenant_id": tenant.ID, "type": "ftp", "name": "an FTP server", "credential_id": credential, "config": server.Config(path),
 	}).ID
@@ -66,5 +67,8 @@ func TestFTPBackupAndRestore(t *testing.T) {
 	}
 	if w.Files != int64(len(files)) || w.Failed != 1 || len(w.Warnings) != 1 || !strings.HasSuffix(w.Warnings[0].Path, "/a link") {
 		t.Errorf("the result says %s", j.Result)
+	}
+	for _, found := range canaryOf("password", password).SearchFiles(t, lab.Dir) {
+		t.Error("in the lab's folder: ", found)
 	}
 }

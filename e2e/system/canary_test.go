@@ -47,31 +47,31 @@ func TestCanariesAreFound(t *testing.T) {
 // leaks are texts that hold the password, by where they come from.
 func leaks(t *testing.T, password string) map[string][]byte {
 	t.Helper()
-	marshalled, err := json.Marshal(map[string]string{"password": password})
+	answer, err := json.Marshal(map[string]string{"password": password})
 	if err != nil {
 		t.Fatal(err)
 	}
 	failed := fmt.Errorf("log in with %q: %w", password, errors.New("refused"))
 	texts := map[string][]byte{
 		"as it is":        []byte("password " + password + "\n"),
-		"in JSON":         marshalled,
+		"in JSON":         answer,
 		"in a path":       []byte("/login/" + url.PathEscape(password)),
 		"in a query":      []byte("/login?" + url.Values{"password": {password}}.Encode()),
 		"in an address":   []byte((&url.URL{Scheme: "postgres", User: url.UserPassword("me", password), Host: "db"}).String()),
-		"in a dumped row": []byte("1\t" + strings.ReplaceAll(string(marshalled), `\`, `\\`) + "\n"),
+		"in a dumped row": []byte("1\t" + strings.ReplaceAll(string(answer), `\`, `\\`) + "\n"),
 	}
 	for handler, open := range map[string]func(*bytes.Buffer) slog.Handler{
 		"JSON log": func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) },
 		"text log": func(b *bytes.Buffer) slog.Handler { return slog.NewTextHandler(b, nil) },
 	} {
 		for how, log := range map[string]func(*slog.Logger){
-			"the message":        func(l *slog.Logger) { l.Info("log in with " + password) },
+			"the message":        func(l *slog.Logger) { l.Info("log in with " + password) }, //nolint:sloglint // the mistake to be found
 			"an attribute":       func(l *slog.Logger) { l.With("password", password).Info("log in") },
 			"a group":            func(l *slog.Logger) { l.Info("log in", slog.Group("with", "password", password)) },
 			"a structure":        func(l *slog.Logger) { l.Info("log in", "with", struct{ Password string }{password}) },
 			"an error":           func(l *slog.Logger) { l.Info("log in", "err", errors.New("refused: "+password)) },
 			"a quoted part":      func(l *slog.Logger) { l.Info("log in", "err", failed) },
-			"an answer":          func(l *slog.Logger) { l.Info("log in", "answer", string(marshalled)) },
+			"an answer":          func(l *slog.Logger) { l.Info("log in", "answer", string(answer)) },
 			"bytes":              func(l *slog.Logger) { l.Info("log in", "password", []byte(password)) },
 			"the attribute name": func(l *slog.Logger) { l.Info("log in", password, true) },
 		} {
