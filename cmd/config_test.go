@@ -3,6 +3,7 @@ package cmd
 import (
 	"bytes"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -156,6 +157,26 @@ func TestMistakenSettingsAreNamed(t *testing.T) {
 }
 
 // What keygen prints is what serve takes.
+func TestWorkersBandwidthIsASetting(t *testing.T) {
+	for text, want := range map[string]int64{"": 0, "none": 0, "1MB/s": 1e6, "1 megabyte": -1} {
+		t.Setenv("WORKER_BANDWIDTH_LIMIT", text)
+		s, err := settingsOf(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := workerConfig(s, slog.New(slog.DiscardHandler))
+		if want < 0 {
+			if err == nil || !strings.Contains(err.Error(), "WORKER_BANDWIDTH_LIMIT") {
+				t.Errorf("%q: %v", text, err)
+			}
+			continue
+		}
+		if err != nil || cfg.Bandwidth.LimitBPS != want {
+			t.Errorf("%q: %+v, %v", text, cfg.Bandwidth, err)
+		}
+	}
+}
+
 func TestKeygen(t *testing.T) {
 	clearSettings(t)
 	var out bytes.Buffer
