@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -215,7 +216,9 @@ func TestResume(t *testing.T) {
 		if err != nil || len(got.errors) > 0 || got.content["d/b"] != f.files["/d/b"] {
 			t.Errorf("resumed: %d bytes, %v, %v", len(got.content["d/b"]), got.errors, err)
 		}
-		t.Log("asked to begin at", f.said("REST"))
+		if rest && !slices.ContainsFunc(f.said("REST"), func(offset string) bool { return offset != "0" }) {
+			t.Errorf("the file began anew each time: REST %q", f.said("REST"))
+		}
 	}
 }
 
