@@ -41,6 +41,9 @@ func (s *source) Probe(ctx context.Context) (connectors.ProbeResult, error) {
 	if s.showAll.Load() == showAllNot {
 		result.Warnings = append(result.Warnings, dotsMayHide)
 	}
+	if w := writeWarning(roots); w != "" {
+		result.Warnings = append(result.Warnings, w)
+	}
 	return result, missing(roots)
 }
 
@@ -82,6 +85,9 @@ func (s *session) try(r *root) error {
 		if err == nil && l != nil {
 			r.err = l.flaw
 		}
+		if err == nil {
+			r.writes, err = s.mayWrite("")
+		}
 		return err
 	case entry.File:
 		parent, name := split(r.path)
@@ -91,6 +97,7 @@ func (s *session) try(r *root) error {
 		t, err := s.wire.Start(s.ctx, "RETR", wire.Relative(name), 0)
 		if err == nil {
 			t.Abort()
+			r.writes, err = s.mayWrite(name)
 		}
 		return err
 	default:

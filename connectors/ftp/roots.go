@@ -19,6 +19,7 @@ type root struct {
 	isLink bool
 	target string     // of the link, where the server tells
 	err    *job.Error // why it cannot be read
+	writes permission // of a probe
 }
 
 // resolve looks at every configured path; what is wrong with one stands in its root.

@@ -33,6 +33,10 @@ type Line struct {
 	UID, GID    int // where the server tells numbers
 	User, Group string
 	Target      string // of a link, empty where it is not told
+	// Perm are the letters for what the user may do with it (RFC 3659, 7.5.5), in
+	// lower case.
+	Perm    string
+	HasPerm bool
 }
 
 // ErrLine says that a line is not understood.

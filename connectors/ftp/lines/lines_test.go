@@ -70,6 +70,7 @@ func TestMLSD(t *testing.T) {
 	for text, want := range map[string]lines.Line{
 		"modify=20261126044129;perm=adfrw;size=2;type=file;UNIX.group=7;UNIX.groupname=staff;UNIX.mode=04755;UNIX.owner=8;UNIX.ownername=user;  a=b; c": {
 			Name: " a=b; c", Kind: entry.File, Size: 2, HasSize: true, Mode: 0o4755, HasMode: true, UID: 8, GID: 7, User: "user", Group: "staff", ModTime: at, HasTime: true, Precise: true,
+			Perm: "adfrw", HasPerm: true,
 		},
 		"Type=OS.unix=slink:/there;Modify=20261126044129.5; x": {
 			Name: "x", Kind: entry.Symlink, Target: "/there", ModTime: at.Add(time.Second / 2), HasTime: true, Precise: true,

@@ -40,6 +40,8 @@ func (l *Line) fact(key, value string, owners *[2]string) bool {
 		l.ModTime, l.HasTime = wire.ParseTime(value)
 		l.Precise = l.HasTime
 		return l.HasTime
+	case "perm":
+		l.Perm, l.HasPerm = strings.ToLower(value), true
 	case "unix.mode":
 		var mode uint64
 		mode, err = strconv.ParseUint(value, 8, 32)
