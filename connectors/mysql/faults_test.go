@@ -37,9 +37,16 @@ func TestConnectionIsSliced(t *testing.T) {
 	name := m.Database()
 	m.Do(name, "CREATE TABLE t (id INT PRIMARY KEY, t TEXT)", "INSERT INTO t SELECT seq, REPEAT(MD5(seq), 50) FROM seq_1_to_500")
 	l := newLab(t, m, fullGrants(name), name)
-	want := l.mustRead()
+	read := func() map[string]string {
+		dumps := l.mustRead()
+		for path, text := range dumps {
+			dumps[path], _, _ = strings.Cut(text, "\n-- Dump completed on ") // the time follows
+		}
+		return dumps
+	}
+	want := read()
 	l.env.Dial = testenv.Slices{Dial: l.env.Dial}
-	if got := l.mustRead(); len(want) == 0 || !maps.Equal(got, want) {
+	if got := read(); len(want) == 0 || !maps.Equal(got, want) {
 		t.Errorf("%d dumps, whole %d, and not the same", len(got), len(want))
 	}
 }
