@@ -10,8 +10,9 @@ import (
 
 // Errors of the server that matter when databases are made.
 const (
-	undefinedObject = "42704"
-	routineRole     = "get_role" // get_role_oid, get_rolespec_oid: there is no such role
+	undefinedObject  = "42704"
+	invalidParameter = "22023"
+	routineRole      = "get_role" // get_role_oid, get_rolespec_oid: there is no such role
 )
 
 // admin connects with a database that is not at stake.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"unicode/utf8"
@@ -152,20 +151,21 @@ func (r *restoring) load(ctx context.Context, into string, more ...string) (owne
 		what: fmt.Sprintf("the restore of database %q", r.name), body: &counted{r.item.Body, &r.bytes}, explain: r.explain,
 	}
 	h, err := l.run(ctx)
-	if err != nil && len(more) == 0 && onlyRolesMissing(h) && job.CodeOf(err) == job.DumpFailed && ctx.Err() == nil {
-		r.tell("roles that own something in database %q, or may use it, are not on this server; it belongs to %q instead, without their privileges", r.name, r.config.Username)
-		return true, nil
+	stopped := len(more) > 0 || ownersLost // at the first error, by --exit-on-error
+	if err == nil || stopped || job.CodeOf(err) != job.DumpFailed || ctx.Err() != nil {
+		return ownersLost, err
 	}
-	return ownersLost, err
-}
-
-// onlyRolesMissing reports whether all that the server refused were things to be done
-// for roles that it does not have. The restore went on after each.
-func onlyRolesMissing(h *handover) bool {
-	said, all := h.errors()
-	return all && len(said) > 0 && !slices.ContainsFunc(said, func(e *pgconn.PgError) bool {
-		return e.Code != undefinedObject || !strings.HasPrefix(e.Routine, routineRole)
-	})
+	why := refusalsIn(h)
+	if why.more {
+		return false, err
+	}
+	if why.roles {
+		r.tell("roles that own something in database %q, or may use it, are not on this server; it belongs to %q instead, without their privileges and policies", r.name, r.config.Username)
+	}
+	if why.tablespaces {
+		r.tell("tablespaces that database %q uses are not on this server; what was in them is in another one, the database's own as a rule. %s has their definitions", r.name, globalsName)
+	}
+	return why.roles, nil
 }
 
 func (r *restoring) explain(f dumptool.Failure, said *pgconn.PgError) *job.Error {
@@ -182,6 +182,10 @@ func (r *restoring) explain(f dumptool.Failure, said *pgconn.PgError) *job.Error
 		return f.Plain()
 	case said.Code == noPrivilege:
 		return failed(job.PermissionDenied, "the role lacks a right; restore as the database's owner or as a superuser, with a source of its own for that")
+	case noRole(said):
+		return failed(job.DumpFailed, "it names a role that is not on this server: make it first, with the CREATE ROLE in "+globalsName)
+	case noTablespace(said):
+		return failed(job.DumpFailed, "it uses a tablespace that is not on this server: make it first, with the CREATE TABLESPACE in "+globalsName+", or download the dump and load it with pg_restore --no-tablespaces")
 	case strings.HasPrefix(said.Code, "53"):
 		return failed(job.StorageFull, "the server has no room left for it")
 	case said.Code == adminShutdown, said.Code == crashShutdown, said.Code == cannotConnectNow:

@@ -255,6 +255,28 @@ func TestRestoreOwners(t *testing.T) {
 	d.exec("ALTER DATABASE " + quoted(own.name) + " OWNER TO xvault")
 }
 
+// With a role that stops at the first error, half a database is never taken for whole.
+func TestRestoreStopsAtMissingRole(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	gone := "gone_" + d.name
+	d.exec("CREATE ROLE "+gone, "CREATE TABLE t (a int)", "CREATE POLICY p ON t TO "+gone, "CREATE TABLE u (a int)", "CREATE POLICY p ON u USING (a > 0)")
+	dump := d.dump()
+	d.exec("DROP OWNED BY "+gone, "DROP TABLE t, u", "DROP ROLE "+gone)
+	restored := d.called(d.name + "_restored_456789ab")
+	config := d.config(map[string]any{"username": d.role("secret", "CREATEDB")})
+	target := openTarget(t, config, newEnv(t, "secret"), connectors.TargetOptions{})
+	if err := put(target, d.member(), dump); err != nil {
+		t.Fatal(err)
+	}
+	if report := target.Report(); report.Failed != 1 || report.Files != 0 || !strings.Contains(report.Problems[0].Err.Message, "CREATE ROLE") {
+		t.Errorf("%+v", report)
+	}
+	if left := d.databases(restored.name); len(left) > 0 {
+		t.Errorf("left over: %q", left)
+	}
+}
+
 // A hostile dump names commands in all the places that psql would look at; none runs.
 func TestHostileDumpRunsNothing(t *testing.T) {
 	t.Parallel()
