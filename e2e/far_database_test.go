@@ -35,6 +35,9 @@ type farDatabase struct {
 	// grow adds a table that takes seconds on a thin line, dumping tells whether it is dumped.
 	grow    func()
 	dumping func() bool
+	// fill adds a table of 25 MB that hardly compress, connected tells whether there is a session of the source's.
+	fill      func()
+	connected func() bool
 	// lock keeps a table from being read until it is released, waits tells whether somebody wants to.
 	lock  func() (release func())
 	waits func() bool
@@ -63,6 +66,14 @@ func farMariaDB(t *testing.T, password string) *farDatabase {
 			m.Do(name, "CREATE TABLE large (id INT PRIMARY KEY, filler TEXT)", "INSERT INTO large SELECT seq, repeat(sha2(seq, 512), 8) FROM seq_1_to_16000")
 		},
 		dumping: func() bool { return active("INFO LIKE '%FROM `large`%'") },
+		fill: func() {
+			noise := make([]string, 12)
+			for i := range noise {
+				noise[i] = fmt.Sprintf("sha2(concat(seq, ':%d'), 512)", i)
+			}
+			m.Do(name, "CREATE TABLE filled (id INT PRIMARY KEY, filler TEXT)", "INSERT INTO filled SELECT seq, concat("+strings.Join(noise, ", ")+") FROM seq_1_to_16000")
+		},
+		connected: func() bool { return active("TRUE") },
 		lock: func() func() {
 			db, err := m.Open(name)
 			must(t, err)
@@ -113,6 +124,10 @@ func farPostgres(t *testing.T, password string) *farDatabase {
 			testenv.ExecPostgres(t, at, "CREATE TABLE large AS SELECT g AS id, repeat(md5(g::text), 32) AS filler FROM generate_series(1, 16000) g")
 		},
 		dumping: func() bool { return active("query LIKE 'COPY public.large%' AND state = 'active'") },
+		fill: func() {
+			testenv.ExecPostgres(t, at, `CREATE TABLE filled AS SELECT g AS id, (SELECT string_agg(md5(g::text || ':' || j), '') FROM generate_series(1, 48) j) AS filler FROM generate_series(1, 16000) g`)
+		},
+		connected: func() bool { return active("usename = '" + role + "'") },
 		lock: func() func() {
 			c, err := pgx.Connect(t.Context(), at)
 			must(t, err)
