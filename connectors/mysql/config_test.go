@@ -2,6 +2,8 @@ package mysql
 
 import (
 	"encoding/json"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -145,5 +147,25 @@ func TestToolIsChosen(t *testing.T) {
 		if !ok || v.String() != want {
 			t.Errorf("%q is %v, %v", text, v, ok)
 		}
+	}
+}
+
+// MySQL's client of 5.7 has no statistics to leave out, and MariaDB's neither: both read
+// options in the same way, so that what this one takes that one takes.
+func TestOlderClientsTakeTheOptions(t *testing.T) {
+	t.Parallel()
+	program, err := exec.LookPath("mariadb-dump")
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := (&reach{}).dumpArgs("/dev/null", oracle, &database{name: "shop"})
+	i := slices.IndexFunc(args, func(arg string) bool { return strings.Contains(arg, "column-statistics") })
+	if i < 0 {
+		t.Fatalf("MySQL's client of 8.0 would ask older servers for statistics: %q", args)
+	}
+	// It goes on to where there is no server.
+	out, err := exec.Command(program, "--no-defaults", args[i], "--socket="+t.TempDir()+"/none", "shop").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "2002") {
+		t.Errorf("with %s: %v: %.300s", args[i], err, out)
 	}
 }

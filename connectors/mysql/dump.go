@@ -108,8 +108,8 @@ func (r *reach) dumpArgs(options string, of flavor, d *database) []string {
 		}
 	}
 	if of == oracle {
-		// What makes a dump for a replica, and statistics that older servers lack.
-		args = append(args, "--set-gtid-purged=OFF", "--skip-column-statistics")
+		// What makes a dump for a replica, and statistics that older servers lack. "loose", for so do older programs.
+		args = append(args, "--set-gtid-purged=OFF", "--loose-column-statistics=0")
 	}
 	args = append(args, "--", d.name)
 	return append(args, d.chosen...)
