@@ -48,7 +48,7 @@ new password, and the SQL that makes it; only there is the password shown, this 
 
   sftp       may read files over SFTP
   ssh        the same; with --shell it may run programs, which is faster, and may write
-  wordpress  the same, and may reach the site's database through the server
+  wordpress  the same as ssh, and may reach the site's database through the server
   mysql      an account that reads all databases; postgres: a role that does
   mysql, postgres with --shell: a key that may run the dump programs of the database's
              server, for ssh.credential_id with ssh.dump "remote" or "auto"
@@ -77,7 +77,7 @@ new password, and the SQL that makes it; only there is the password shown, this 
 	f.StringVar(&opts.account, "username", "xvault", "the name of a database's account")
 	f.StringVar(&opts.from, "from", "", "take the login from these addresses only: 203.0.113.7, 10.0.0.0/8")
 	f.StringVar(&opts.tunnel, "tunnel", "", "make a key for a tunnel to this address, HOST:PORT as the server sees it")
-	f.BoolVar(&opts.shell, "shell", false, "with --type ssh, mysql or postgres: a key that may run programs")
+	f.BoolVar(&opts.shell, "shell", false, "with --type ssh, wordpress, mysql or postgres: a key that may run programs")
 	mustComplete(c, "type", cobra.FixedCompletions([]string{"sftp", "ssh", "wordpress", "mysql", "postgres"}, cobra.ShellCompDirectiveNoFileComp))
 	c.MarkFlagsMutuallyExclusive("tunnel", "shell")
 	return c
@@ -90,8 +90,8 @@ func (o *keyOptions) make(ctx context.Context, s *session, name string) (login, 
 		return login{}, usagef("--from is %q: it takes addresses, networks and host patterns, separated by commas", o.from)
 	}
 	statements, database := accounts[o.kind]
-	if o.shell && o.kind != "ssh" && !database {
-		return login{}, usagef("--shell goes with --type ssh, mysql or postgres")
+	if o.shell && o.kind != "ssh" && o.kind != "wordpress" && !database {
+		return login{}, usagef("--shell goes with --type ssh, wordpress, mysql or postgres")
 	}
 	if database && o.tunnel == "" && !o.shell {
 		return o.newAccount(ctx, s, name, statements)
@@ -125,6 +125,8 @@ func (o *keyOptions) permit() (sshconn.Permit, string, error) {
 		return sshconn.PermitTunnel(o.tunnel), account + between, nil
 	case o.kind == "sftp", o.kind == "ssh" && !o.shell:
 		return sshconn.PermitReading(), account, nil
+	case o.kind == "wordpress" && o.shell:
+		return sshconn.PermitSitePrograms(), account + writes, nil
 	case o.kind == "wordpress":
 		return sshconn.PermitSite(), account, nil
 	case o.kind == "ssh":

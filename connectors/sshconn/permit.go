@@ -48,6 +48,10 @@ func PermitSite() Permit {
 // tunnel.
 func PermitPrograms() Permit { return Permit{"restrict"} }
 
+// PermitSitePrograms lets a key run programs as PermitPrograms does, and reach what
+// PermitSite lets it reach.
+func PermitSitePrograms() Permit { return Permit{"restrict", "port-forwarding"} }
+
 // PermitTunnel lets a key reach one address from the server, and nothing else.
 func PermitTunnel(address string) Permit {
 	return Permit{"restrict", "port-forwarding", `permitopen="` + address + `"`, `command="/bin/false"`}
