@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -105,18 +106,19 @@ func TestWordPress(t *testing.T) {
 	must(t, os.MkdirAll(filepath.Join(s.config.Root, "wp-content/uploads"), 0o755))
 	must(t, os.WriteFile(filepath.Join(s.config.Root, "wp-content/uploads/cat.jpg"), []byte("a picture"), 0o600))
 
+	want := s.db.Content(s.config.Database)
 	out := s.backup()
 	s.aboutIn(out)
 	if _, err := os.Stat(filepath.Join(out, "files/wp-content/cache")); !os.IsNotExist(err) {
 		t.Errorf("the cache was stored: %v", err)
 	}
-	copied := s.restored(out)
+	copied := s.restored(out, want)
 	page := copied.Page("/")
 	if !strings.Contains(page, post) || strings.Contains(page, s.site.URL()) {
 		t.Errorf("the restored site shows %.3000s", page)
 	}
 
-	s.putBack(post)
+	s.putBack(post, want)
 
 	probe := s.MustComplete(system.Post[system.Job](t, s.API, "/api/v1/sources/"+s.source+"/probe", nil).ID, time.Minute)
 	for _, tell := range []string{"WordPress 6.", s.config.Database, "wp-config.php", `"reachable":true`} {
@@ -133,7 +135,7 @@ func TestWordPress(t *testing.T) {
 // putBack restores the last snapshot to the server: a copy of the site that runs at
 // another address, with a database of its own. An account that may make no database is
 // told what to do.
-func (s *wordPressScene) putBack(post string) {
+func (s *wordPressScene) putBack(post string, want map[string]string) {
 	s.t.Helper()
 	snapshots := system.List[system.Snapshot](s.t, s.API, "/api/v1/snapshots?source_id="+s.source)
 	manifest, err := os.ReadFile(filepath.Join(snapshots[0].LocalPath, "manifest.json"))
@@ -167,7 +169,25 @@ func (s *wordPressScene) putBack(post string) {
 	if page := s.site.Page("/"); !strings.Contains(page, post) || strings.Contains(page, address) {
 		s.t.Errorf("the site that was copied shows %.3000s", page)
 	}
+	config, err := os.ReadFile(filepath.Join(copied.Root, "wp-config.php"))
+	must(s.t, err)
+	name := regexp.MustCompile(s.config.Database + `_restored\w*`).FindString(string(config))
+	s.sameRows(want, s.db.Content(name), "wp_posts", "wp_users") // the others hold no address
 	s.t.Logf("%s", j.Result)
+}
+
+// sameRows expects a copy to have the same tables with the same rows, but for those that
+// the running site writes by itself; of those that changed with its address the same number.
+func (s *wordPressScene) sameRows(want, got map[string]string, moved ...string) {
+	s.t.Helper()
+	want, got = maps.Clone(want), maps.Clone(got)
+	for _, content := range []map[string]string{want, got} {
+		delete(content, "rows of wp_options")
+		for _, table := range moved {
+			content["rows of "+table], _, _ = strings.Cut(content["rows of "+table], " ")
+		}
+	}
+	s.db.SameContent(want, got)
 }
 
 // aboutIn checks wordpress.json.
@@ -207,12 +227,13 @@ func (s *wordPressScene) aboutIn(dir string) {
 }
 
 // restored puts a site up anew elsewhere.
-func (s *wordPressScene) restored(dir string) *testenv.WordPressSite {
+func (s *wordPressScene) restored(dir string, want map[string]string) *testenv.WordPressSite {
 	s.t.Helper()
 	name := s.db.Database()
 	dump, err := os.ReadFile(filepath.Join(dir, "mysql", s.config.Database+".sql"))
 	must(s.t, err)
 	must(s.t, s.db.Load(name, string(dump)))
+	s.sameRows(want, s.db.Content(name))
 	user := s.db.Account("another one", "ALL PRIVILEGES ON "+testenv.QuoteName(name)+".*")
 	root := filepath.Join(dir, "files")
 	file := filepath.Join(root, "wp-config.php")

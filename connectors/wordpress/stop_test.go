@@ -1,0 +1,98 @@
+package wordpress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"xvault/connectors"
+	"xvault/internal/job"
+	"xvault/internal/testenv"
+)
+
+// stages are where a read is disturbed: in a file, while the dump waits; and in the dump.
+var stages = []string{"files/wp-content/uploads/film", ".sql"}
+
+// midway reads a site whose dump does not fit into memory, and calls do in the middle of
+// the member.
+func (l *lab) midway(ctx context.Context, s connectors.Source, member string, do func() error) error {
+	l.t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	var last string
+	came := false
+	err := s.Read(ctx, func(item connectors.Item) error {
+		if last = item.Path; item.Body == nil {
+			return nil
+		}
+		if strings.HasSuffix(item.Path, member) {
+			if _, err := io.CopyN(io.Discard, item.Body, 300_000); err != nil {
+				return err
+			}
+			came = true
+			if err := do(); err != nil {
+				return err
+			}
+		}
+		_, err := io.Copy(io.Discard, item.Body)
+		return err
+	})
+	if !came || err == nil || last == aboutName || last == configName {
+		l.t.Errorf("%s: came so far %v, %v, the last member is %q", member, came, err, last)
+	}
+	return err
+}
+
+// newHalves is a site of which much is still on its way when a read is disturbed.
+func newHalves(t *testing.T) *lab {
+	t.Helper()
+	l := newLab(t)
+	l.options.Held = 1
+	l.db.Do(l.name, "CREATE TABLE zz_big (id INT PRIMARY KEY, t TEXT)", "INSERT INTO zz_big SELECT seq, REPEAT(MD5(seq), 50) FROM seq_1_to_4000")
+	l.write("site/wp-content/uploads/film", strings.Repeat("0123456789abcdef", 300_000))
+	return l
+}
+
+// F8: nothing comes any more, while the connections stay. The patience is that of a test.
+func TestConnectionStalls(t *testing.T) {
+	t.Parallel()
+	l := newHalves(t)
+	l.options.MySQL.Tunnel.KeepAlive = time.Second
+	address := fmt.Sprintf("%v:%v", l.config["host"], l.config["port"])
+	for _, member := range stages {
+		link := testenv.SlowLink(t, address, 0)
+		l.config["host"], l.config["port"] = link.Host, link.Port
+		err := l.midway(t.Context(), l.source(), member, func() error { link.Stall(); return nil })
+		if job.CodeOf(err) != job.ConnectFailed || !strings.Contains(err.Error(), "silent for 3s") {
+			t.Errorf("%s: %v", member, err)
+		}
+	}
+}
+
+// A read that is canceled, whose archive fails, or whose source is closed ends with that,
+// and nothing of it stays at the server.
+func TestReadIsEnded(t *testing.T) {
+	t.Parallel()
+	l := newHalves(t)
+	canceled, full := errors.New("canceled by its owner"), errors.New("the storage is full")
+	for _, member := range stages {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		if err := l.midway(ctx, l.source(), member, func() error { cancel(canceled); return nil }); !errors.Is(err, canceled) {
+			t.Errorf("%s, canceled: %v", member, err)
+		}
+	}
+	if err := l.midway(t.Context(), l.source(), stages[0], func() error { return full }); !errors.Is(err, full) {
+		t.Errorf("the archive fails: %v", err)
+	}
+	s := l.source()
+	if err := l.midway(t.Context(), s, stages[1], s.Close); job.CodeOf(err) != job.ConnectFailed {
+		t.Errorf("closed: %v", err)
+	}
+	testenv.Eventually(t, 10*time.Second, func() bool {
+		return len(l.db.Query("", "SELECT id FROM information_schema.processlist WHERE user = '"+l.account+"'")) == 0
+	}, "sessions are left at the server")
+}
