@@ -182,7 +182,8 @@ func (s *wordPressScene) sameRows(want, got map[string]string, moved ...string) 
 	s.t.Helper()
 	want, got = maps.Clone(want), maps.Clone(got)
 	for _, content := range []map[string]string{want, got} {
-		delete(content, "rows of wp_options")
+		delete(content, "rows of wp_options") // every visit may leave something there
+		content["BASE TABLE wp_options"] = regexp.MustCompile(`AUTO_INCREMENT=\d+`).ReplaceAllString(content["BASE TABLE wp_options"], "")
 		for _, table := range moved {
 			content["rows of "+table], _, _ = strings.Cut(content["rows of "+table], " ")
 		}

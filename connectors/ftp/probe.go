@@ -94,10 +94,14 @@ func (s *session) try(r *root) error {
 		if err := s.enter(folder{path: parent}); err != nil {
 			return err
 		}
+		var err error
+		if r.writes, err = s.mayWrite(name); err != nil {
+			return err
+		}
+		// Last, for a server may close the connection over a file that is not taken.
 		t, err := s.wire.Start(s.ctx, "RETR", wire.Relative(name), 0)
 		if err == nil {
 			t.Abort()
-			r.writes, err = s.mayWrite(name)
 		}
 		return err
 	default:
