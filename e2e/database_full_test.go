@@ -19,16 +19,7 @@ func TestStorageFullDuringADump(t *testing.T) {
 	lab := system.Start(t, system.Options{Workers: -1})
 	tenant := lab.API.CreateTenant(t, "a tenant")
 	lab.API.ExportKey(t, tenant.ID)
-	w := lab.AddWorker()
-	must(t, unix.Mount("tmpfs", w.Storage, "tmpfs", 0, "size=6m,mode=0700"))
-	t.Cleanup(func() {
-		w.Kill()
-		if err := unix.Unmount(w.Storage, unix.MNT_DETACH); err != nil {
-			t.Errorf("unmount: %v", err)
-		}
-	})
-	w.Start()
-	w.WaitOnline()
+	w := workerWithLittleRoom(t, lab)
 	sources := map[string]string{}
 	for _, d := range []*farDatabase{farMariaDB(t, "a password"), farPostgres(t, "a password")} {
 		d.fill()

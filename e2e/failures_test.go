@@ -170,15 +170,9 @@ func TestConnectionRefusedForAWhile(t *testing.T) {
 	s.Check()
 }
 
-// F5: the worker's disk is full: the job fails, over each transport, and nothing of it
-// stays.
-func TestStorageFull(t *testing.T) {
-	t.Parallel()
-	lab := system.Start(t, system.Options{Workers: -1})
-	var scenes []*system.Scene
-	for _, transport := range system.Transports() {
-		scenes = append(scenes, lab.NewScene(t, system.SceneOptions{Seed: 12, Files: 5, Type: transport})) // 15 MiB
-	}
+// workerWithLittleRoom starts a worker whose storage holds 6 MiB.
+func workerWithLittleRoom(t *testing.T, lab *system.Lab) *system.Worker {
+	t.Helper()
 	w := lab.AddWorker()
 	must(t, unix.Mount("tmpfs", w.Storage, "tmpfs", 0, "size=6m,mode=0700"))
 	t.Cleanup(func() {
@@ -189,6 +183,19 @@ func TestStorageFull(t *testing.T) {
 	})
 	w.Start()
 	w.WaitOnline()
+	return w
+}
+
+// F5: the worker's disk is full: the job fails, over each transport, and nothing of it
+// stays.
+func TestStorageFull(t *testing.T) {
+	t.Parallel()
+	lab := system.Start(t, system.Options{Workers: -1})
+	var scenes []*system.Scene
+	for _, transport := range system.Transports() {
+		scenes = append(scenes, lab.NewScene(t, system.SceneOptions{Seed: 12, Files: 5, Type: transport})) // 15 MiB
+	}
+	w := workerWithLittleRoom(t, lab)
 	for _, s := range scenes {
 		mustFail(t, lab, s.WaitJob(s.Backup().ID, time.Minute), "storage_full", []string{"free space"}, false)
 		if left := system.OrphanFiles(t, w.Storage); len(left) > 0 {
