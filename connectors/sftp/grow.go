@@ -87,17 +87,29 @@ func (m sample) starving(share float64) bool {
 	return float64(m.waited) >= share*float64(m.took)
 }
 
-// measure waits and tells what came meanwhile; false when the session ended.
-func (s *session) measure(d time.Duration) (sample, bool) {
+// gauge measures what comes in and how long visits wait for it.
+type gauge struct {
+	waits    *waits
+	received func() int64
+	done     <-chan struct{} // there is nothing more to measure
+}
+
+// measure waits and tells what came meanwhile; false when there is nothing more.
+func (g gauge) measure(d time.Duration) (sample, bool) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	begin, bytes, waited := s.waits.now(), s.received(), s.waits.sum()
+	begin, bytes, waited := g.waits.now(), g.received(), g.waits.sum()
 	select {
-	case <-s.conn.Done():
+	case <-g.done:
 		return sample{}, false
 	case <-timer.C:
 	}
-	return sample{time.Duration(s.waits.now() - begin), s.waits.sum() - waited, s.received() - bytes}, true
+	return sample{time.Duration(g.waits.now() - begin), g.waits.sum() - waited, g.received() - bytes}, true
+}
+
+// measure is that of the lanes; false when the session ended.
+func (s *session) measure(d time.Duration) (sample, bool) {
+	return gauge{waits: &s.waits, received: s.received, done: s.conn.Done()}.measure(d)
 }
 
 // grow opens more lanes for as long as that pays.

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"xvault/connectors/sftp/shell"
 	"xvault/connectors/sshconn"
 	"xvault/internal/job"
@@ -30,7 +28,7 @@ type helper struct {
 	late     sync.WaitGroup // what was left behind
 	mu       sync.Mutex     // of tar while it is being started, and of ended
 	ended    bool
-	tar      *shell.Tar // one keeps up with all that is done to what it sends
+	tar      *shell.Tar // nearby one keeps up with all that is done to what it sends
 	tarErr   error      // why there is none
 	tree     *tree
 	shown    *tree  // the starts alone, of a find that broke off later
@@ -249,25 +247,30 @@ func (h *helper) proof() *tree {
 
 // channels is how many its programs may take at once.
 func (h *helper) channels() int {
+	tars := tarsAt(h.conn.RoundTrip())
 	if h.tree != nil && !h.tree.here {
-		return 1 // nothing is left to list
+		return tars // nothing is left to list
 	}
-	return 1 + maxFinds
+	return tars + maxFinds
 }
 
 // help has a reader use what the server has, until stop is called.
 func (h *helper) help(ctx context.Context, r *reader) (stop func()) {
-	r.tars = &tarFetch{r: r, tars: []*shell.Tar{h.tar}, again: semaphore.NewWeighted(maxAgain)}
+	r.tars = newTarFetch(r, h.tar)
 	if h.tree != nil {
 		r.lister.have(h.tree)
 		r.lister.finder = &finder{h: h, ctx: h.ctx}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	r.s.running.Go(func() { h.guard(ctx, r.s) })
+	r.s.running.Go(func() { r.tars.grow(ctx, h) })
 	return func() {
 		cancel()
-		if err := h.tar.Err(); err != nil {
-			r.env.Log.Warn("the tar on the server ended early; what it owed was read over SFTP", slog.Any("error", sshconn.Quoted(err)))
+		for _, t := range r.tars.all() {
+			if err := t.Err(); err != nil {
+				r.env.Log.Warn("the tar on the server ended early; what it owed was read over SFTP", slog.Any("error", sshconn.Quoted(err)))
+				return // the others have ended for the same reason, mostly
+			}
 		}
 	}
 }

@@ -29,6 +29,9 @@ type Options struct {
 	// WidenAt is how many bytes must come in one round trip before more channels
 	// are opened. Default 800 KiB, which is near what one channel brings.
 	WidenAt int64
+	// TarsAfter is for how long one tar must have been too few before more are
+	// started. Default 400 ms, which is what it may take to start them.
+	TarsAfter time.Duration
 	// Handles is how many files are open at once, where the server allows as
 	// many. Default 1000.
 	Handles int
@@ -55,6 +58,7 @@ func (o Options) withDefaults() Options {
 	orDuration(&o.StallAfter, 3*time.Minute)
 	orDuration(&o.ShellPatience, 10*time.Second)
 	orDuration(&o.FindPatience, 8*time.Second)
+	orDuration(&o.TarsAfter, 400*time.Millisecond)
 	orInt(&o.SmallFile, 1<<20)
 	orInt(&o.Ahead, 16<<20)
 	orInt(&o.Window, 4<<20)

@@ -2,6 +2,8 @@ package sftp
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -10,21 +12,34 @@ import (
 	"xvault/connectors/sftp/shell"
 )
 
-// tarFetch has small files read by tars, in batches that take turns.
+// tarFetch has small files read by tars, in batches.
 type tarFetch struct {
-	r    *reader
-	tars []*shell.Tar
-	turn int
-	now  *tarBatch // that more files go into
+	r     *reader
+	last  *tarLane  // that was asked last
+	now   *tarBatch // that more files go into
+	waits waits     // of the visits, for what tars bring
 	// again bounds the files that are read over SFTP after all; a handle of theirs
 	// is not counted among the reader's.
 	again *semaphore.Weighted
+	// room bounds, in bytes, what the tars owe, so that what one cannot bring soon is
+	// left for others; nil where there is never more than one.
+	room *semaphore.Weighted
+
+	mu       sync.Mutex
+	tars     []*tarLane
+	finished bool // no more files are wanted
+}
+
+// tarLane is one tar.
+type tarLane struct {
+	*shell.Tar
+	owes atomic.Int64 // bytes that it was asked for and that are not settled
 }
 
 // tarBatch is a batch of one tar.
 type tarBatch struct {
 	*shell.Batch
-	tar   *shell.Tar
+	tar   *tarLane
 	files int
 	bytes int64
 	held  atomic.Int32 // slots that still hold it, and one while more may come
@@ -34,45 +49,116 @@ const (
 	batchFiles = 64
 	batchBytes = 256 << 10
 	maxAgain   = 16
+	// tarBusy is what a tar owes at least before another is asked: a tar that is
+	// asked for nothing more holds back the end of what it has.
+	tarBusy = laneWindow / 2
+	// tarRoom is what each tar may owe where there may be several: more than one
+	// round trip brings, so that none waits for names.
+	tarRoom = 3 * laneWindow
 )
+
+func newTarFetch(r *reader, first *shell.Tar) *tarFetch {
+	f := &tarFetch{r: r, tars: []*tarLane{{Tar: first}}, again: semaphore.NewWeighted(maxAgain)}
+	f.waits.begin = time.Now() //nolint:forbidigo // measures, decides nothing that is stored
+	if !r.s.near() {
+		f.room = semaphore.NewWeighted(maxTars * tarRoom)
+		f.room.TryAcquire((maxTars - 1) * tarRoom) // until there are more
+	}
+	return f
+}
+
+// owed is what a file counts among what a tar owes.
+func owed(w *shell.Want) int64 { return min(w.Size+tarHeader, tarRoom) }
+
+const tarHeader = 512
 
 // add asks for a file; false where no tar is left.
 func (f *tarFetch) add(sl *slot) bool {
 	sl.want = shell.Want{Path: sl.path, Size: sl.item.Size, ModTime: sl.item.ModTime.Unix(), Owner: sl}
-	for range 2 + 2*len(f.tars) {
+	if f.room != nil && f.room.Acquire(f.r.ctx, owed(&sl.want)) != nil {
+		return false // the reading is over
+	}
+	for range 2 + 2*maxTars {
 		if f.now == nil && !f.begin() {
-			return false
+			break
 		}
-		b := f.now
-		b.held.Add(1)
-		sl.batch = b
-		if b.tar.Add(b.Batch, &sl.want) {
-			b.files++
-			b.bytes += sl.want.Size
-			if b.files == batchFiles || b.bytes >= batchBytes {
-				b.tar.Seal(b.Batch)
-				f.drop()
-			}
+		if f.into(f.now, sl) {
 			return true
 		}
-		sl.batch = nil
-		b.held.Add(-1)
 		f.drop() // whoever visits wanted it to end, or the tar is over
+	}
+	if f.room != nil {
+		f.room.Release(owed(&sl.want))
 	}
 	return false
 }
 
-// begin begins a batch with the next tar that is not over.
+// into adds a file to a batch; false where that takes no more.
+func (f *tarFetch) into(b *tarBatch, sl *slot) bool {
+	b.held.Add(1)
+	b.tar.owes.Add(owed(&sl.want))
+	sl.batch = b
+	if !b.tar.Add(b.Batch, &sl.want) {
+		sl.batch = nil
+		b.tar.owes.Add(-owed(&sl.want))
+		b.held.Add(-1)
+		return false
+	}
+	b.files++
+	b.bytes += sl.want.Size
+	if b.files == batchFiles || b.bytes >= batchBytes {
+		b.tar.Seal(b.Batch)
+		f.drop()
+	}
+	return true
+}
+
+// begin begins a batch with the tar that was asked last, while that has little to do,
+// or else with the one that has the least.
 func (f *tarFetch) begin() bool {
-	for range f.tars {
-		f.turn = (f.turn + 1) % len(f.tars)
-		if t := f.tars[f.turn]; !t.Over() {
-			f.now = &tarBatch{Batch: shell.NewBatch(f.settled), tar: t}
-			f.now.held.Add(1)
-			return true
+	t := f.last
+	if t == nil || t.Over() || t.owes.Load() >= tarBusy {
+		t = f.lightest()
+	}
+	if f.last = t; t == nil {
+		return false
+	}
+	b := &tarBatch{tar: t}
+	b.Batch = shell.NewBatch(func(*shell.Batch) { f.settled(b) })
+	b.held.Add(1)
+	f.now = b
+	return true
+}
+
+// lightest gives the tar that owes the least; nil where all are over.
+func (f *tarFetch) lightest() (best *tarLane) {
+	for _, t := range f.all() {
+		if !t.Over() && (best == nil || t.owes.Load() < best.owes.Load()) {
+			best = t
 		}
 	}
-	return false
+	return best
+}
+
+// all gives the tars that there are, the first of them first.
+func (f *tarFetch) all() []*tarLane {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.tars)
+}
+
+// take takes one more tar into use; false where it is not wanted any more.
+func (f *tarFetch) take(t *shell.Tar) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.finished {
+		return false
+	}
+	f.tars = append(f.tars, &tarLane{Tar: t})
+	if f.room != nil {
+		f.room.Release(tarRoom)
+	}
+	return true
 }
 
 // drop lets go of the batch that more files went into.
@@ -89,15 +175,20 @@ func (f *tarFetch) finish() {
 		return
 	}
 	f.drop()
-	for _, t := range f.tars {
+	f.mu.Lock()
+	f.finished = true
+	f.mu.Unlock()
+	for _, t := range f.all() {
 		t.Finish()
 	}
 }
 
 // settled has those files read over SFTP that tar did not bring as they were
 // listed.
-func (f *tarFetch) settled(b *shell.Batch) {
+func (f *tarFetch) settled(b *tarBatch) {
+	var came int64
 	for _, w := range b.Wants {
+		came += owed(w)
 		if w.Good {
 			continue
 		}
@@ -111,6 +202,10 @@ func (f *tarFetch) settled(b *shell.Batch) {
 			}
 			f.r.fetchSmall(sl, f.again)
 		})
+	}
+	b.tar.owes.Add(-came)
+	if f.room != nil {
+		f.room.Release(came)
 	}
 }
 
@@ -128,6 +223,8 @@ func (f *tarFetch) await(b *tarBatch) error {
 		return nil
 	default:
 	}
+	f.waits.start()
+	defer f.waits.stop()
 	patience, unsaid := hurryAfter, time.Duration(0)
 	for again := false; ; again = true {
 		timer := time.NewTimer(patience)
@@ -146,7 +243,8 @@ func (f *tarFetch) await(b *tarBatch) error {
 			b.tar.Stop() // what it says does not come; all that it owes is read again
 		}
 		b.tar.Hurry(b.Batch, again)
-		patience = min(patience*4, maxHurry)
+		// What comes of that takes a round trip.
+		patience = max(min(patience*4, maxHurry), 2*f.r.s.conn.RoundTrip())
 	}
 }
 

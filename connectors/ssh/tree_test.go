@@ -146,7 +146,7 @@ func openBy(t *testing.T, kind connectors.Type, s *testenv.SSHServer, raw map[st
 	}
 	log := &words{}
 	src, err := kind.Open(config, connectors.Env{
-		Credential: keyOf(s), Dial: dial, Log: slog.New(slog.NewTextHandler(log, nil)),
+		Credential: keyOf(s), Dial: dial, Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
 		t.Fatal(err)

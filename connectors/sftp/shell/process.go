@@ -19,6 +19,7 @@ type process struct {
 	marker   string
 	since    time.Time
 	heard    atomic.Int64 // after how long it last said something
+	received atomic.Int64 // bytes that it sent, on either output
 	requests sync.WaitGroup
 	stopped  atomic.Bool
 	muted    atomic.Bool // it was stopped because it says nothing
@@ -81,6 +82,7 @@ type output struct {
 func (o output) Read(b []byte) (int, error) {
 	n, err := o.r.Read(b)
 	if n > 0 {
+		o.p.received.Add(int64(n))
 		o.p.touch()
 	}
 	return n, err

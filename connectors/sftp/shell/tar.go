@@ -232,6 +232,9 @@ func (t *Tar) Over() bool {
 	return t.over || t.closing
 }
 
+// Received is how many bytes it sent.
+func (t *Tar) Received() int64 { return t.p.received.Load() }
+
 // Err is why the tar is over; nil if it is not, or came to its proper end.
 func (t *Tar) Err() error {
 	t.mu.Lock()

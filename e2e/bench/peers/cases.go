@@ -41,6 +41,7 @@ func cases() []benchCase {
 		benchCase{"sftp/go", "Go's own tree, source type sftp, against rclone, sftp -r, rsync and lftp", sftpTree},
 		benchCase{"20ms/small-ssh", "3,000 files of 4 KiB at 20 ms, source type ssh, against ssh tar | zstd | age", smallOverSSH},
 		benchCase{"20ms/small-sftp", "3,000 files of 4 KiB at 20 ms, source type sftp, against rclone", smallOverSFTP},
+		benchCase{"80ms/tree", "20,000 files of 4 to 32 KiB at 80 ms, source type ssh, against ssh tar | zstd | age", treeOverSSH},
 		benchCase{"20ms/file", "one file of 256 MiB at 20 ms, both types, against one ssh cat", distantFile(near20)},
 		benchCase{"80ms/file", "one file of 256 MiB at 80 ms, both types, against one ssh cat", distantFile(near80)},
 	)

@@ -97,23 +97,38 @@ func newNoise(name string) io.Reader {
 	return rand.NewChaCha8(seed)
 }
 
-const smallFiles, smallSize = 3000, 4 << 10
+const (
+	smallFiles, smallSize = 3000, 4 << 10
+	// Those of the tree have 4 to 32 KiB.
+	treeFiles, treeSizes = 20_000, 8
+)
 
 // small is 3,000 files of 4 KiB in 30 folders.
 func (d *data) small(ctx context.Context) (string, error) {
 	return d.once(ctx, "small-1", func(ctx context.Context, path string) error {
-		text := newText(2)
-		for i := range int(d.scaled(smallFiles)) {
-			dir := filepath.Join(path, fmt.Sprintf("folder-%02d", i/100))
-			if err := os.MkdirAll(dir, 0o755); err != nil {
-				return err
-			}
-			if err := writeStream(ctx, filepath.Join(dir, fmt.Sprintf("file-%04d.txt", i)), text, smallSize); err != nil {
-				return err
-			}
-		}
-		return nil
+		return writeFolders(ctx, path, newText(2), int(d.scaled(smallFiles)), func(int) int64 { return smallSize })
 	})
+}
+
+// tree is 20,000 files of 4 to 32 KiB in 200 folders, 370 MB.
+func (d *data) tree(ctx context.Context) (string, error) {
+	return d.once(ctx, "tree-1", func(ctx context.Context, path string) error {
+		return writeFolders(ctx, path, newText(3), int(d.scaled(treeFiles)), func(i int) int64 { return int64(1+i%treeSizes) * smallSize })
+	})
+}
+
+// writeFolders makes files, a hundred to a folder.
+func writeFolders(ctx context.Context, path string, from io.Reader, files int, size func(i int) int64) error {
+	for i := range files {
+		dir := filepath.Join(path, fmt.Sprintf("folder-%02d", i/100))
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		if err := writeStream(ctx, filepath.Join(dir, fmt.Sprintf("file-%04d.txt", i)), from, size(i)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // million is one folder with a million files, one of sixteen of which holds a

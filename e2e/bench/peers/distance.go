@@ -31,6 +31,26 @@ func smallOverSSH(ctx context.Context, l *lab) ([]row, error) {
 	}, nil
 }
 
+// treeOverSSH is what the window of one channel would limit most: content that comes
+// file by file, far away.
+func treeOverSSH(ctx context.Context, l *lab) ([]row, error) {
+	source, err := l.data.tree(ctx)
+	if err == nil {
+		err = warm(ctx, source)
+	}
+	if err != nil {
+		return nil, err
+	}
+	got, err := l.turns(ctx, 3, l.ours("xvault", "ssh", source, near80), l.pipe(source, near80))
+	if err != nil {
+		return nil, err
+	}
+	return []row{
+		compare("time", "pipe", got["xvault"], got["pipe"], wall).atMost(limitFarPipe),
+		amount("peak memory", peak(got["xvault"])).atMost(limitMemory),
+	}, nil
+}
+
 func smallOverSFTP(ctx context.Context, l *lab) ([]row, error) {
 	source, err := l.small(ctx)
 	if err != nil {
