@@ -2,9 +2,13 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -69,4 +73,79 @@ func TestOverSSH(t *testing.T) {
 	config["port"] = 1
 	_, err := probe(t, config, env)
 	wantCode(t, err, job.ConnectFailed, "ssh server cannot reach")
+}
+
+// A dump that is canceled, or whose source is closed, ends soon where the tunnel's far
+// end says nothing any more, long before the tunnel itself is found to be broken.
+func TestCanceledWhileTheTunnelIsSilent(t *testing.T) {
+	t.Parallel()
+	d := large(t)
+	ssh := testenv.SSHD(t, testenv.SSHOptions{})
+	canceled := errors.New("canceled by its owner")
+	for _, what := range []string{"canceled", "closed"} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			link := testenv.SlowLink(t, ssh.Addr(), 0)
+			config, env := d.config(nil), d.env()
+			throughSSH(config, &env, ssh, link.Host, link.Port)
+			source := open(t, postgres.Options{}, config, env)
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			var begin time.Time
+			var ending sync.WaitGroup
+			err := source.Read(ctx, func(item connectors.Item) error {
+				body := &counted{Reader: item.Body}
+				if strings.HasSuffix(item.Path, ".dump") {
+					if _, err := io.CopyN(io.Discard, body, 1<<20); err != nil {
+						return err
+					}
+					link.Stall()
+					ending.Go(func() {
+						body.dry(t)
+						begin = time.Now()
+						if what == "canceled" {
+							cancel(canceled)
+						} else if err := source.Close(); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				_, err := io.Copy(io.Discard, body)
+				return err
+			})
+			took := time.Since(begin)
+			ending.Wait()
+			if took > 5*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			if err == nil || what == "canceled" && !errors.Is(err, canceled) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// counted counts what is read.
+type counted struct {
+	io.Reader
+	n atomic.Int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+// dry waits until nothing comes any more.
+func (c *counted) dry(t *testing.T) {
+	t.Helper()
+	looks, before := 0, int64(0)
+	testenv.Eventually(t, 20*time.Second, func() bool {
+		n := c.n.Load()
+		if looks++; n != before {
+			looks, before = 0, n
+		}
+		return looks >= 10
+	}, "it still comes")
 }

@@ -3,7 +3,6 @@ package sshtunnel
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"sync/atomic"
 	"time"
@@ -25,7 +24,8 @@ type Options struct {
 }
 
 // Tunnel is an open SSH connection through which others are made. It is a
-// connectors.Dialer; its methods may be called by any goroutine.
+// connectors.Dialer; its methods may be called by any goroutine. Closing a connection
+// ends within a few seconds whoever waits in it, if need be with the tunnel.
 type Tunnel struct {
 	*sshconn.Conn
 	refused atomic.Bool
@@ -73,7 +73,7 @@ func about(err error) error {
 func (t *Tunnel) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := t.Conn.DialContext(ctx, network, address)
 	if err == nil {
-		return &channel{conn, t}, nil
+		return newChannel(conn, t), nil
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -107,44 +107,6 @@ func NoOther(err, why error) error {
 	}
 	return &job.Error{Code: e.Code, Err: err, Message: e.Message + ". The ssh host's own programs do not take its place: " + reason}
 }
-
-// channel is one connection inside the tunnel. Deadlines of an SSH channel do not
-// exist; whoever waits for too long closes it.
-type channel struct {
-	net.Conn
-	tunnel *Tunnel
-}
-
-// Read implements net.Conn. What a broken tunnel cut off is no end in order.
-func (c *channel) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if errors.Is(err, io.EOF) {
-		if broken := c.tunnel.Broken(); broken != nil {
-			err = broken
-		}
-	}
-	return n, err
-}
-
-// SetDeadline implements net.Conn, without an effect.
-func (*channel) SetDeadline(time.Time) error { return nil }
-
-// SetReadDeadline implements net.Conn, without an effect.
-func (*channel) SetReadDeadline(time.Time) error { return nil }
-
-// SetWriteDeadline implements net.Conn, without an effect.
-func (*channel) SetWriteDeadline(time.Time) error { return nil }
-
-// CloseWrite tells the other side that nothing more comes.
-func (c *channel) CloseWrite() error {
-	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return w.CloseWrite()
-	}
-	return errors.ErrUnsupported
-}
-
-// Held is for how long reading was held back so far by a limit on bandwidth.
-func (c *channel) Held() time.Duration { return c.tunnel.Held() }
 
 // Broken is why the tunnel ended, nil while it stands.
 func (t *Tunnel) Broken() error {

@@ -77,6 +77,11 @@ func TestConfig(t *testing.T) {
 
 func open(t *testing.T, s *testenv.SSHServer, link *testenv.Link) *Tunnel {
 	t.Helper()
+	return openWith(t, s, link, Options{HandshakeTimeout: 20 * time.Second, KeepAlive: time.Second})
+}
+
+func openWith(t *testing.T, s *testenv.SSHServer, link *testenv.Link, o Options) *Tunnel {
+	t.Helper()
 	c := Config{Host: s.Host(), Port: s.Port(), Username: s.User, HostKeys: []string{s.HostKey()}, CredentialID: "x"}
 	if link != nil {
 		c.Host, c.Port = link.Host, link.Port
@@ -84,7 +89,7 @@ func open(t *testing.T, s *testenv.SSHServer, link *testenv.Link) *Tunnel {
 	tunnel, _, err := Open(t.Context(), c, connectors.Env{
 		Credential:    job.Credential{Type: "password", Password: secret.New("the database's")},
 		SSHCredential: job.Credential{Type: "private_key", PrivateKey: secret.New(s.ClientKeyPEM)},
-	}, Options{HandshakeTimeout: 20 * time.Second, KeepAlive: time.Second})
+	}, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,6 +165,92 @@ func TestABrokenTunnelIsNoEnd(t *testing.T) {
 		}
 		link.Resume()
 	}
+}
+
+// Whoever waits in a connection that is closed goes on soon, also where the server
+// answers nothing any more, and not only when the tunnel is found to be broken.
+func TestCloseEndsAWait(t *testing.T) {
+	t.Parallel()
+	s := testenv.SSHD(t, testenv.SSHOptions{})
+	read := func(c net.Conn) error {
+		_, err := c.Read(make([]byte, 1))
+		return err
+	}
+	write := func(c net.Conn) error {
+		_, err := c.Write(make([]byte, 64<<20)) // more than there is room for on the way
+		return err
+	}
+	for what, c := range map[string]struct {
+		wait   func(net.Conn) error
+		stalls bool
+		breaks bool // the tunnel
+	}{
+		"a read": {read, false, false}, "a read of a silent line": {read, true, true},
+		"a write to a silent line": {write, true, true}, "a write that nobody takes": {write, false, true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			link := testenv.SlowLink(t, s.Addr(), 0)
+			tunnel := openWith(t, s, link, Options{HandshakeTimeout: 20 * time.Second})
+			conn, err := tunnel.DialContext(t.Context(), "tcp", deaf(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.stalls {
+				link.Stall()
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- c.wait(conn) }()
+			looks, before := 0, int64(-1)
+			testenv.Eventually(t, 20*time.Second, func() bool {
+				sent := link.Sent()
+				if looks++; sent != before {
+					looks, before = 0, sent
+				}
+				return conn.(*channel).inUse.Load() > 0 && looks >= 10 //nolint:errcheck // it is one
+			}, "nobody waits")
+			begin := time.Now()
+			for range 2 {
+				_ = conn.Close() // a line that is gone cannot be told
+			}
+			if err := <-ended; err == nil {
+				t.Error("it ended well")
+			}
+			if took := time.Since(begin); took > goodbye+2*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			if broken := tunnel.Broken(); (broken != nil) != c.breaks {
+				t.Errorf("the tunnel: %v", broken)
+			}
+			if n, err := conn.Read(make([]byte, 1)); n > 0 || err == nil {
+				t.Error("it still can be read")
+			}
+		})
+	}
+}
+
+// deaf accepts connections and takes nothing from them.
+func deaf(t *testing.T) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var accepting sync.WaitGroup
+	accepting.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer func() { _ = c.Close() }()
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		accepting.Wait()
+	})
+	return l.Addr().String()
 }
 
 func TestHostKeyIsChecked(t *testing.T) {
