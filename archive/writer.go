@@ -167,7 +167,7 @@ func (w *Writer) Skip(h entry.Header) error {
 
 // Unreadable notes an entry that exists but could not be read; it counts as an
 // error. Directly after the Add of the same directory it says that the
-// directory's contents could not be listed.
+// directory's contents could not be listed, or not for certain all of them.
 func (w *Writer) Unreadable(h entry.Header, code job.Code, cause error) error {
 	if !code.Valid() {
 		return fmt.Errorf("%s: unknown error code: %w", Escape(h.Path), cause)

@@ -49,7 +49,8 @@ type Item struct {
 	// It is valid until the visit that received it returns.
 	Body io.Reader
 	// Err says that the entry exists but could not be read at all; the reader
-	// goes on with the next. Its code is one of internal/job.
+	// goes on with the next. Its code is one of internal/job. With a folder that
+	// was visited just before it says that not all may have been seen that is in it.
 	Err *job.Error
 	// Vanished says that the entry was listed, but gone before it could be read.
 	// It is no part of the backup, which is complete without it; the job's

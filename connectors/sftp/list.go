@@ -62,7 +62,7 @@ func (l *lister) listBySFTP(d dirToList, charge func(int64) error) (*listing, er
 		}
 		return nil, err
 	}
-	list := &listing{self: self}
+	list := &listing{self: self, blind: tooDeep(path)}
 	dots, err := l.readAll(path, handle, list, charge)
 	if err == nil && dots == 0 {
 		err = l.searchable(path)
@@ -81,6 +81,14 @@ func (l *lister) listBySFTP(d dirToList, charge func(int64) error) (*listing, er
 	l.owners.learn(list)
 	return list, nil
 }
+
+// longestName is how long a name can be that a file system of today holds, in bytes.
+const longestName = 255
+
+// tooDeep finds a directory in which names may be that a server does not show. OpenSSH
+// looks each up by its path, cut to maxPath bytes, and says nothing of those that it
+// does not find then.
+func tooDeep(path string) bool { return len(join(path, ""))+longestName > maxPath }
 
 // standing is what a directory and the folders above it are.
 type standing struct {

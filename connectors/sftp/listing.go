@@ -15,6 +15,7 @@ import (
 type listing struct {
 	self    wire.Attrs // of the directory itself, after it was opened
 	fine    precise    // the same, where find told it
+	blind   bool       // there may be names in it that the server does not show
 	flat    []record   // in place of records, in the order of names
 	records [][]record
 	arena   [][]byte

@@ -117,11 +117,8 @@ func (r *reader) walkDir(p place, a wire.Attrs, file inode) error {
 		return r.unlisted(p, a, err)
 	}
 	defer r.lister.release(list)
-	// The root of the file system has no name to be stored under.
-	if p.path != "/" {
-		if err := r.put(newSlot(p, entry.Dir, list.self, list.fine)); err != nil {
-			return err
-		}
+	if err := r.putDir(p, list); err != nil {
+		return err
 	}
 	var nodes []*node
 	if p.node != nil {
@@ -151,6 +148,25 @@ func (r *reader) walkDir(p place, a wire.Attrs, file inode) error {
 		}
 	}
 	return nil
+}
+
+// putDir hands a folder on, and that there may be more in it than is known.
+func (r *reader) putDir(p place, list *listing) error {
+	if p.path == "/" {
+		return nil // it has no name to be stored under
+	}
+	if err := r.put(newSlot(p, entry.Dir, list.self, list.fine)); err != nil || !list.blind {
+		return err
+	}
+	sl := newSlot(p, entry.Dir, list.self, list.fine)
+	sl.refuse(blind(p.path))
+	return r.put(sl)
+}
+
+// blind says of a folder that is listed that it may not be listed whole.
+func blind(path string) *job.Error {
+	return job.Errorf(job.PermissionDenied, "the folder may hold more than was seen: over SFTP nothing is shown whose path has more than %d bytes, and its own has %d. "+
+		"Back it up by a source of type ssh whose login may run find, or name a short link to it among the paths. It starts with %.200q", maxPath, len(path), path)
 }
 
 func (r *reader) followed(p place) bool {

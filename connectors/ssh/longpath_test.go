@@ -1,6 +1,8 @@
 package ssh_test
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,66 +16,133 @@ import (
 	"xvault/internal/testenv"
 )
 
-// plantDeep makes folders in each other, with a file in each, until a path is longer
-// than any that can be opened, and tells how many files have one that can.
-func plantDeep(t *testing.T, root string) (files int) {
+// deep makes folders in each other, until the path of the innermost has a length, and
+// has do called in each of them.
+func deep(t *testing.T, root string, length int, do func(at int, path string) error) {
 	t.Helper()
-	const longest = 4095
-	name := strings.Repeat("d", 200)
+	path := root
 	at, err := unix.Open(root, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	for n := len(root); n <= longest+500 && err == nil; n += 1 + len(name) {
-		var file, next int
-		if file, err = unix.Openat(at, "file", unix.O_CREAT|unix.O_WRONLY|unix.O_CLOEXEC, 0o644); err == nil {
-			err = unix.Close(file)
+	for err == nil {
+		if err = do(at, path); err != nil || len(path) >= length {
+			break
 		}
-		if n+len("/file") <= longest {
-			files++
+		name := strings.Repeat("d", min(200, max(1, length-len(path)-1)))
+		if left := length - len(path) - 1 - len(name); left == 1 {
+			name = name[1:] // for there is no name of no byte
 		}
-		if err == nil {
-			err = unix.Mkdirat(at, name, 0o755)
+		path += "/" + name
+		if err = unix.Mkdirat(at, name, 0o755); err != nil {
+			break
 		}
-		if err == nil {
-			next, err = unix.Openat(at, name, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		}
-		if err == nil {
+		var next int
+		if next, err = unix.Openat(at, name, unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
 			err = unix.Close(at)
 		}
 		at = next
 	}
-	if err == nil {
-		err = unix.Close(at)
-	}
-	if err != nil {
+	if err := errors.Join(err, unix.Close(at)); err != nil {
 		t.Fatal(err)
 	}
-	return files
 }
 
+func touch(at int, name string) error {
+	file, err := unix.Openat(at, name, unix.O_CREAT|unix.O_WRONLY|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		return err
+	}
+	return unix.Close(file)
+}
+
+// told is a reading: how many files came, and the lengths of the absolute paths of what
+// was named as unreadable.
+func told(t *testing.T, kind connectors.Type, s *testenv.SSHServer) (files int, unread []int) {
+	t.Helper()
+	src, _ := open(t, kind, s, s.Config(s.Root))
+	err := src.Read(t.Context(), func(item connectors.Item) error {
+		switch {
+		case item.Err != nil && item.Err.Code == job.PermissionDenied:
+			unread = append(unread, 1+len(item.Path))
+		case item.Err != nil:
+			t.Errorf("a path of %d bytes: %v", len(item.Path), item.Err)
+		case item.Kind == entry.File:
+			files++
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	return files, unread
+}
+
+const (
+	longest = 4095 // what a server can open
+	deepest = 3839 // of a folder any name in which has a path that is not longer
+)
+
 // What has a longer path than a server can open is named where find shows it. Over
-// SFTP alone OpenSSH does not show it.
+// SFTP alone OpenSSH does not show it, and every folder is named that it may be in.
 func TestPathsTooLongToOpen(t *testing.T) {
 	t.Parallel()
 	s := testenv.SSHD(t, testenv.SSHOptions{})
-	want := plantDeep(t, s.Root)
-	for _, c := range []struct {
-		kind connectors.Type
-		told int
-	}{{ssh.New(quick), 1}, {sftp.New(quick), 0}} {
-		src, _ := open(t, c.kind, s, s.Config(s.Root))
-		files, told := 0, 0
-		err := src.Read(t.Context(), func(item connectors.Item) error {
-			switch {
-			case item.Err != nil && item.Err.Code == job.PermissionDenied && len(item.Path) >= 4095: // without the first slash
-				told++
-			case item.Err != nil:
-				t.Errorf("a path of %d bytes: %v", len(item.Path), item.Err)
-			case item.Kind == entry.File:
-				files++
-			}
-			return nil
-		})
-		if err != nil || files != want || told != c.told {
-			t.Errorf("%s: %d files of %d, %d told of, want %d, error %v", c.kind.Name, files, want, told, c.told, err)
+	want, tooLong := 0, 0
+	var doubtful []int
+	deep(t, s.Root, longest+500, func(at int, path string) error {
+		if len(path+"/file") <= longest {
+			want++
 		}
+		switch {
+		case len(path) <= deepest:
+		case len(path) <= longest:
+			doubtful = append(doubtful, len(path))
+		case tooLong == 0:
+			tooLong = len(path)
+		}
+		return touch(at, "file")
+	})
+	for _, c := range []struct {
+		kind   connectors.Type
+		unread []int
+	}{{ssh.New(quick), []int{tooLong}}, {sftp.New(quick), doubtful}} {
+		if files, unread := told(t, c.kind, s); files != want || !slices.Equal(unread, c.unread) {
+			t.Errorf("%s: %d files of %d, told of %d, want %d", c.kind.Name, files, want, unread, c.unread)
+		}
+	}
+}
+
+// Names that OpenSSH leaves out: it looks them up by a path that it cuts. Where that is
+// another file's it shows them, and nothing takes them for that one.
+func TestNamesLeftOut(t *testing.T) {
+	t.Parallel()
+	s := testenv.SSHD(t, testenv.SSHOptions{})
+	fits := longest - 4000 - 1
+	var doubtful []int
+	deep(t, s.Root, 4000, func(at int, path string) (err error) {
+		if len(path) > deepest {
+			doubtful = append(doubtful, len(path))
+		}
+		if len(path) < 4000 {
+			return nil
+		}
+		for _, name := range []string{strings.Repeat("n", fits), strings.Repeat("n", fits+1), strings.Repeat("left", 50)} {
+			err = errors.Join(err, touch(at, name))
+		}
+		return err
+	})
+	for _, c := range []struct {
+		kind   connectors.Type
+		unread []int
+	}{{ssh.New(quick), []int{4201, longest + 1}}, {sftp.New(quick), append(doubtful, longest+1)}} {
+		if files, unread := told(t, c.kind, s); files != 1 || !slices.Equal(unread, c.unread) {
+			t.Errorf("%s: %d files, told of %d, want %d", c.kind.Name, files, unread, c.unread)
+		}
+	}
+	// The longest path of a folder in which nothing can be left out.
+	fine := testenv.SSHD(t, testenv.SSHOptions{})
+	deep(t, fine.Root, deepest, func(at int, path string) error {
+		return touch(at, strings.Repeat("f", 255))
+	})
+	if _, unread := told(t, sftp.New(quick), fine); len(unread) > 0 {
+		t.Errorf("told of %d", unread)
 	}
 }

@@ -59,7 +59,7 @@ func plant(t *testing.T, root string) {
 	// What a tar of a test sends is another content for this one.
 	check(os.WriteFile(filepath.Join(root, "padded"), []byte("padded-content"), 0o644))
 	deep := "deep"
-	for len(root)+len(deep) < 3800 {
+	for len(root)+len(deep) < 3600 {
 		deep = filepath.Join(deep, strings.Repeat("d", 200))
 	}
 	write(filepath.Join(deep, "leaf"), 7)
