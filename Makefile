@@ -18,6 +18,10 @@ LDFLAGS := -s -w -X xvault/cmd.version=$(VERSION)
 # and so is what reads hundreds of megabytes, byte by byte to the detector.
 MEMORY := $(GO) test -run 'Memory|ExportR' -timeout 20m
 
+# At the end of a process the race detector waits a second for more races unless
+# it is told otherwise, and that a hundred times.
+RACE := CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test -race
+
 # What `go test` runs; e.g. make test PKG=./hub/... ARGS='-run TestJobs -v'
 PKG  ?= ./...
 ARGS ?=
@@ -36,12 +40,12 @@ deps: ## Install what tests and demo need (apt, when root); nothing happens if a
 
 .PHONY: test
 test: deps ## Run every test against real servers that it starts itself
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 20m $(ARGS) $(PKG)
+	$(RACE) -shuffle=on -timeout 20m $(ARGS) $(PKG)
 	$(MEMORY) ./archive
 
 .PHONY: test-long
 test-long: deps ## Run the tests that take long as well
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 90m -tags long $(ARGS) $(PKG)
+	$(RACE) -shuffle=on -timeout 90m -tags long $(ARGS) $(PKG)
 	$(MEMORY) -tags long ./archive ./e2e
 
 # What `make bench` measures: names or their beginnings, with commas between;

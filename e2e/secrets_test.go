@@ -26,8 +26,9 @@ func TestSecretsStayHidden(t *testing.T) {
 	canaries.Add("join token", s.JoinToken)
 	canaries.Add("tenant's identity", s.Identity)
 	canaries.Add("source's private key", keyBody(s.SSH.ClientKeyPEM))
-	canaries.Add("source's encrypted private key", keyBody(s.SSH.ClientKeyEncryptedPEM))
-	canaries.Add("passphrase", s.SSH.Passphrase)
+	locked, passphrase := s.SSH.LockedClientKey()
+	canaries.Add("source's encrypted private key", keyBody(locked))
+	canaries.Add("passphrase", passphrase)
 	canaries.Add("tenant's API key", s.API.CreateKey(t, s.Tenant.ID, "a key"))
 
 	// The private key of the scene, the same under a passphrase, and a password
@@ -35,8 +36,8 @@ func TestSecretsStayHidden(t *testing.T) {
 	with := func(secret map[string]any) string {
 		return s.API.CreateSource(t, s.Tenant.ID, s.API.CreateCredential(t, s.Tenant.ID, secret), s.SSH.Config(s.Path))
 	}
-	encrypted := system.PrivateKey(s.SSH.ClientKeyEncryptedPEM)
-	encrypted["passphrase"] = s.SSH.Passphrase
+	encrypted := system.PrivateKey(locked)
+	encrypted["passphrase"] = passphrase
 	password := "canary-password-p4ssw0rd"
 	canaries.Add("password", password)
 	unknown := unrelatedKey(t)

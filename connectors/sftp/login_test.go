@@ -100,9 +100,10 @@ func TestKeysLogIn(t *testing.T) {
 	key := func(pem, passphrase string) connectors.Env {
 		return connectors.Env{Credential: job.Credential{Type: "private_key", PrivateKey: secret.New(pem), Passphrase: secret.New(passphrase)}}
 	}
+	locked, passphrase := s.LockedClientKey()
 	for what, env := range map[string]connectors.Env{
 		"plain key": key(s.ClientKeyPEM, ""), "plain key and a passphrase": key(s.ClientKeyPEM, "not needed"),
-		"key with passphrase": key(s.ClientKeyEncryptedPEM, s.Passphrase),
+		"key with passphrase": key(locked, passphrase),
 	} {
 		if err := probe(t, s.Config("/etc"), env); err != nil {
 			t.Errorf("%s: %v", what, err)
@@ -114,8 +115,8 @@ func TestKeysLogIn(t *testing.T) {
 		code job.Code
 		says string
 	}{
-		{"wrong passphrase", key(s.ClientKeyEncryptedPEM, "wrong"), job.AuthFailed, "passphrase"},
-		{"no passphrase", key(s.ClientKeyEncryptedPEM, ""), job.AuthFailed, "passphrase"},
+		{"wrong passphrase", key(locked, "wrong"), job.AuthFailed, "passphrase"},
+		{"no passphrase", key(locked, ""), job.AuthFailed, "passphrase"},
 		{"no key", key("hello", ""), job.ConfigInvalid, "PEM"},
 		{"half a key", key(s.ClientKeyPEM[:120], ""), job.ConfigInvalid, "PEM"},
 		{"public key", key("ssh-ed25519 AAAA", ""), job.ConfigInvalid, "public"},

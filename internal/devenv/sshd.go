@@ -34,12 +34,10 @@ type SSHDConfig struct {
 // SSHD is a private OpenSSH server with one user, who logs in with a key.
 type SSHD struct {
 	User string
-	// ClientKeyPEM opens the server; ClientKeyEncryptedPEM is the same key
-	// under Passphrase.
-	ClientKeyPEM          string
-	ClientKeyEncryptedPEM string
-	Passphrase            string
+	// ClientKeyPEM opens the server.
+	ClientKeyPEM string
 
+	lock     func() (lockedKey, error)
 	cfg      SSHDConfig
 	path     string
 	port     int
@@ -104,8 +102,14 @@ func (s *SSHD) makeClientKey() error {
 	if err != nil {
 		return err
 	}
-	s.ClientKeyPEM, s.ClientKeyEncryptedPEM, s.Passphrase = key.plain, key.encrypted, key.passphrase
+	s.ClientKeyPEM, s.lock = key.plain, key.lock
 	return os.WriteFile(s.file("authorized_keys"), []byte(key.public+"\n"), 0o644) //nolint:gosec // public
+}
+
+// LockedClientKey gives the key of ClientKeyPEM under a new passphrase, and that.
+func (s *SSHD) LockedClientKey() (pem, passphrase string, err error) {
+	key, err := s.lock()
+	return key.pem, key.passphrase, err
 }
 
 func (s *SSHD) makeHostKeys() error {

@@ -60,7 +60,14 @@ func publicLine(key ssh.PublicKey) string {
 	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
 }
 
-type clientKey struct{ plain, encrypted, passphrase, public string }
+type clientKey struct {
+	plain, public string
+	// lock puts the key under a passphrase, which takes a second with the race
+	// detector.
+	lock func() (lockedKey, error)
+}
+
+type lockedKey struct{ pem, passphrase string }
 
 func newClientKey() (clientKey, error) {
 	signer, err := newPrivateKey("ed25519")
@@ -75,12 +82,13 @@ func newClientKey() (clientKey, error) {
 	if err != nil {
 		return clientKey{}, err
 	}
-	passphrase := rand.Text()
-	encrypted, err := ssh.MarshalPrivateKeyWithPassphrase(signer, "", []byte(passphrase))
-	if err != nil {
-		return clientKey{}, err
+	lock := func() (lockedKey, error) {
+		passphrase := rand.Text()
+		locked, err := ssh.MarshalPrivateKeyWithPassphrase(signer, "", []byte(passphrase))
+		if err != nil {
+			return lockedKey{}, fmt.Errorf("put the client's key under a passphrase: %w", err)
+		}
+		return lockedKey{string(pem.EncodeToMemory(locked)), passphrase}, nil
 	}
-	return clientKey{
-		string(pem.EncodeToMemory(plain)), string(pem.EncodeToMemory(encrypted)), passphrase, publicLine(public),
-	}, nil
+	return clientKey{string(pem.EncodeToMemory(plain)), publicLine(public), lock}, nil
 }

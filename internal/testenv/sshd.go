@@ -66,6 +66,14 @@ func (s *SSHServer) Config(paths ...string) map[string]any {
 	}
 }
 
+// LockedClientKey gives the client's key under a passphrase, and that.
+func (s *SSHServer) LockedClientKey() (pem, passphrase string) {
+	s.t.Helper()
+	pem, passphrase, err := s.SSHD.LockedClientKey()
+	s.check(err)
+	return pem, passphrase
+}
+
 // Stop ends the server and its sessions; connections are refused from then on.
 func (s *SSHServer) Stop() {
 	s.t.Helper()
