@@ -33,7 +33,8 @@ type got struct {
 
 const keepContent = 8 << 20
 
-// collect reads everything. onVisit runs before an entry's content is read.
+// collect reads everything, as an archive does: an error of a body that is not of its
+// entry alone ends it. onVisit runs before an entry's content is read.
 func collect(ctx context.Context, source connectors.Source, onVisit func(connectors.Item)) ([]got, error) {
 	var all []got
 	err := source.Read(ctx, func(item connectors.Item) error {
@@ -48,6 +49,9 @@ func collect(ctx context.Context, source connectors.Source, onVisit func(connect
 			g.drain(item.Body)
 		}
 		all = append(all, g)
+		if g.ended != nil && !ofEntry(g.ended) {
+			return g.ended
+		}
 		return nil
 	})
 	return all, err

@@ -10,24 +10,32 @@ import (
 	"xvault/internal/job"
 )
 
-// withKeys starts a server with one file.
-func withKeys(t *testing.T, start Factory) *Server {
+// withKeys starts a server that has something to read. in is the part of a configuration
+// that has its host keys, and pin sets them, and gives the whole of it.
+func withKeys(t *testing.T, start Factory) (s *Server, in map[string]any, pin func(keys ...string) map[string]any) {
 	t.Helper()
-	s := start(t, Options{})
-	tr := tree{t, s.Root}
-	tr.file("file", 5)
-	return s
+	s = start(t, Options{})
+	if s.HostKeys == nil {
+		return s, nil, nil
+	}
+	raw := direct(t, s, s.fill(t, little))
+	in = raw
+	if s.HostKeys.In != nil {
+		in = s.HostKeys.In(raw)
+	}
+	return s, in, func(keys ...string) map[string]any {
+		in["host_keys"] = append([]string{}, keys...)
+		return raw
+	}
 }
 
 func testHostKeyUnknown(t *testing.T, start Factory) {
 	t.Helper()
-	s := withKeys(t, start)
+	s, _, pin := withKeys(t, start)
 	if s.HostKeys == nil {
 		return
 	}
-	raw := direct(t, s, s.Root)
-	raw["host_keys"] = []string{}
-	source := opened(t, s, raw)
+	source := opened(t, s, pin())
 	err := source.Read(deadline(t), nothing)
 	wantCode(t, "read", err, job.HostKeyUnknown)
 	if !strings.Contains(err.Error(), s.HostKeys.Fingerprint()) {
@@ -39,22 +47,21 @@ func testHostKeyUnknown(t *testing.T, start Factory) {
 		t.Errorf("the probe shows the key %q, not %q", probe.HostKey, s.HostKeys.Current())
 	}
 	// Each way to pin it.
-	for _, pin := range []string{probe.HostKey, probe.HostKeyFingerprint} {
-		raw["host_keys"] = []string{pin}
-		if err := opened(t, s, raw).Read(deadline(t), nothing); err != nil {
-			t.Errorf("pinned as %s: %v", pin, err)
+	for _, key := range []string{probe.HostKey, probe.HostKeyFingerprint} {
+		if _, err := collect(deadline(t), opened(t, s, pin(key)), nil); err != nil {
+			t.Errorf("pinned as %s: %v", key, err)
 		}
 	}
 }
 
 func testTrustOnFirstUse(t *testing.T, start Factory) {
 	t.Helper()
-	s := withKeys(t, start)
+	s, in, keys := withKeys(t, start)
 	if s.HostKeys == nil {
 		return
 	}
-	raw := direct(t, s, s.Root)
-	raw["host_keys"], raw["trust_on_first_use"] = []string{}, true
+	raw := keys()
+	in["trust_on_first_use"] = true
 	var pinned []string
 	pin := func(e *connectors.Env) {
 		e.PinHostKey = func(_ context.Context, key string) error {
@@ -62,7 +69,7 @@ func testTrustOnFirstUse(t *testing.T, start Factory) {
 			return nil
 		}
 	}
-	if err := opened(t, s, raw, pin).Read(deadline(t), nothing); err != nil {
+	if _, err := collect(deadline(t), opened(t, s, raw, pin), nil); err != nil {
 		t.Fatal(err)
 	}
 	if len(pinned) != 1 || pinned[0] != s.HostKeys.Current() {
@@ -70,7 +77,7 @@ func testTrustOnFirstUse(t *testing.T, start Factory) {
 	}
 	// The second use finds it pinned at the hub, and pins nothing.
 	hub := func(e *connectors.Env) { pin(e); e.PinnedHostKeys = pinned[:1] }
-	if err := opened(t, s, raw, hub).Read(deadline(t), nothing); err != nil || len(pinned) != 1 {
+	if _, err := collect(deadline(t), opened(t, s, raw, hub), nil); err != nil || len(pinned) != 1 {
 		t.Errorf("second use: %v, pinned %d times", err, len(pinned))
 	}
 	s.HostKeys.Replace()
@@ -85,17 +92,15 @@ func testTrustOnFirstUse(t *testing.T, start Factory) {
 
 func testHostKeyChanged(t *testing.T, start Factory) {
 	t.Helper()
-	s := withKeys(t, start)
+	s, _, pin := withKeys(t, start)
 	if s.HostKeys == nil {
 		return
 	}
-	raw := direct(t, s, s.Root)
 	line, fingerprint := s.HostKeys.Current(), s.HostKeys.Fingerprint()
 	s.HostKeys.Replace()
-	for _, pin := range []string{line, fingerprint} {
-		raw["host_keys"] = []string{pin}
-		err := opened(t, s, raw).Read(deadline(t), nothing)
-		wantCode(t, "pinned as "+pin, err, job.HostKeyChanged)
+	for _, key := range []string{line, fingerprint} {
+		err := opened(t, s, pin(key)).Read(deadline(t), nothing)
+		wantCode(t, "pinned as "+key, err, job.HostKeyChanged)
 		if err != nil && !strings.Contains(err.Error(), s.HostKeys.Fingerprint()) {
 			t.Errorf("the message does not show what the server has now: %v", err)
 		}
@@ -104,8 +109,7 @@ func testHostKeyChanged(t *testing.T, start Factory) {
 		}
 	}
 	// One of several pins is enough.
-	raw["host_keys"] = []string{line, s.HostKeys.Current()}
-	if err := opened(t, s, raw).Read(deadline(t), nothing); err != nil {
+	if _, err := collect(deadline(t), opened(t, s, pin(line, s.HostKeys.Current())), nil); err != nil {
 		t.Errorf("old and new key pinned: %v", err)
 	}
 }

@@ -1,12 +1,16 @@
-// Package connectortest is the suite that every connector which reads a tree of
-// files passes, against a real server. Each test puts a tree on the server's
-// disk, reads it through the connector and compares what was visited with what a
-// look at the disk shows.
+// Package connectortest is the suite that every connector passes, against a real
+// server. It has two parts. Tests of trees put one on the server's disk, read it through
+// the connector and compare what was visited with what a look at the disk shows: Run.
+// Tests of lines and logins break what leads to the server, and want a failure with the
+// right code, never a smaller success; they need something to read, whatever that is: Run
+// has them read trees, RunContent what a Content makes. RunTarget and RunTargetContent are
+// the same for what is written back.
 package connectortest
 
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"maps"
 	"slices"
 	"testing"
@@ -29,14 +33,28 @@ type Server struct {
 	Root string
 	// Addr is where it listens.
 	Addr string
-	// Config is a raw configuration that reads paths through an address, which
-	// is Addr or a proxy's.
+	// Config is a raw configuration that reads paths, or what Content made, through an
+	// address, which is Addr or a proxy's.
 	Config func(host string, port int, paths ...string) map[string]any
 	// Credential lets the user in, WrongCredential does not.
 	Credential      job.Credential
 	WrongCredential job.Credential
-	// Stop ends the server, so that it refuses connections.
+	// Lend adds to what a connector is lent for one job. Nil: nothing.
+	Lend func(t *testing.T, env *connectors.Env)
+	// WrongSSH does not let into the machine through which the server is reached; zero
+	// where there is none.
+	WrongSSH job.Credential
+	// Content is what is read and restored of a server that serves no tree in Root.
+	Content *Content
+	// Place gives the path on the disk of what was stored under a name, for tests of trees
+	// to find it; false: it is of no file. raw is the source's configuration. Nil: the name
+	// is the path.
+	Place func(raw map[string]any, name string) (path string, ok bool)
+	// Stop ends the server, so that it refuses connections; or has Addr be one where nobody
+	// listens.
 	Stop func()
+	// Kills are the ways in which a server breaks off what it is at, each tried.
+	Kills []Kill
 	// Unprivileged: the server's user cannot read what belongs to root alone.
 	Unprivileged bool
 	// HardLinks: the connector tells which names are of one file, if nothing of it
@@ -71,6 +89,15 @@ type Server struct {
 	HostKeys *HostKeys
 }
 
+// Kill is one way in which a server breaks off what it is at.
+type Kill struct {
+	What string // that is killed, for messages
+	Do   func()
+	// Again makes good what Do did, so that the server serves as before. Nil: there is
+	// nothing to make good.
+	Again func()
+}
+
 // CannotWrite is what a target cannot make or set on a server. It tells of each entry
 // that it could not make, and counts the others that are not in all as they were.
 type CannotWrite struct {
@@ -89,6 +116,8 @@ type HostKeys struct {
 	Current func() string
 	// Fingerprint is the same as people compare it.
 	Fingerprint func() string
+	// In is the part of a configuration that has host_keys. Nil: all of it.
+	In func(raw map[string]any) map[string]any
 	// Replace gives the server another key.
 	Replace func()
 }
@@ -97,6 +126,11 @@ type HostKeys struct {
 type Options struct {
 	// Unprivileged asks for a server that runs as a user without privileges.
 	Unprivileged bool
+	// Own asks for a server that nobody else uses, for it is killed.
+	Own bool
+	// Hasty asks for a connector whose patience is as short as can be, for a test waits for
+	// the end of it.
+	Hasty bool
 }
 
 // Factory starts a server for one test.
@@ -105,13 +139,29 @@ type Factory func(t *testing.T, o Options) *Server
 // Run runs the suite.
 func Run(t *testing.T, start Factory) {
 	t.Helper()
-	RunSome(t, start, slices.Sorted(maps.Keys(tests()))...)
+	runSome(t, start, tests(), slices.Sorted(maps.Keys(tests())))
 }
 
 // RunBut runs the suite but for the named tests.
 func RunBut(t *testing.T, start Factory, names ...string) {
 	t.Helper()
-	all := tests()
+	runBut(t, start, tests(), names)
+}
+
+// RunContent runs what of the suite needs no tree, but for the named tests.
+func RunContent(t *testing.T, start Factory, but ...string) {
+	t.Helper()
+	runBut(t, start, lineTests(), but)
+}
+
+// RunSome runs the named tests of the suite.
+func RunSome(t *testing.T, start Factory, names ...string) {
+	t.Helper()
+	runSome(t, start, tests(), names)
+}
+
+func runBut(t *testing.T, start Factory, all map[string]func(*testing.T, Factory), names []string) {
+	t.Helper()
 	for _, name := range names {
 		if _, ok := all[name]; !ok {
 			t.Fatalf("the suite has no test %q", name)
@@ -119,12 +169,6 @@ func RunBut(t *testing.T, start Factory, names ...string) {
 		delete(all, name)
 	}
 	runSome(t, start, all, slices.Sorted(maps.Keys(all)))
-}
-
-// RunSome runs the named tests of the suite.
-func RunSome(t *testing.T, start Factory, names ...string) {
-	t.Helper()
-	runSome(t, start, tests(), names)
 }
 
 func runSome(t *testing.T, start Factory, all map[string]func(*testing.T, Factory), names []string) {
@@ -142,19 +186,31 @@ func runSome(t *testing.T, start Factory, all map[string]func(*testing.T, Factor
 }
 
 func tests() map[string]func(*testing.T, Factory) {
+	all := lineTests()
+	maps.Copy(all, map[string]func(*testing.T, Factory){
+		"ReadsAnAwkwardTree":      testAwkwardTree,
+		"ReadsSeveralPaths":       testSeveralPaths,
+		"FollowsAPathThatIsALink": testPathIsLink,
+		"Excludes":                testExcludes,
+		"ReportsWhatItCannotRead": testUnreadable,
+		"SmallFilesChange":        testSmallFilesChange,
+		"ManyFilesVanish":         testManyFilesVanish,
+		"LargeFileGrows":          testLargeFileGrows,
+		"LargeFileShrinks":        testLargeFileShrinks,
+		"DirectoryBecomesLink":    testDirectoryBecomesLink,
+		"SourceIsEmpty":           testEmpty,
+		"ProbeTellsOfPaths":       testProbe,
+		"ManyNamesInOneFolder":    testManyNames,
+	})
+	return all
+}
+
+// lineTests are of what leads to a server, whatever it serves.
+func lineTests() map[string]func(*testing.T, Factory) {
 	return map[string]func(*testing.T, Factory){
-		"ReadsAnAwkwardTree":         testAwkwardTree,
-		"ReadsSeveralPaths":          testSeveralPaths,
-		"FollowsAPathThatIsALink":    testPathIsLink,
-		"Excludes":                   testExcludes,
-		"ReportsWhatItCannotRead":    testUnreadable,
-		"SmallFilesChange":           testSmallFilesChange,
-		"ManyFilesVanish":            testManyFilesVanish,
-		"LargeFileGrows":             testLargeFileGrows,
-		"LargeFileShrinks":           testLargeFileShrinks,
-		"DirectoryBecomesLink":       testDirectoryBecomesLink,
 		"ConnectionIsCut":            testCut,
 		"ConnectionStalls":           testStall,
+		"ServerIsKilled":             testKilled,
 		"ServerRefusesConnections":   testRefused,
 		"NameDoesNotResolve":         testNoSuchHost,
 		"CredentialIsWrong":          testWrongCredential,
@@ -162,12 +218,10 @@ func tests() map[string]func(*testing.T, Factory) {
 		"HostKeyIsTrustedOnFirstUse": testTrustOnFirstUse,
 		"HostKeyChanged":             testHostKeyChanged,
 		"PathIsMissing":              testMissingPath,
-		"SourceIsEmpty":              testEmpty,
 		"ContextEnds":                testCancel,
 		"VisitFails":                 testVisitFails,
 		"CloseEndsRead":              testCloseEndsRead,
-		"ProbeTellsOfPaths":          testProbe,
-		"ManyNamesInOneFolder":       testManyNames,
+		"ReadsAfterAProbe":           testReadAfterProbe,
 	}
 }
 
@@ -185,10 +239,19 @@ func canonical(t *testing.T, s *Server, raw map[string]any) []byte {
 	return config
 }
 
-// opened is a source that is closed after the test.
+// opened is a source that is closed after the test, and visits names as paths on the disk.
 func opened(t *testing.T, s *Server, raw map[string]any, change ...func(*connectors.Env)) connectors.Source {
 	t.Helper()
-	env := connectors.Env{Credential: s.Credential, Dial: connectors.NewDialer(connectors.DialerConfig{})}
+	source := openedAsIs(t, s, raw, change...)
+	if s.Place == nil {
+		return source
+	}
+	return placed{source, func(name string) (string, bool) { return s.Place(raw, name) }}
+}
+
+func openedAsIs(t *testing.T, s *Server, raw map[string]any, change ...func(*connectors.Env)) connectors.Source {
+	t.Helper()
+	env := lent(t, s)
 	for _, c := range change {
 		c(&env)
 	}
@@ -196,14 +259,30 @@ func opened(t *testing.T, s *Server, raw map[string]any, change ...func(*connect
 	if err != nil {
 		t.Fatal(err)
 	}
+	closedTwice(t, source)
+	return source
+}
+
+// lent is what a connector is lent for one job.
+func lent(t *testing.T, s *Server) connectors.Env {
+	t.Helper()
+	env := connectors.Env{Credential: s.Credential, Dial: connectors.NewDialer(connectors.DialerConfig{})}
+	if s.Lend != nil {
+		s.Lend(t, &env)
+	}
+	return env
+}
+
+// closedTwice closes after the test what may be closed twice.
+func closedTwice(t *testing.T, c io.Closer) {
+	t.Helper()
 	t.Cleanup(func() {
 		for range 2 {
-			if err := source.Close(); err != nil {
-				t.Errorf("close the source: %v", err)
+			if err := c.Close(); err != nil {
+				t.Errorf("close: %v", err)
 			}
 		}
 	})
-	return source
 }
 
 // deadline bounds what must not hang.

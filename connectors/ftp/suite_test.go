@@ -38,7 +38,7 @@ func served(t *testing.T, kind string, o connectortest.Options, extra ...string)
 			return c
 		},
 		Credential: s.Credential(), WrongCredential: job.Credential{Type: "password", Password: secret.New("another")},
-		Stop: s.Kill, Unprivileged: !s.Privileged(),
+		Stop: s.Kill, Kills: []connectortest.Kill{{What: "the server", Do: s.Kill, Again: s.Start}}, Unprivileged: !s.Privileged(),
 		RefusedName: func(name string) bool { return strings.ContainsAny(name, "\r\n") },
 	}
 	server.CannotWrite = connectortest.CannotWrite{Links: true, Owners: true}

@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -17,9 +16,6 @@ import (
 	"xvault/internal/secret"
 	"xvault/internal/testenv"
 )
-
-// through sends the lab's connections through a link.
-func (l *lab) through(link *testenv.Link) { l.config["host"], l.config["port"] = link.Host, link.Port }
 
 // large is a database of 25 megabytes, more than lies in buffers on the way, most of it in one table.
 func large(t *testing.T, m *testenv.MariaDBServer) string {
@@ -51,38 +47,6 @@ func TestConnectionIsSliced(t *testing.T) {
 	}
 }
 
-// F8: the connection is cut at 1, 50 and 99 % of what comes over it, or stalls.
-func TestConnectionIsCut(t *testing.T) {
-	t.Parallel()
-	m := testenv.MariaDB(t)
-	name := large(t, m)
-	whole := testenv.SlowLink(t, m.Addr(), 0)
-	l := newLab(t, m, fullGrants(name), name)
-	l.through(whole)
-	l.mustRead()
-	for _, percent := range []int64{1, 50, 99} {
-		link := testenv.SlowLink(t, m.Addr(), 0)
-		link.CutAfter(whole.Passed() * percent / 100)
-		l.through(link)
-		_, err := l.read()
-		wantError(t, fmt.Sprintf("cut at %d %%", percent), err, job.ConnectFailed)
-	}
-	link := testenv.SlowLink(t, m.Addr(), 0)
-	l.through(link)
-	l.options.Patience = time.Second
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	err := l.source().Read(ctx, func(item connectors.Item) error {
-		if _, err := io.ReadFull(item.Body, make([]byte, 100_000)); err != nil {
-			return err
-		}
-		link.Stall()
-		_, err := io.Copy(io.Discard, item.Body)
-		return err
-	})
-	wantError(t, "stalled", err, job.Timeout, "the dump of database")
-}
-
 // during runs harm once a dump is under way, and gives how the dump ended.
 func (l *lab) during(harm func()) error {
 	l.t.Helper()
@@ -96,36 +60,6 @@ func (l *lab) during(harm func()) error {
 		_, err := io.Copy(io.Discard, item.Body)
 		return err
 	})
-}
-
-// F7: the server is killed, or the session, in the middle of a table.
-func TestServerEndsDuringTheDump(t *testing.T) {
-	t.Parallel()
-	m := testenv.NewMariaDB(t, testenv.MariaDBOptions{})
-	name := large(t, m)
-	l := newLab(t, m, fullGrants(name), name)
-	link := testenv.SlowLink(t, m.Addr(), 0)
-	l.through(link)
-	for what, kill := range map[string]string{"the session": "KILL CONNECTION ", "the query": "KILL QUERY "} {
-		killed := 0
-		err := l.during(func() {
-			for _, row := range m.Query("", "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = '"+l.account+"' AND COMMAND = 'Query'") {
-				m.Do("", kill+row[0])
-				killed++
-			}
-		})
-		if killed != 1 {
-			t.Fatalf("%s: killed %d", what, killed)
-		}
-		wantError(t, what, err, job.ConnectFailed)
-	}
-	err := l.during(m.Crash)
-	wantError(t, "the server", err, job.ConnectFailed)
-	_, err = l.read()
-	wantError(t, "gone", err, job.ConnectFailed)
-	l.config["port"] = m.Port()
-	_, err = l.read()
-	wantError(t, "refused", err, job.ConnectFailed, m.Addr())
 }
 
 // tool puts a program in front of the real ones.
@@ -242,28 +176,4 @@ func TestPasswords(t *testing.T) {
 			t.Errorf("%q: %v", password, err)
 		}
 	}
-}
-
-// Canceling and failing visitors end the program.
-func TestDumpEndsEarly(t *testing.T) {
-	t.Parallel()
-	m := testenv.MariaDB(t)
-	name := large(t, m)
-	l := newLab(t, m, fullGrants(name), name)
-	why := errors.New("enough")
-	if err := l.source().Read(t.Context(), func(connectors.Item) error { return why }); !errors.Is(err, why) {
-		t.Errorf("the visitor's error became %v", err)
-	}
-	ctx, cancel := context.WithCancelCause(t.Context())
-	err := l.source().Read(ctx, func(item connectors.Item) error {
-		cancel(why)
-		_, err := io.Copy(io.Discard, item.Body)
-		return err
-	})
-	if !errors.Is(err, why) {
-		t.Errorf("the end of the context became %v", err)
-	}
-	testenv.Eventually(t, 10*time.Second, func() bool {
-		return len(m.Query("", "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = '"+l.account+"'")) == 0
-	}, "sessions are left")
 }

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"xvault/connectors/sshtunnel"
 	"xvault/internal/job"
 	"xvault/internal/secret"
 	"xvault/internal/testenv"
@@ -154,23 +153,6 @@ func (o only) DialContext(ctx context.Context, network, address string) (net.Con
 		return nil, &net.AddrError{Err: "not to be dialed", Addr: address}
 	}
 	return (&net.Dialer{}).DialContext(ctx, network, address)
-}
-
-func TestTunnelBreaks(t *testing.T) {
-	t.Parallel()
-	m := testenv.MariaDB(t)
-	name := large(t, m)
-	ssh := testenv.SSHD(t, testenv.SSHOptions{})
-	for what, harm := range map[string]func(*testenv.Link){"cut": (*testenv.Link).Cut, "silent": (*testenv.Link).Stall} {
-		link := testenv.SlowLink(t, ssh.Addr(), 0)
-		l := newLab(t, m, fullGrants(name), name)
-		l.config["ssh"] = map[string]any{"host": link.Host, "port": link.Port, "username": ssh.User, "host_keys": []string{ssh.HostKey()}, "credential_id": "0197b3c4-0000-7000-8000-0123456789ab"}
-		l.env.SSHCredential = job.Credential{Type: "private_key", PrivateKey: secret.New(ssh.ClientKeyPEM)}
-		l.options.Tunnel = sshtunnel.Options{KeepAlive: time.Second}
-		err := l.during(func() { harm(link) })
-		wantError(t, what, err, job.ConnectFailed, "the dump of database")
-		link.Resume()
-	}
 }
 
 // A server that asks the dump program for a file of the worker gets none of it.

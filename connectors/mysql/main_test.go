@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,22 +43,23 @@ func newLab(t *testing.T, m *testenv.MariaDBServer, grants []string, databases .
 	l := &lab{MariaDBServer: m, t: t, password: labPassword, options: Options{Patience: time.Minute}}
 	l.account = m.Account(l.password, grants...)
 	l.config = map[string]any{"host": "127.0.0.1", "port": m.Port(), "username": l.account, "databases": databases}
-	dir := ""
 	l.env = connectors.Env{
 		Credential: job.Credential{Type: "password", Password: secret.New(l.password)},
 		Dial:       connectors.NewDialer(connectors.DialerConfig{}),
 		Log:        slog.New(slog.NewTextHandler(&l.log, nil)),
-		TempDir: func() (string, error) {
-			if dir == "" {
-				var err error
-				dir, err = os.MkdirTemp("", "xvmy") //nolint:usetesting // short, for a socket
-				t.Cleanup(func() { leftIn(t, dir) })
-				return dir, err
-			}
-			return dir, nil
-		},
+		TempDir:    jobDir(t),
 	}
 	return l
+}
+
+// jobDir is a job's folder, in which nothing is left when it is over.
+func jobDir(t *testing.T) func() (string, error) {
+	t.Helper()
+	return sync.OnceValues(func() (string, error) {
+		dir, err := os.MkdirTemp("", "xvmy") //nolint:usetesting // short, for a socket
+		t.Cleanup(func() { leftIn(t, dir) })
+		return dir, err
+	})
 }
 
 // leftIn checks that nothing was left in a job's folder.

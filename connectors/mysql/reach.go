@@ -28,6 +28,9 @@ type reach struct {
 	env     connectors.Env
 	options Options
 
+	ctx    context.Context //nolint:containedctx // ended by Close
+	cancel context.CancelCauseFunc
+
 	mu     sync.Mutex
 	tunnel *sshtunnel.Tunnel
 	shown  ssh.PublicKey // what the ssh server showed, also where that was refused
@@ -36,6 +39,7 @@ type reach struct {
 
 func newReach(config []byte, env connectors.Env, o Options) (*reach, error) {
 	r := &reach{env: env, options: o}
+	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	if err := json.Unmarshal(config, &r.config); err != nil {
 		return nil, job.Errorf(job.ConfigInvalid, "the source's configuration is not valid: %w", err)
 	}
@@ -88,7 +92,7 @@ func (r *reach) tunneled(ctx context.Context) (*sshtunnel.Tunnel, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return nil, job.Errorf(job.Internal, "the source is closed")
+		return nil, errClosed
 	}
 	if r.tunnel == nil {
 		t, shown, err := sshtunnel.Open(ctx, *r.config.SSH, r.env, r.options.Tunnel)
@@ -101,8 +105,18 @@ func (r *reach) tunneled(ctx context.Context) (*sshtunnel.Tunnel, error) {
 	return r.tunnel, nil
 }
 
-// Close ends what connections there are.
+var errClosed = job.Errorf(job.Internal, "the source is closed")
+
+// untilClosed is a context that ends with Close as well.
+func (r *reach) untilClosed(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(r.ctx, func() { cancel(errClosed) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
+// Close ends what goes on, and what connections there are.
 func (r *reach) Close() error {
+	r.cancel(errClosed)
 	r.mu.Lock()
 	tunnel := r.tunnel
 	r.tunnel, r.closed = nil, true

@@ -17,6 +17,8 @@ type source struct {
 
 // Probe implements connectors.Source.
 func (s *source) Probe(ctx context.Context) (connectors.ProbeResult, error) {
+	ctx, done := s.untilClosed(ctx)
+	defer done()
 	result := connectors.ProbeResult{Paths: []connectors.ProbePath{}}
 	srv, err := s.connect(ctx)
 	s.mu.Lock()
@@ -72,6 +74,8 @@ func how(c Config, s *server) string {
 
 // Read implements connectors.Source.
 func (s *source) Read(ctx context.Context, visit func(connectors.Item) error) error {
+	ctx, done := s.untilClosed(ctx)
+	defer done()
 	srv, err := s.connect(ctx)
 	if err != nil {
 		return err
@@ -98,6 +102,9 @@ func (s *source) Read(ctx context.Context, visit func(connectors.Item) error) er
 	for _, d := range found.databases {
 		if err := s.dump(ctx, srv, t, d, visit); err != nil {
 			return err
+		}
+		if ctx.Err() != nil { // whatever was made of the dump before
+			return context.Cause(ctx)
 		}
 	}
 	return nil

@@ -107,14 +107,6 @@ func TestSchemasAndExcludedTables(t *testing.T) {
 	wantCode(t, err, job.PathNotFound, `"nowhere"`, d.name)
 }
 
-func TestMissingDatabase(t *testing.T) {
-	t.Parallel()
-	d := newDatabase(t)
-	source := open(t, postgres.Options{}, d.config(map[string]any{"databases": []string{d.name, "nowhere"}}), d.env())
-	_, err := collect(source)
-	wantCode(t, err, job.PathNotFound, `"nowhere"`)
-}
-
 // Passwords hold whatever people or machines put into them.
 func TestPasswords(t *testing.T) {
 	t.Parallel()

@@ -2,7 +2,6 @@ package postgres_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -18,7 +17,6 @@ import (
 	"xvault/connectors"
 	"xvault/connectors/postgres"
 	"xvault/internal/job"
-	"xvault/internal/testenv"
 )
 
 // large has a table of some megabytes, more than any buffer on the way holds.
@@ -46,73 +44,6 @@ func midTable(t *testing.T, source connectors.Source, do func()) error {
 		_, err := io.Copy(io.Discard, item.Body)
 		return err
 	})
-}
-
-// F7: the dump's server process is terminated.
-func TestServerProcessIsTerminated(t *testing.T) {
-	t.Parallel()
-	d := large(t)
-	err := midTable(t, open(t, postgres.Options{}, d.config(nil), d.env()), func() {
-		d.exec("SELECT 1 / count(*) FROM (SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY%') s")
-	})
-	// It says so only where it is not about to send something else.
-	if job.CodeOf(err) == job.ConnectFailed {
-		wantCode(t, err, job.ConnectFailed, d.name)
-	} else {
-		wantCode(t, err, job.DumpFailed, "administrator", d.name)
-	}
-}
-
-// F8: the connection is cut at 1, 50 and 99 %.
-func TestConnectionIsCut(t *testing.T) {
-	t.Parallel()
-	d := large(t)
-	whole := testenv.SlowLink(t, d.addr(), 0)
-	if _, err := collect(open(t, postgres.Options{}, through(whole, d.config(nil)), d.env())); err != nil {
-		t.Fatal(err)
-	}
-	for _, percent := range []int64{1, 50, 99} {
-		link := testenv.SlowLink(t, d.addr(), 0)
-		link.CutAfter(whole.Passed() * percent / 100)
-		_, err := collect(open(t, postgres.Options{}, through(link, d.config(nil)), d.env()))
-		wantCode(t, err, job.ConnectFailed)
-		t.Logf("cut at %d %%: %v", percent, err)
-	}
-}
-
-// F8: the connection stalls. The patience is that of a test.
-func TestConnectionStalls(t *testing.T) {
-	t.Parallel()
-	d := large(t)
-	link := testenv.SlowLink(t, d.addr(), 0)
-	err := midTable(t, open(t, postgres.Options{Patience: 2 * time.Second}, through(link, d.config(nil)), d.env()), link.Stall)
-	wantCode(t, err, job.Timeout, d.name)
-}
-
-// A server that accepts connections and says nothing.
-func TestSilentServer(t *testing.T) {
-	t.Parallel()
-	d := newDatabase(t)
-	link := testenv.SlowLink(t, d.addr(), 0)
-	link.Stall()
-	_, err := collect(open(t, postgres.Options{ConnectTimeout: 300 * time.Millisecond}, through(link, d.config(nil)), d.env()))
-	wantCode(t, err, job.ConnectFailed, link.Addr)
-}
-
-func TestUnreachable(t *testing.T) {
-	t.Parallel()
-	d := newDatabase(t)
-	config := d.config(nil)
-	config["port"] = 1
-	_, err := collect(open(t, postgres.Options{}, config, d.env()))
-	wantCode(t, err, job.ConnectFailed, "127.0.0.1:1")
-	config["host"] = "no-such-host.invalid"
-	_, err = collect(open(t, postgres.Options{}, config, d.env()))
-	wantCode(t, err, job.ConnectFailed, "no-such-host.invalid", "cannot be resolved")
-	env := d.env()
-	env.Dial = connectors.NewDialer(connectors.DialerConfig{RefusePrivate: true})
-	_, err = collect(open(t, postgres.Options{}, d.config(nil), env))
-	wantCode(t, err, job.ConfigInvalid, "not allowed")
 }
 
 // Not everything that listens is PostgreSQL.
@@ -248,49 +179,6 @@ func TestNoSecretInProcesses(t *testing.T) {
 	})
 	if err != nil || seen == 0 {
 		t.Errorf("%d dumps were seen at work; %v", seen, err)
-	}
-}
-
-func TestCancelAndClose(t *testing.T) {
-	t.Parallel()
-	d := large(t)
-	cause := errors.New("canceled by its owner")
-	ctx, cancel := context.WithCancelCause(t.Context())
-	source := open(t, postgres.Options{}, d.config(nil), d.env())
-	err := source.Read(ctx, func(item connectors.Item) error {
-		if strings.HasSuffix(item.Path, ".dump") {
-			cancel(cause)
-		}
-		_, err := io.Copy(io.Discard, item.Body)
-		return err
-	})
-	if !errors.Is(err, cause) {
-		t.Errorf("canceled: %v", err)
-	}
-	err = midTable(t, source, func() {
-		if err := source.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err == nil {
-		t.Error("a closed source ends in order")
-	}
-	testenv.Eventually(t, 10*time.Second, func() bool {
-		return testenv.QueryPostgres(t, d.url.String(), "SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")[0] == "0"
-	}, "sessions are left at the server")
-}
-
-// An error of the archive ends the reading and is returned as it is.
-func TestVisitFails(t *testing.T) {
-	t.Parallel()
-	d := large(t)
-	full := errors.New("the storage is full")
-	err := open(t, postgres.Options{}, d.config(nil), d.env()).Read(t.Context(), func(item connectors.Item) error {
-		_, err := io.CopyN(io.Discard, item.Body, 100)
-		return errors.Join(err, full)
-	})
-	if !errors.Is(err, full) {
-		t.Errorf("got %v", err)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/url"
 	"os"
 	"slices"
@@ -208,11 +207,3 @@ func planted(t testing.TB) *database {
 	testenv.PlantPostgres(t, d.url.String())
 	return d
 }
-
-// through is the configuration with another address.
-func through(link *testenv.Link, config map[string]any) map[string]any {
-	config["host"], config["port"] = link.Host, link.Port
-	return config
-}
-
-func (d *database) addr() string { return net.JoinHostPort(d.url.Hostname(), d.url.Port()) }

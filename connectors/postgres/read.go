@@ -54,9 +54,14 @@ type reading struct {
 	survey
 	visit   func(connectors.Item) error
 	missing []string // schemas that no database had so far
+	// schemas are those of each database that was prepared; nil: none was ahead of its turn.
+	schemas map[string][]string
 }
 
 func (r *reading) run(ctx context.Context) error {
+	if err := r.lookAhead(ctx); err != nil {
+		return err
+	}
 	globals := false
 	for _, d := range r.databases {
 		if !globals && member(d.name, r.config.Format) > globalsName {
@@ -76,6 +81,23 @@ func (r *reading) run(ctx context.Context) error {
 		return nil
 	}
 	return r.globals(ctx)
+}
+
+// lookAhead prepares databases that are named: that one is not there is noticed before
+// any is read. Of all that there are one may be gone when its turn comes.
+func (r *reading) lookAhead(ctx context.Context) error {
+	if r.all() {
+		return nil
+	}
+	r.schemas = map[string][]string{}
+	for _, d := range r.databases {
+		found, err := r.prepare(ctx, d)
+		if err != nil {
+			return err
+		}
+		r.schemas[d.name] = found
+	}
+	return nil
 }
 
 // header describes a member.
@@ -98,7 +120,11 @@ func (r *reading) globals(ctx context.Context) error {
 // database dumps one database, if it still is there.
 func (r *reading) database(ctx context.Context, d database) error {
 	name := member(d.name, r.config.Format)
-	schemas, err := r.prepare(ctx, d)
+	schemas, ahead := r.schemas[d.name]
+	var err error
+	if !ahead {
+		schemas, err = r.prepare(ctx, d)
+	}
 	if job.CodeOf(err) == job.PathNotFound && r.all() {
 		r.env.Log.Info("a database was dropped before its turn came", slog.String("database", d.name))
 		return r.visit(connectors.Item{Header: r.header(name), Vanished: true})
@@ -166,7 +192,11 @@ func (r *reading) dump(ctx context.Context, name, database string, c dumptool.Co
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.Close()) }()
+	defer func() {
+		if closeErr := d.Close(); err == nil { // what ends after an error says less, and a visit's is given back as it is
+			err = closeErr
+		}
+	}()
 	if err := r.visit(connectors.Item{Header: r.header(name), Body: d}); err != nil {
 		return err
 	}

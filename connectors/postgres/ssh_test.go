@@ -14,7 +14,6 @@ import (
 
 	"xvault/connectors"
 	"xvault/connectors/postgres"
-	"xvault/connectors/sshtunnel"
 	"xvault/internal/job"
 	"xvault/internal/secret"
 	"xvault/internal/testenv"
@@ -41,10 +40,10 @@ func (o only) DialContext(ctx context.Context, network, address string) (net.Con
 	return (&net.Dialer{}).DialContext(ctx, network, address)
 }
 
-// Through an SSH server, to a port and to a socket there; and when that breaks.
+// Through an SSH server, to a port and to a socket there.
 func TestOverSSH(t *testing.T) {
 	t.Parallel()
-	d := large(t)
+	d := planted(t)
 	ssh := testenv.SSHD(t, testenv.SSHOptions{})
 	socket := filepath.Join(testenv.QueryPostgres(t, d.url.String(), "SHOW unix_socket_directories")[0], ".s.PGSQL."+d.url.Port())
 	for what, more := range map[string]map[string]any{"port": {}, "socket": {"socket": socket, "host": nil, "port": nil}} {
@@ -56,17 +55,6 @@ func TestOverSSH(t *testing.T) {
 		}
 		got := mustCollect(t, open(t, postgres.Options{}, config, env))
 		d.wantRestored(got.content[d.member()])
-	}
-	for what, harm := range map[string]func(*testenv.Link){"cut": (*testenv.Link).Cut, "silent": (*testenv.Link).Stall} {
-		link := testenv.SlowLink(t, ssh.Addr(), 0)
-		config, env := d.config(nil), d.env()
-		throughSSH(config, &env, ssh, link.Host, link.Port)
-		o := postgres.Options{Tunnel: sshtunnel.Options{KeepAlive: 500 * time.Millisecond}}
-		err := midTable(t, open(t, o, config, env), func() { harm(link) })
-		if job.CodeOf(err) != job.ConnectFailed {
-			t.Errorf("%s: %v", what, err)
-		}
-		link.Resume()
 	}
 	config, env := d.config(nil), d.env()
 	throughSSH(config, &env, ssh, ssh.Host(), ssh.Port())

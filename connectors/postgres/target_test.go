@@ -105,7 +105,7 @@ func TestRestoreIntoNewDatabase(t *testing.T) {
 		}
 		testenv.SamePostgres(t, want, testenv.FingerprintPostgres(t, restored.url.String()))
 	}
-	if left := d.databases(strings.ReplaceAll(restoreJob, "-", "")); len(left) > 0 {
+	if left := d.databases(strings.ReplaceAll(restoreJob, "-", "") + "-" + d.name); len(left) > 0 {
 		t.Errorf("left over: %q", left)
 	}
 }

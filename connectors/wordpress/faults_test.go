@@ -35,27 +35,6 @@ func (l *lab) broken(what string, code job.Code) {
 	}
 }
 
-// F8: the line to the SSH server, over which files and database come, is cut at 1, 50 and
-// 99 % of what comes.
-func TestConnectionIsCut(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
-	l.large()
-	port := l.config["port"]
-	address := fmt.Sprintf("%v:%v", l.config["host"], port)
-	whole := testenv.SlowLink(t, address, 0)
-	l.config["host"], l.config["port"] = whole.Host, whole.Port
-	if _, _, err := l.read(nil); err != nil {
-		t.Fatal(err)
-	}
-	for _, percent := range []int64{1, 50, 99} {
-		link := testenv.SlowLink(t, address, 0)
-		link.CutAfter(whole.Passed() * percent / 100)
-		l.config["host"], l.config["port"] = link.Host, link.Port
-		l.broken(fmt.Sprintf("cut at %d %%", percent), job.ConnectFailed)
-	}
-}
-
 // F7: the database's server is killed in the middle of a table; a tool prints something
 // plausible and fails, or half a dump and succeeds.
 func TestDumpFaults(t *testing.T) {

@@ -95,27 +95,6 @@ func TestDatabaseIsReadFirst(t *testing.T) {
 	}
 }
 
-// A dump that breaks while it waits fails the backup, after the files.
-func TestDumpBreaksWhileItWaits(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
-	l.options.Held = 1
-	l.db.Do(l.name, "CREATE TABLE zz_big (id INT PRIMARY KEY, t TEXT)", "INSERT INTO zz_big SELECT seq, REPEAT(MD5(seq), 60) FROM seq_1_to_6000")
-	cut := false
-	_, order, err := l.read(func(item connectors.Item) {
-		if !cut && item.Kind == entry.File {
-			cut = true
-			for _, row := range l.db.Query("", "SELECT id FROM information_schema.processlist WHERE user = '"+l.account+"'") {
-				l.db.Do("", "KILL "+row[0])
-			}
-		}
-	})
-	if err == nil || slices.Contains(order, "wordpress.json") {
-		t.Errorf("%v, members %q", err, order)
-	}
-	t.Log(err)
-}
-
 // wp-config.php may lie one folder above, folders of the content may be links.
 func TestOtherPlaces(t *testing.T) {
 	t.Parallel()
@@ -217,17 +196,6 @@ func TestOnlySFTP(t *testing.T) {
 	}
 	l = newLabOn(t, testenv.MariaDB(t), testenv.SSHOptions{Extra: append(none, "ForceCommand internal-sftp -R")})
 	l.failed("no way to the database", job.ConnectFailed, "AllowStreamLocalForwarding", "ForceCommand")
-}
-
-// A key that is not known yet is pinned once, before anything is sent.
-func TestTrustOnFirstUse(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
-	delete(l.config, "host_keys")
-	l.config["trust_on_first_use"] = true
-	if _, _, err := l.read(nil); err != nil || len(l.pinned) != 1 {
-		t.Errorf("%v, pinned %q", err, l.pinned)
-	}
 }
 
 // What is wrong with the site or its database fails before anything is stored.

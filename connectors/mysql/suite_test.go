@@ -1,0 +1,111 @@
+package mysql
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"xvault/connectors"
+	"xvault/connectors/connectortest"
+	"xvault/connectors/sshtunnel"
+	"xvault/internal/job"
+	"xvault/internal/secret"
+	"xvault/internal/testenv"
+)
+
+// ways are how a server is reached: straight, through an SSH tunnel, by the SSH host's
+// own programs.
+var ways = []string{"straight", "tunnel", "remote"}
+
+// leftOut are tests that pass the same code whichever the way is, and are left to
+// another one. With the tag long all are run for each.
+var leftOut = map[string][]string{
+	"tunnel": {"PathIsMissing", "VisitFails", "ReadsAfterAProbe"},
+	"remote": {"HostKeyIsUnknown", "HostKeyIsTrustedOnFirstUse", "HostKeyChanged", "NameDoesNotResolve", "ServerRefusesConnections"},
+}
+
+// TestSuite has no SourceIsEmpty: a database without tables is one, and is backed up.
+func TestSuite(t *testing.T) {
+	t.Parallel()
+	for _, way := range ways {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			connectortest.RunContent(t, func(t *testing.T, o connectortest.Options) *connectortest.Server {
+				t.Helper()
+				return served(t, way, o)
+			}, leftOut[way]...)
+		})
+	}
+}
+
+// served is a server for the suite, reached in a way.
+func served(t *testing.T, way string, o connectortest.Options) *connectortest.Server {
+	t.Helper()
+	c := &suiteContent{MariaDBServer: testenv.MariaDB(t)}
+	if o.Own && way == "straight" {
+		c.MariaDBServer = testenv.NewMariaDB(t, testenv.MariaDBOptions{})
+	}
+	c.account = c.Account(labPassword, "ALL ON *.*")
+	options := Options{Patience: time.Minute, Tunnel: sshtunnel.Options{KeepAlive: time.Second}}
+	if o.Hasty {
+		options.Patience, options.ConnectTimeout, options.Tunnel.HandshakeTimeout = 2*time.Second, 2*time.Second, 2*time.Second
+	}
+	password := func(p string) job.Credential { return job.Credential{Type: "password", Password: secret.New(p)} }
+	server := &connectortest.Server{
+		Type: New(options), Patience: 2 * time.Second, Addr: c.Addr(),
+		Config: func(host string, port int, databases ...string) map[string]any {
+			return map[string]any{"host": host, "port": port, "username": c.account, "databases": databases}
+		},
+		Credential: password(labPassword), WrongCredential: password("another"),
+		Lend: func(t *testing.T, env *connectors.Env) {
+			t.Helper()
+			env.TempDir = jobDir(t)
+		},
+		Content: &connectortest.Content{Kind: "database", Make: c.make, Missing: "no'where\\", Idle: c.idle},
+		Kills:   []connectortest.Kill{{What: "its sessions", Do: c.killSessions}},
+	}
+	server.Stop = func() { server.Addr = "127.0.0.1:1" }
+	if way == "straight" {
+		if o.Own {
+			server.Kills = append(server.Kills, connectortest.Kill{What: "its queries", Do: c.killQueries}, connectortest.Kill{What: "the server", Do: c.Crash, Again: c.Restart})
+		}
+		return server
+	}
+	forwarding := testenv.SSHOptions{}
+	if way == "remote" {
+		forwarding = onlyPrograms
+	}
+	connectortest.ThroughSSH(t, server, forwarding, way)
+	return server
+}
+
+// suiteContent is databases of a server, and an account that reads them.
+type suiteContent struct {
+	*testenv.MariaDBServer
+	account string
+}
+
+// make makes a database.
+func (c *suiteContent) make(t *testing.T, bytes int) string {
+	t.Helper()
+	name := c.Database()
+	c.Do(name, "CREATE TABLE a (id INT PRIMARY KEY)", "INSERT INTO a VALUES (1)", "CREATE TABLE big (id INT PRIMARY KEY, t TEXT)",
+		fmt.Sprintf("INSERT INTO big SELECT seq, REPEAT(MD5(seq), 50) FROM seq_1_to_%d", 1+bytes/1600))
+	return name
+}
+
+func (c *suiteContent) sessions() [][]string {
+	return c.Query("", "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = '"+c.account+"'")
+}
+
+func (c *suiteContent) idle(*testing.T) bool { return len(c.sessions()) == 0 }
+
+func (c *suiteContent) killSessions() { c.kill("CONNECTION") }
+
+func (c *suiteContent) killQueries() { c.kill("QUERY") }
+
+func (c *suiteContent) kill(what string) {
+	for _, row := range c.sessions() {
+		c.Do("", "KILL "+what+" "+row[0])
+	}
+}

@@ -1,0 +1,121 @@
+package postgres_test
+
+import (
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"xvault/connectors"
+	"xvault/connectors/connectortest"
+	"xvault/connectors/postgres"
+	"xvault/connectors/sshtunnel"
+	"xvault/internal/job"
+	"xvault/internal/secret"
+	"xvault/internal/testenv"
+)
+
+// ways are how a server is reached: straight, through an SSH tunnel, by the SSH host's
+// own programs.
+var ways = []string{"straight", "tunnel", "remote"}
+
+// leftOut are tests that pass the same code whichever the way is, and are left to
+// another one. With the tag long all are run for each.
+var leftOut = map[string][]string{
+	"tunnel": {"PathIsMissing", "VisitFails", "ReadsAfterAProbe"},
+	"remote": {"HostKeyIsUnknown", "HostKeyIsTrustedOnFirstUse", "HostKeyChanged", "NameDoesNotResolve", "ServerRefusesConnections"},
+}
+
+// TestSuite has no SourceIsEmpty: a database without tables is one, and is backed up.
+func TestSuite(t *testing.T) {
+	t.Parallel()
+	for _, way := range ways {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			connectortest.RunContent(t, func(t *testing.T, o connectortest.Options) *connectortest.Server {
+				t.Helper()
+				return served(t, way, o)
+			}, leftOut[way]...)
+		})
+	}
+}
+
+const suitePassword = `it's a "password" \ %`
+
+// served is a server for the suite, reached in a way.
+func served(t *testing.T, way string, o connectortest.Options) *connectortest.Server {
+	t.Helper()
+	c := &suiteContent{fresh: testenv.Postgres}
+	own := o.Own && way == "straight"
+	if own {
+		c.server = testenv.NewPostgres(t, testenv.PostgresOptions{})
+		c.fresh = func(testing.TB) string { return c.server.Database(fmt.Sprintf("own%d", serial.Add(1))) }
+	}
+	c.admin = at(t, c.fresh(t))
+	c.role = fmt.Sprintf("suite %d", serial.Add(1))
+	c.admin.exec("CREATE ROLE " + quoted(c.role) + " LOGIN SUPERUSER PASSWORD " + literal(suitePassword))
+	if !own {
+		t.Cleanup(func() { c.admin.exec("DROP ROLE " + quoted(c.role)) })
+	}
+	options := postgres.Options{Tunnel: sshtunnel.Options{KeepAlive: time.Second}}
+	if o.Hasty {
+		options.Patience, options.ConnectTimeout, options.Tunnel.HandshakeTimeout = 2*time.Second, 2*time.Second, 2*time.Second
+	}
+	password := func(p string) job.Credential { return job.Credential{Type: "password", Password: secret.New(p)} }
+	server := &connectortest.Server{
+		Type: postgres.New(options), Patience: 2 * time.Second, Addr: net.JoinHostPort(c.admin.url.Hostname(), c.admin.url.Port()),
+		Config: func(host string, port int, databases ...string) map[string]any {
+			return map[string]any{"host": host, "port": port, "username": c.role, "databases": databases}
+		},
+		Credential: password(suitePassword), WrongCredential: password("another"),
+		Lend: func(t *testing.T, env *connectors.Env) {
+			t.Helper()
+			env.TempDir = tempDir(t)
+		},
+		Content: &connectortest.Content{Kind: "database", Make: c.make, Missing: "no'where\n\\", Idle: c.idle},
+		Kills:   []connectortest.Kill{{What: "its sessions", Do: c.killSessions}},
+	}
+	server.Stop = func() { server.Addr = "127.0.0.1:1" }
+	switch way {
+	case "straight":
+		if own {
+			server.Kills = append(server.Kills, connectortest.Kill{What: "the server", Do: c.server.Kill, Again: c.server.Restart})
+		}
+	case "tunnel":
+		connectortest.ThroughSSH(t, server, testenv.SSHOptions{}, way)
+	default:
+		connectortest.ThroughSSH(t, server, onlyPrograms, way)
+	}
+	return server
+}
+
+// suiteContent is databases of a server, and a role that reads them.
+type suiteContent struct {
+	server *testenv.PostgresServer // of one test's own; nil: the shared one
+	fresh  func(testing.TB) string // makes a database, and gives its address
+	admin  *database
+	role   string
+}
+
+// make makes a database.
+func (c *suiteContent) make(t *testing.T, bytes int) string {
+	t.Helper()
+	d := at(t, c.fresh(t))
+	d.exec("CREATE TABLE a AS SELECT 1 AS a",
+		fmt.Sprintf("CREATE TABLE big AS SELECT g AS id, repeat(md5(g::text), 32) AS filler FROM generate_series(1, %d) g", 1+bytes/1024))
+	return d.name
+}
+
+// sessions is a condition on those of the role.
+func (c *suiteContent) sessions() string {
+	return " FROM pg_stat_activity WHERE usename = " + literal(c.role)
+}
+
+func (c *suiteContent) idle(t *testing.T) bool {
+	t.Helper()
+	return testenv.QueryPostgres(t, c.admin.url.String(), "SELECT count(*)::text"+c.sessions())[0] == "0"
+}
+
+func (c *suiteContent) killSessions() {
+	c.admin.exec("SELECT pg_terminate_backend(pid)" + c.sessions())
+}
