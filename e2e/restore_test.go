@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,14 +14,21 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"xvault/e2e/system"
 )
 
-// A whole snapshot comes over its ticket as it was, in each format.
+// A whole snapshot comes over its ticket as it was, in each format. The tar is the same,
+// byte for byte, whichever way the source was read: its times have whole seconds, and no
+// file in it has two names.
 func TestRestoreDownloads(t *testing.T) {
 	t.Parallel()
 	s := system.Start(t, system.Options{}).NewScene(t, system.SceneOptions{Seed: 11})
+	wholeSeconds(t, s.Path)
+	s.Want = system.Scan(t, s.Path)
 	done := s.Acknowledged(s.Backup().ID, time.Minute)
+	var overSFTP []byte
 	for format, decode := range map[string]string{"": "cat", "tar": "cat", "tar.zst": "zstd -dq"} {
 		body := map[string]any{}
 		if format != "" {
@@ -32,7 +40,31 @@ func TestRestoreDownloads(t *testing.T) {
 			t.Errorf("%s: %d bytes, Content-Length %d, announced %d", format, len(stream), resp.ContentLength, d.SizeBytes)
 		}
 		s.Want.MustEqual(t, system.Scan(t, filepath.Join(system.Untar(t, stream, decode), s.Path)))
+		if format == "tar" {
+			overSFTP = stream
+		}
 	}
+	s.Type = system.SSH
+	s.SourceID = s.API.CreateSourceOf(t, s.Type, s.Tenant.ID, s.API.CreateCredential(t, s.Tenant.ID, system.PrivateKey(s.SSH.ClientKeyPEM)), s.SSH.Config(s.Path))
+	done = s.Acknowledged(s.Backup().ID, time.Minute)
+	_, overSSH := system.MustFetch(t, s.MustRestore(done.SnapshotID, map[string]any{"format": "tar"}).URL, http.StatusOK)
+	if len(overSFTP) == 0 || !bytes.Equal(overSSH, overSFTP) {
+		t.Errorf("%d bytes of tar through the shell and %d over SFTP are not the same", len(overSSH), len(overSFTP))
+	}
+}
+
+// wholeSeconds sets the times of links, which have fractions of seconds as the kernel
+// made them.
+func wholeSeconds(t *testing.T, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.Type() != fs.ModeSymlink {
+			return err
+		}
+		at := unix.NsecToTimespec(1_600_000_000 * int64(time.Second))
+		return unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{at, at}, unix.AT_SYMLINK_NOFOLLOW)
+	})
+	must(t, err)
 }
 
 // A download that is cut half-way goes on where it was cut, with the worker
