@@ -18,10 +18,6 @@ import (
 	"xvault/store/blob"
 )
 
-// writebackEvery is after how many bytes the kernel is asked to begin writing:
-// the fsync at the end then has little left to do.
-const writebackEvery = 16 << 20
-
 // sealHeader is what an artifact has at least in front of its first frame, so
 // that the failpoint lies behind it.
 const sealHeader = 180
@@ -34,7 +30,7 @@ type staged struct {
 	artifact *os.File
 	hash     hash.Hash
 	size     int64
-	started  int64 // up to where writing back was asked for
+	behind   writeback
 	err      error // the first failure; final
 	settled  bool  // committed or discarded
 }
@@ -55,7 +51,7 @@ func (fs *FS) Stage(key blob.Key) (blob.Staged, error) {
 	if err != nil {
 		return nil, errors.Join(fail("stage snapshot", err), s.Discard())
 	}
-	s.artifact = f
+	s.artifact, s.behind.file = f, f
 	return s, nil
 }
 
@@ -75,21 +71,13 @@ func (s *staged) Write(p []byte) (int, error) {
 	if err != nil {
 		return n, s.failed("write artifact", err)
 	}
-	s.writeback()
+	s.behind.grown(s.size)
 	return n, nil
 }
 
 // SHA256 is the hash of what was written so far; whoever writes need not hash
 // it as well.
 func (s *staged) SHA256() [sha256.Size]byte { return [sha256.Size]byte(s.hash.Sum(nil)) }
-
-// writeback is a hint: whatever goes wrong shows at fsync.
-func (s *staged) writeback() {
-	if s.size-s.started >= writebackEvery {
-		_ = unix.SyncFileRange(int(s.artifact.Fd()), s.started, s.size-s.started, unix.SYNC_FILE_RANGE_WRITE)
-		s.started = s.size
-	}
-}
 
 func (s *staged) failed(op string, err error) error {
 	s.err = fail(op, err)
@@ -127,6 +115,7 @@ func (s *staged) finishArtifact() error {
 	if err := failpoint.Hit("backup.fsync"); err != nil {
 		return err
 	}
+	s.behind.stop()
 	err := s.artifact.Sync()
 	err = errors.Join(err, s.artifact.Close())
 	s.artifact = nil
@@ -237,6 +226,7 @@ func (s *staged) Discard() error {
 	}
 	s.settled = true
 	if s.artifact != nil {
+		s.behind.stop()
 		closeQuietly(s.artifact)
 		s.artifact = nil
 	}
