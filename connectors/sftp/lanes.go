@@ -27,6 +27,34 @@ type lane struct {
 	*wire.Client
 	conn *sshconn.Conn
 	load atomic.Int64 // bytes that are being read through it
+	// first was opened with the lane's first words, a round trip earlier than it could
+	// be after them. Of the goroutine that visits.
+	first earlyOpen
+}
+
+// earlyOpen is a file and the call that opens it; the zero value is of none.
+type earlyOpen struct {
+	path string
+	call *wire.Call
+}
+
+// openOnce opens a file, unless that was done with the first words. What those opened
+// in vain is closed.
+func (l *lane) openOnce(s *session, path string) *wire.Call {
+	first := l.first
+	l.first = earlyOpen{}
+	switch {
+	case first.call == nil:
+	case first.path == path:
+		return first.call
+	default:
+		s.running.Go(func() {
+			if handle, err := first.call.Handle(); err == nil {
+				l.CloseHandle(handle)
+			}
+		})
+	}
+	return l.Open(path)
 }
 
 // all gives the lanes, the first of them first.
@@ -79,7 +107,9 @@ func (s *session) moreLanes(conn *sshconn.Conn, n int) int {
 	var opened atomic.Int32
 	for range n {
 		opening.Go(func() {
-			if l, err := s.open(conn, nil); err == nil {
+			var first earlyOpen
+			if l, err := s.open(conn, s.openWanted(conn, &first)); err == nil {
+				l.first = first
 				s.add(l)
 				opened.Add(1)
 			}
@@ -87,6 +117,16 @@ func (s *session) moreLanes(conn *sshconn.Conn, n int) int {
 	}
 	opening.Wait()
 	return int(opened.Load())
+}
+
+// openWanted opens, with the first words of a lane, the file that the lane is for; nil
+// where there is none, or the server does not read on.
+func (s *session) openWanted(conn *sshconn.Conn, first *earlyOpen) func(*wire.Client) {
+	path := s.wanted.Load()
+	if path == nil || !isOpenSSH(conn) {
+		return nil
+	}
+	return func(c *wire.Client) { *first = earlyOpen{*path, c.Open(*path)} }
 }
 
 // moreConns makes one more connection, with lanes on it; false where that cannot

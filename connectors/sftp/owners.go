@@ -8,9 +8,9 @@ import (
 )
 
 // owners knows the names of users and groups, as far as the server tells them:
-// OpenSSH does since version 9. Names are asked for when a listing shows an owner
-// for the first time, and waited for when the first entry needs one, so that they
-// cost no time of their own.
+// OpenSSH does since version 9. Names are asked for when a listing, or a configured
+// path, shows an owner for the first time, and waited for when the first entry needs
+// one, so that they cost no time of their own.
 type owners struct {
 	s     *session
 	mu    sync.Mutex
@@ -50,6 +50,19 @@ func (o *owners) learn(list *listing) {
 	o.ask(ids)
 }
 
+// learnRoots is learn for the configured paths, which are in no listing.
+func (o *owners) learnRoots(roots []*root) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var ids [2][]uint32
+	for _, r := range roots {
+		if r.attrs.HasOwner {
+			o.need(&ids, r.attrs.UID, r.attrs.GID)
+		}
+	}
+	o.ask(ids)
+}
+
 // need adds the ids that nobody asked for yet.
 func (o *owners) need(ids *[2][]uint32, uid, gid uint32) {
 	for i, id := range [2]uint32{uid, gid} {
@@ -78,7 +91,7 @@ func (o *owners) names(uid, gid uint32) (user, group string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var ids [2][]uint32
-	o.need(&ids, uid, gid) // of a configured path, which is in no listing
+	o.need(&ids, uid, gid) // of what became another since it was listed
 	o.ask(ids)
 	for _, a := range o.asked {
 		users, groups, err := a.call.OwnerNames()

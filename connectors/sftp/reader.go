@@ -107,6 +107,7 @@ type slot struct {
 
 func (r *reader) run(ctx context.Context, roots []*root, visit func(connectors.Item) error) error {
 	r.ctx, r.cancel = context.WithCancelCause(ctx)
+	r.owners.learnRoots(roots)
 	var walkErr error
 	r.running.Go(func() {
 		defer close(r.slots)

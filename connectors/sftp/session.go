@@ -25,6 +25,8 @@ type session struct {
 	conn  *sshconn.Conn
 	lanes atomic.Pointer[[]*lane] // all of them; it only grows
 
+	wanted atomic.Pointer[string] // the path of a large file whose turn it is; nil: none
+
 	adding sync.Mutex      // held while it does
 	conns  []*sshconn.Conn // after the first; of the goroutine that makes them
 

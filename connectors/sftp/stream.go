@@ -64,6 +64,9 @@ func (r *reader) startStream(sl *slot) {
 		st.last = l.Read(handle, st.size-1, make([]byte, 1))
 	}
 	st.fill()
+	if st.size >= worthStriping {
+		r.s.wanted.CompareAndSwap(nil, &sl.path) // before its turn: lanes may be opened by then
+	}
 	now, err := look.Attrs()
 	if err != nil {
 		if !wire.IsStatus(err) {
@@ -391,6 +394,7 @@ func (st *stream) close() {
 	st.pending = nil
 	st.r.recycle(st.buf)
 	st.buf, st.now = nil, nil
+	st.r.s.wanted.CompareAndSwap(&st.sl.path, nil)
 	if st.stripes == nil {
 		return
 	}

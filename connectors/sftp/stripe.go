@@ -59,7 +59,13 @@ func (s *stripe) read(at int64, into []byte) *wire.Call { return s.lane.Read(s.h
 // tells how many handles there are to read through.
 func (st *stream) widen() (open int) {
 	all := st.r.s.all()
-	if st.alone || len(all) == 1 {
+	if st.alone {
+		return 1
+	}
+	if st.size-st.asked >= worthStriping {
+		st.r.s.wanted.Store(&st.sl.path)
+	}
+	if len(all) == 1 {
 		return 1
 	}
 	for i, s := range st.stripes {
@@ -80,7 +86,7 @@ func (st *stream) widen() (open int) {
 	}
 	for _, l := range all[st.tried:] {
 		if l != first.lane {
-			st.stripes = append(st.stripes, &stripe{lane: l, opening: l.Open(st.sl.path)})
+			st.stripes = append(st.stripes, &stripe{lane: l, opening: l.openOnce(st.r.s, st.sl.path)})
 		}
 	}
 	st.tried = len(all)
