@@ -116,10 +116,19 @@ func (p *Proxy) sleep(d time.Duration) bool {
 
 // carry brings everything that comes out of one connection to the other, late.
 func (p *Proxy) carry(to, from net.Conn) {
-	q := newQueue(p.cfg.Queue)
+	source, err := socketOf(from)
+	if err != nil {
+		return
+	}
+	target, err := socketOf(to)
+	if err != nil {
+		return
+	}
+	q := newQueue(p.cfg.Queue, p.cfg.RoundTrip/2)
+	defer q.close()
 	var reading sync.WaitGroup
-	reading.Go(func() { q.fill(from, p.cfg.RoundTrip/2) })
-	ended := q.drain(to)
+	reading.Go(func() { q.fill(source) })
+	ended := q.drain(target)
 	if !ended {
 		_ = from.Close() // the other side is gone: nothing more can be brought there
 	} else if half, ok := to.(*net.TCPConn); ok {

@@ -1,30 +1,25 @@
 package delay
 
 import (
-	"io"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// slabSize is what is asked of a connection at once. Many small pieces share
-	// a slab, so that what they hold is what they are.
-	slabSize = 1 << 20
-	// leastRead is how little room is left in a slab before the next is begun.
-	leastRead = 64 << 10
-)
-
-// piece is what one read brought.
+// piece is what came at once.
 type piece struct {
-	bytes []byte
-	due   time.Time
-	slab  []byte // to be used anew after this piece; nil if more of it is to come
+	n    int // bytes; 0: the last piece of its pipe, or the end
+	due  time.Time
+	from *pipe
 }
 
-// queue is what is under way in one direction.
+// queue is what is under way in one direction. The bytes stay in the kernel: they are
+// never copied, so that a line costs those who are measured as little of their
+// processors as it can.
 type queue struct {
+	delay time.Duration
+
 	mu     sync.Mutex
 	change sync.Cond
 	pieces []piece
@@ -32,74 +27,87 @@ type queue struct {
 	limit  int64
 	ended  bool // the sender has closed
 	broken bool // nobody takes anything any more
-	spare  [][]byte
+	spare  []*pipe
+	all    []*pipe
 }
 
-// spareSlabs is how many slabs are kept for reuse.
-const spareSlabs = 64
-
-func newQueue(limit int64) *queue {
-	q := &queue{limit: limit}
+func newQueue(limit int64, delay time.Duration) *queue {
+	q := &queue{limit: limit, delay: delay}
 	q.change.L = &q.mu
 	return q
 }
 
-// fill reads until the sender ends.
-func (q *queue) fill(from io.Reader, delay time.Duration) {
-	slab := make([]byte, slabSize)
-	used := 0
-	for {
-		n, err := from.Read(slab[used:])
-		if n > 0 {
-			p := piece{bytes: slab[used : used+n], due: time.Now().Add(delay)}
-			used += n
-			if len(slab)-used < leastRead {
-				p.slab = slab
-				slab, used = q.newSlab(), 0
-			}
-			if !q.put(p) {
-				return
-			}
-		}
-		if err != nil {
-			q.end(time.Now().Add(delay))
+// close gives the pipes back; nobody may use the queue any more.
+func (q *queue) close() {
+	for _, p := range q.all {
+		p.close()
+	}
+}
+
+// fill takes what a sender sends until it ends.
+func (q *queue) fill(from socket) {
+	p, err := q.pipe()
+	for err == nil {
+		var n int
+		n, err = from.into(p)
+		switch {
+		case err != nil:
+		case n == 0:
+			q.end()
+			return
+		case n == full:
+			q.add(piece{from: p}, 0)
+			p, err = q.pipe()
+		case !q.put(p, n):
 			return
 		}
 	}
+	q.end()
 }
 
-func (q *queue) newSlab() []byte {
+// pipe gives an empty pipe.
+func (q *queue) pipe() (*pipe, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if n := len(q.spare); n > 0 {
-		slab := q.spare[n-1]
+		p := q.spare[n-1]
 		q.spare = q.spare[:n-1]
-		return slab
+		return p, nil
 	}
-	return make([]byte, slabSize)
+	p, err := newPipe()
+	if err == nil {
+		q.all = append(q.all, p)
+	}
+	return p, err
 }
 
 // put waits for room; false means that nobody takes it.
-func (q *queue) put(p piece) bool {
+func (q *queue) put(p *pipe, n int) bool {
+	if !q.add(piece{n: n, due: time.Now().Add(q.delay), from: p}, int64(n)) {
+		return false
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for q.held >= q.limit && !q.broken {
 		q.change.Wait()
 	}
-	if q.broken {
-		return false
-	}
+	return !q.broken
+}
+
+func (q *queue) add(p piece, held int64) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	q.pieces = append(q.pieces, p)
-	q.held += int64(len(p.bytes))
+	q.held += held
 	q.change.Broadcast()
-	return true
+	return !q.broken
 }
 
 // end says that no more comes; the end takes as long as a byte.
-func (q *queue) end(due time.Time) {
+func (q *queue) end() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.pieces = append(q.pieces, piece{due: due})
+	q.pieces = append(q.pieces, piece{due: time.Now().Add(q.delay)})
 	q.ended = true
 	q.change.Broadcast()
 }
@@ -112,52 +120,71 @@ func (q *queue) abandon() {
 	q.change.Broadcast()
 }
 
-// drain writes every piece when it is due. It reports whether it came to the
+// drain passes every piece on when it is due. It reports whether it came to the
 // sender's end.
-func (q *queue) drain(to io.Writer) bool {
-	var batch []piece
+func (q *queue) drain(to socket) bool {
 	for {
-		batch = q.take(batch[:0])
-		if batch == nil {
+		next, ok := q.take()
+		if !ok {
 			return true
 		}
-		for i := range batch {
-			waitUntil(batch[i].due)
-			if len(batch[i].bytes) == 0 {
-				continue // the end
-			}
-			if _, err := to.Write(batch[i].bytes); err != nil {
-				return false
-			}
-			q.done(&batch[i])
+		waitUntil(next.due)
+		if next.n == 0 {
+			q.reuse(next.from)
+			continue
 		}
+		// What is due by now goes with it.
+		next.n += q.takeDue(next.from)
+		if err := to.outOf(next.from, next.n); err != nil {
+			return false
+		}
+		q.done(next.n)
 	}
 }
 
-// take gives everything that is under way; nil after the end.
-func (q *queue) take(batch []piece) []piece {
+// take gives the next piece; false after the end.
+func (q *queue) take() (piece, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.pieces) == 0 {
 		if q.ended {
-			return nil
+			return piece{}, false
 		}
 		q.change.Wait()
 	}
-	batch = append(batch, q.pieces...)
-	clear(q.pieces)
-	q.pieces = q.pieces[:0]
-	return batch
+	p := q.pieces[0]
+	q.pieces = q.pieces[1:]
+	return p, true
 }
 
-func (q *queue) done(p *piece) {
+// takeDue takes the pieces that are due in the same pipe, and tells how many bytes
+// they are.
+func (q *queue) takeDue(from *pipe) (n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.held -= int64(len(p.bytes))
-	if p.slab != nil && len(q.spare) < spareSlabs {
-		q.spare = append(q.spare, p.slab)
+	now := time.Now()
+	for len(q.pieces) > 0 && q.pieces[0].from == from && q.pieces[0].n > 0 && !q.pieces[0].due.After(now) {
+		n += q.pieces[0].n
+		q.pieces = q.pieces[1:]
 	}
+	return n
+}
+
+func (q *queue) done(n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.held -= int64(n)
 	q.change.Broadcast()
+}
+
+// reuse takes back a pipe that is empty; nil is none.
+func (q *queue) reuse(p *pipe) {
+	if p == nil {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.spare = append(q.spare, p)
 }
 
 // waitUntil sleeps in the kernel, because a runtime that is idle rounds its
