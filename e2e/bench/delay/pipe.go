@@ -91,7 +91,7 @@ func (s socket) outOf(p *pipe, n int) error {
 		var err error
 		waitErr := s.raw.Write(func(fd uintptr) bool {
 			moved, err = unix.Splice(p.r, nil, int(fd), nil, n, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
-			return err != unix.EAGAIN //nolint:errorlint // as it is, not wrapped
+			return err != unix.EAGAIN
 		})
 		switch {
 		case waitErr != nil:
