@@ -3,8 +3,8 @@
 // the connector and compare what was visited with what a look at the disk shows: Run.
 // Tests of lines and logins break what leads to the server, and want a failure with the
 // right code, never a smaller success; they need something to read, whatever that is: Run
-// has them read trees, RunContent what a Content makes. RunTarget and RunTargetContent are
-// the same for what is written back.
+// has them read trees, RunContent what a Content makes. RunTarget and RunRestores are the
+// same for what is written back.
 package connectortest
 
 import (
@@ -46,6 +46,9 @@ type Server struct {
 	WrongSSH job.Credential
 	// Content is what is read and restored of a server that serves no tree in Root.
 	Content *Content
+	// Back makes something of so many bytes at least that is backed up and restored. Nil:
+	// a tree below Root.
+	Back func(t *testing.T, bytes int) Back
 	// Place gives the path on the disk of what was stored under a name, for tests of trees
 	// to find it; false: it is of no file. raw is the source's configuration. Nil: the name
 	// is the path.
@@ -93,6 +96,8 @@ type Server struct {
 type Kill struct {
 	What string // that is killed, for messages
 	Do   func()
+	// Reading says that it breaks off nothing but what is read.
+	Reading bool
 	// Again makes good what Do did, so that the server serves as before. Nil: there is
 	// nothing to make good.
 	Again func()

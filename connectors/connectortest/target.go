@@ -33,7 +33,7 @@ func RunSomeTarget(t *testing.T, start Factory, names ...string) {
 }
 
 func targetTests() map[string]func(*testing.T, Factory) {
-	return map[string]func(*testing.T, Factory){
+	return withRestores(map[string]func(*testing.T, Factory){
 		"RestoresAnAwkwardTree":   testRestoresTree,
 		"RestoresUnderAnotherOne": testRestoresElsewhere,
 		"RestoresASinglePath":     testRestoresSingle,
@@ -46,10 +46,11 @@ func targetTests() map[string]func(*testing.T, Factory) {
 		"GoesOnAfterABreak":       testResume,
 		"StopsWhenNotAllowed":     testNotAllowed,
 		"ContextEndsRestore":      testRestoreCanceled,
-	}
+	})
 }
 
-const targetJob = "0198c0de-0000-7000-8000-000000000001"
+// TargetJob is the job that restores.
+const TargetJob = "0198c0de-0000-7000-8000-000000000001"
 
 // member is an entry with its content in memory.
 type member struct {
@@ -105,7 +106,7 @@ func backedUp(t *testing.T, s *Server, paths ...string) []member {
 	t.Helper()
 	s.own(t)
 	var all []member
-	source := opened(t, s, direct(t, s, paths...))
+	source := openedAsIs(t, s, direct(t, s, paths...))
 	err := source.Read(deadline(t), func(item connectors.Item) error {
 		if item.Err != nil || item.Kind > entry.Hardlink {
 			return nil //nolint:nilerr // an archive has it by name only
@@ -137,25 +138,23 @@ func backedUp(t *testing.T, s *Server, paths ...string) []member {
 // restoring opens a target; it is closed after the test.
 func restoring(t *testing.T, s *Server, o connectors.TargetOptions, paths ...string) connectors.Target {
 	t.Helper()
+	s.own(t)
+	return restoringAt(t, s, o, direct(t, s, paths...))
+}
+
+func restoringAt(t *testing.T, s *Server, o connectors.TargetOptions, raw map[string]any) connectors.Target {
+	t.Helper()
 	if o.JobID == "" {
-		o.JobID = targetJob
+		o.JobID = TargetJob
 	}
 	if o.Existing == "" {
 		o.Existing = job.ExistingSkip
 	}
-	s.own(t)
-	env := connectors.Env{Credential: s.Credential, Dial: connectors.NewDialer(connectors.DialerConfig{})}
-	target, err := s.Type.OpenTarget(canonical(t, s, direct(t, s, paths...)), env, o)
+	target, err := s.Type.OpenTarget(canonical(t, s, raw), lent(t, s), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		for range 2 {
-			if err := target.Close(); err != nil {
-				t.Errorf("close the target: %v", err)
-			}
-		}
-	})
+	closedTwice(t, target)
 	return target
 }
 

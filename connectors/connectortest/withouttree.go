@@ -23,8 +23,6 @@ type Content struct {
 	Missing string
 	// Idle reports whether nobody who reads or restores is logged in any more.
 	Idle func(t *testing.T) bool
-	// Back prepares what a test restores. Nil: nothing is.
-	Back func(t *testing.T, bytes int) Back
 }
 
 // Sizes of what is read: that it is there; that it comes in many pieces; and that more is
@@ -112,20 +110,27 @@ type halfway struct {
 
 // Read implements connectors.Source.
 func (h *halfway) Read(ctx context.Context, visit func(connectors.Item) error) error {
+	m := &meanwhile{h.after, h.do}
 	return h.Source.Read(ctx, func(item connectors.Item) error {
 		if item.Body != nil {
-			item.Body = io.TeeReader(item.Body, h)
+			item.Body = io.TeeReader(item.Body, m)
 		}
 		return visit(item)
 	})
 }
 
-// Write counts what was read.
-func (h *halfway) Write(p []byte) (int, error) {
-	h.after -= int64(len(p))
-	if h.after <= 0 && h.do != nil {
-		do := h.do
-		h.do = nil
+// meanwhile does something once, when so many bytes were written to it.
+type meanwhile struct {
+	after int64
+	do    func()
+}
+
+// Write implements io.Writer.
+func (m *meanwhile) Write(p []byte) (int, error) {
+	m.after -= int64(len(p))
+	if m.after <= 0 && m.do != nil {
+		do := m.do
+		m.do = nil
 		do()
 	}
 	return len(p), nil
@@ -136,17 +141,4 @@ func (h *halfway) Write(p []byte) (int, error) {
 func ofEntry(err error) bool {
 	_, ok := errors.AsType[*entry.ContentError](err)
 	return ok || errors.Is(err, entry.ErrChanged)
-}
-
-// Back is something that was made to be backed up, and then restored by a job of the id
-// TargetJob into a place of its own, for nothing may be replaced.
-type Back struct {
-	Name string
-	// Drop removes what was restored.
-	Drop func(t *testing.T)
-	// Failed checks what is there after a restore that failed and told what is given:
-	// nothing, or what says of itself that it is not whole, and was told of.
-	Failed func(t *testing.T, told string)
-	// Whole checks that all is restored as it was, and that nothing is left beside it.
-	Whole func(t *testing.T)
 }

@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,6 +39,20 @@ func TestSuite(t *testing.T) {
 	}
 }
 
+// By the SSH host's own programs nothing is restored.
+func TestRestores(t *testing.T) {
+	t.Parallel()
+	for _, way := range []string{"straight", "tunnel"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			connectortest.RunRestores(t, func(t *testing.T, o connectortest.Options) *connectortest.Server {
+				t.Helper()
+				return served(t, way, o)
+			})
+		})
+	}
+}
+
 // served is a server for the suite, reached in a way.
 func served(t *testing.T, way string, o connectortest.Options) *connectortest.Server {
 	t.Helper()
@@ -62,12 +77,13 @@ func served(t *testing.T, way string, o connectortest.Options) *connectortest.Se
 			env.TempDir = jobDir(t)
 		},
 		Content: &connectortest.Content{Kind: "database", Make: c.make, Missing: "no'where\\", Idle: c.idle},
+		Back:    c.back,
 		Kills:   []connectortest.Kill{{What: "its sessions", Do: c.killSessions}},
 	}
 	server.Stop = func() { server.Addr = "127.0.0.1:1" }
 	if way == "straight" {
 		if o.Own {
-			server.Kills = append(server.Kills, connectortest.Kill{What: "its queries", Do: c.killQueries}, connectortest.Kill{What: "the server", Do: c.Crash, Again: c.Restart})
+			server.Kills = append(server.Kills, connectortest.Kill{What: "its queries", Do: c.killQueries, Reading: true}, connectortest.Kill{What: "the server", Do: c.Crash, Again: c.Restart})
 		}
 		return server
 	}
@@ -107,5 +123,31 @@ func (c *suiteContent) killQueries() { c.kill("QUERY") }
 func (c *suiteContent) kill(what string) {
 	for _, row := range c.sessions() {
 		c.Do("", "KILL "+what+" "+row[0])
+	}
+}
+
+// back makes a database that is restored beside itself.
+func (c *suiteContent) back(t *testing.T, bytes int) connectortest.Back {
+	t.Helper()
+	name := c.make(t, bytes)
+	restored := name + "_restored_00000001"
+	drop := func(*testing.T) { c.Do("", "DROP DATABASE IF EXISTS "+restored) }
+	t.Cleanup(func() { drop(t) })
+	return connectortest.Back{
+		Name: name, Drop: drop,
+		Failed: func(t *testing.T, told string) {
+			t.Helper()
+			switch {
+			case len(c.Query("", "SHOW DATABASES LIKE '"+restored+"'")) == 0:
+			case len(c.Query(restored, "SHOW TABLES LIKE '"+connectors.TempPrefix+connectortest.TargetJob+"'")) != 1:
+				t.Errorf("%s is there and not marked as half", restored)
+			case !strings.Contains(told, restored) || !strings.Contains(told, "is not whole"):
+				t.Errorf("%s is half there, and not told of: %s", restored, told)
+			}
+		},
+		Whole: func(t *testing.T) {
+			t.Helper()
+			c.SameContent(c.Content(name), c.Content(restored))
+		},
 	}
 }

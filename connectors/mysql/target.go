@@ -198,6 +198,9 @@ func (t *target) reserve(ctx context.Context, name, made string) (whole bool, er
 		return whole, err
 	}
 	if err := t.run(ctx, "CREATE DATABASE IF NOT EXISTS "+quoteName(name)+made); err != nil {
+		if job.CodeOf(err) == job.ConnectFailed { // it may have been made all the same
+			t.dropHalf(ctx, name)
+		}
 		return false, t.denied(name, err)
 	}
 	if err := t.run(ctx, "CREATE TABLE "+quoteName(name)+"."+quoteName(t.mark())+" (x INT)"); err != nil {
@@ -316,12 +319,15 @@ func (t *target) denied(name string, err error) error {
 const tidy = 15 * time.Second
 
 // dropHalf removes a new database that is not whole, also where the restore was told
-// to stop. What stays is removed by the next attempt.
+// to stop. What stays is told of, and removed by the next attempt.
 func (t *target) dropHalf(ctx context.Context, name string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidy)
 	defer cancel()
 	if err := t.run(ctx, "DROP DATABASE IF EXISTS "+quoteName(name)); err != nil {
 		t.env.Log.Warn("a new database that is not whole could not be removed; the next attempt does, or drop it by hand", "database", name, "error", err)
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.note(fmt.Sprintf("the new database %q, as far as it was made, is not whole and could not be removed: another attempt of this restore does that; if none comes, drop it", name))
 	}
 }
 

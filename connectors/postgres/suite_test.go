@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,6 +41,20 @@ func TestSuite(t *testing.T) {
 	}
 }
 
+// By the SSH host's own programs nothing is restored.
+func TestRestores(t *testing.T) {
+	t.Parallel()
+	for _, way := range []string{"straight", "tunnel"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			connectortest.RunRestores(t, func(t *testing.T, o connectortest.Options) *connectortest.Server {
+				t.Helper()
+				return served(t, way, o)
+			})
+		})
+	}
+}
+
 const suitePassword = `it's a "password" \ %`
 
 // served is a server for the suite, reached in a way.
@@ -73,6 +88,7 @@ func served(t *testing.T, way string, o connectortest.Options) *connectortest.Se
 			env.TempDir = tempDir(t)
 		},
 		Content: &connectortest.Content{Kind: "database", Make: c.make, Missing: "no'where\n\\", Idle: c.idle},
+		Back:    c.back,
 		Kills:   []connectortest.Kill{{What: "its sessions", Do: c.killSessions}},
 	}
 	server.Stop = func() { server.Addr = "127.0.0.1:1" }
@@ -118,4 +134,40 @@ func (c *suiteContent) idle(t *testing.T) bool {
 
 func (c *suiteContent) killSessions() {
 	c.admin.exec("SELECT pg_terminate_backend(pid)" + c.sessions())
+}
+
+// back makes a database that is restored beside itself.
+func (c *suiteContent) back(t *testing.T, bytes int) connectortest.Back {
+	t.Helper()
+	name := c.make(t, bytes)
+	restored := *c.admin.url
+	restored.Path = "/" + name + "_restored_00000001"
+	half := connectors.TempPrefix + strings.ReplaceAll(connectortest.TargetJob, "-", "") + "-" + name
+	drop := func(*testing.T) {
+		c.admin.exec("DROP DATABASE IF EXISTS "+quoted(restored.Path[1:])+" WITH (FORCE)", "DROP DATABASE IF EXISTS "+quoted(half)+" WITH (FORCE)")
+	}
+	if c.server == nil {
+		t.Cleanup(func() { drop(t) })
+	}
+	return connectortest.Back{
+		Name: name, Drop: drop,
+		Failed: func(t *testing.T, told string) {
+			t.Helper()
+			if found := c.admin.databases(name + "_restored_"); len(found) > 0 {
+				t.Errorf("%q stands under its name", found)
+			}
+			if len(c.admin.databases(half)) > 0 && (!strings.Contains(told, half) || !strings.Contains(told, "is not whole")) {
+				t.Errorf("%q is left, and not told of: %s", half, told)
+			}
+		},
+		Whole: func(t *testing.T) {
+			t.Helper()
+			if left := c.admin.databases(half); len(left) > 0 {
+				t.Errorf("left over: %q", left)
+			}
+			was := *c.admin.url
+			was.Path = "/" + name
+			testenv.SamePostgres(t, testenv.FingerprintPostgres(t, was.String()), testenv.FingerprintPostgres(t, restored.String()))
+		},
+	}
 }

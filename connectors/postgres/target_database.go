@@ -100,6 +100,9 @@ func (r *restoring) make(ctx context.Context, like bool) error {
 		return err
 	}
 	if err := r.create(ctx, like); err != nil {
+		if job.CodeOf(err) == job.ConnectFailed { // it may have been made all the same
+			r.dropHalf(ctx)
+		}
 		return err
 	}
 	lost, err := r.load(ctx, r.temp)
@@ -107,14 +110,19 @@ func (r *restoring) make(ctx context.Context, like bool) error {
 		err = r.rename(ctx)
 	}
 	if err != nil {
-		if dropErr := r.drop(ctx); dropErr != nil {
-			r.tell("database %q is not whole and could not be removed: drop it", r.temp)
-		}
+		r.dropHalf(ctx)
 		return err
 	}
 	r.done(r.bytes.Load(), false, lost)
 	r.tell("database %q was restored into the new database %q", r.name, r.final)
 	return nil
+}
+
+// dropHalf removes what is not whole, and tells where that cannot be done.
+func (r *restoring) dropHalf(ctx context.Context) {
+	if err := r.drop(ctx); err != nil {
+		r.tell("database %q, as far as it was made, is not whole and could not be removed: another attempt of this restore does that; if none comes, drop it", r.temp)
+	}
 }
 
 // replace puts the dump into the database itself, in one transaction: all of it, or

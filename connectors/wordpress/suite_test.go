@@ -3,6 +3,7 @@ package wordpress
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -28,6 +29,11 @@ var asSSH = []string{"ManyNamesInOneFolder", "ManyFilesVanish", "LargeFileGrows"
 func TestSuite(t *testing.T) {
 	t.Parallel()
 	connectortest.RunBut(t, served, slices.Concat(asSSH, noSite)...)
+}
+
+func TestRestores(t *testing.T) {
+	t.Parallel()
+	connectortest.RunRestores(t, served)
 }
 
 // served is a server for the suite: whatever tree there is becomes a site when a
@@ -71,6 +77,7 @@ func served(t *testing.T, o connectortest.Options) *connectortest.Server {
 		dir := t.TempDir()
 		env.TempDir = func() (string, error) { return dir, nil }
 	}
+	s.Back = l.back
 	s.Kills = append([]connectortest.Kill{{What: "the database's sessions", Do: func() {
 		for _, row := range l.db.Query("", "SELECT id FROM information_schema.processlist WHERE user = '"+l.account+"'") {
 			l.db.Do("", "KILL CONNECTION "+row[0])
@@ -90,4 +97,50 @@ func (l *lab) site(folder string) {
 	}
 	l.write(folder+"/wp-includes/version.php", "<?php\n$wp_version = '6.5.4';\n")
 	l.configure(folder+"/wp-config.php", "")
+}
+
+// back makes a site that is restored beside itself.
+func (l *lab) back(t *testing.T, bytes int) connectortest.Back {
+	t.Helper()
+	l.mayMake()
+	const suffix = "_restored_00000001"
+	l.site("/site")
+	l.write("site/wp-content/uploads/film", strings.Repeat("0123456789abcdef", bytes/16))
+	folder, name := "site"+suffix, l.name+suffix
+	drop := func(t *testing.T) {
+		t.Helper()
+		l.db.Do("", "DROP DATABASE IF EXISTS "+name)
+		if err := os.RemoveAll(filepath.Join(l.ssh.Root, folder)); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(func() { drop(t) })
+	whole := func(t *testing.T) {
+		t.Helper()
+		for _, file := range []string{"wp-load.php", "wp-content/uploads/film"} {
+			if l.file(folder+"/"+file) != l.file("site/"+file) {
+				t.Errorf("%s is not what it was", file)
+			}
+		}
+		if !strings.Contains(l.file(folder+"/wp-config.php"), "'"+name+"'") {
+			t.Errorf("wp-config.php does not name %s", name)
+		}
+		l.db.SameContent(l.db.Content(l.name), l.db.Content(name))
+	}
+	return connectortest.Back{
+		Name: filepath.Join(l.ssh.Root, "site"), Drop: drop, Whole: whole,
+		Failed: func(t *testing.T, told string) {
+			t.Helper()
+			if _, err := os.Lstat(filepath.Join(l.ssh.Root, folder, configName)); err == nil {
+				whole(t) // it is the last to be written
+			}
+			switch {
+			case len(l.db.Query("", "SHOW DATABASES LIKE '"+name+"'")) == 0:
+			case len(l.db.Query(name, "SHOW TABLES LIKE '"+connectors.TempPrefix+connectortest.TargetJob+"'")) != 1:
+				l.db.SameContent(l.db.Content(l.name), l.db.Content(name))
+			case !strings.Contains(told, name) || !strings.Contains(told, "is not whole"):
+				t.Errorf("%s is half there, and not told of: %s", name, told)
+			}
+		},
+	}
 }
