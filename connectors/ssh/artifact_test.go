@@ -67,8 +67,11 @@ func tarOf(t *testing.T, src connectors.Source) ([]byte, archive.Summary) {
 	defer w.Abort()
 	set := bySFTP{map[string][]byte{}}
 	err = src.Read(t.Context(), func(item connectors.Item) error {
-		if item.Err != nil || item.Vanished {
-			return fmt.Errorf("%q is not read: %v", item.Path, item.Err)
+		if item.Err != nil {
+			return item.Err
+		}
+		if item.Vanished {
+			return fmt.Errorf("%q is gone", item.Path)
 		}
 		h, body, err := set.item(item)
 		switch {
