@@ -137,11 +137,12 @@ func (s *session) grow(o Options, log *slog.Logger) {
 			return // the last one did not help
 		}
 		before = m.inTrip(trip)
-		if !s.moreConns(log, lanesPerMore) {
+		conn := s.further(conns-1, log)
+		if conn == nil || s.moreLanes(conn, lanesPerMore) == 0 {
 			return
 		}
 		conns++
-		log.Debug("one more connection to the server", slog.Int("lanes", len(s.all())), slog.Duration("round_trip", trip))
+		log.Debug("more channels to the server", slog.Int("lanes", len(s.all())), slog.Duration("round_trip", trip))
 		if _, ok := s.measure(4 * trip); !ok { // until it is in use
 			return
 		}

@@ -263,7 +263,7 @@ func (h *helper) help(ctx context.Context, r *reader) (stop func()) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	r.s.running.Go(func() { h.guard(ctx, r.s) })
-	r.s.running.Go(func() { r.tars.grow(ctx, h) })
+	r.s.growing.Go(func() { r.tars.grow(ctx, h) })
 	return func() {
 		cancel()
 		for _, t := range r.tars.all() {

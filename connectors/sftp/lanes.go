@@ -129,10 +129,15 @@ func (s *session) openWanted(conn *sshconn.Conn, first *earlyOpen) func(*wire.Cl
 	return func(c *wire.Client) { *first = earlyOpen{*path, c.Open(*path)} }
 }
 
-// moreConns makes one more connection, with lanes on it; false where that cannot
-// be had. The server must show the same host key again: where it does not,
-// nothing is sent to it, and what there is goes on.
-func (s *session) moreConns(log *slog.Logger, n int) bool {
+// further gives the nth connection beside the first, which whoever asks for it first
+// makes; nil where it cannot be had. The server must show the same host key again:
+// where it does not, nothing is sent to it, and what there is goes on.
+func (s *session) further(n int, log *slog.Logger) *sshconn.Conn {
+	s.connecting.Lock()
+	defer s.connecting.Unlock()
+	if n < len(s.conns) {
+		return s.conns[n]
+	}
 	conn, err := s.conn.Another(context.Background()) // which ends with the session
 	if err != nil {
 		select {
@@ -140,8 +145,9 @@ func (s *session) moreConns(log *slog.Logger, n int) bool {
 		default:
 			log.Info("reading goes on over the connections that there are", slog.Any("error", err))
 		}
-		return false
+		return nil
 	}
 	s.conns = append(s.conns, conn)
-	return s.moreLanes(conn, n) > 0
+	log.Debug("one more connection to the server", slog.Duration("round_trip", s.conn.RoundTrip()))
+	return conn
 }

@@ -27,8 +27,10 @@ type session struct {
 
 	wanted atomic.Pointer[string] // the path of a large file whose turn it is; nil: none
 
-	adding sync.Mutex      // held while it does
-	conns  []*sshconn.Conn // after the first; of the goroutine that makes them
+	adding sync.Mutex // held while it does
+
+	connecting sync.Mutex      // held while another is made
+	conns      []*sshconn.Conn // after the first; they only become more
 
 	// programs is how many channels are for other things on the first connection;
 	// set before it grows.

@@ -61,8 +61,8 @@ func newTarFetch(r *reader, first *shell.Tar) *tarFetch {
 	f := &tarFetch{r: r, tars: []*tarLane{{Tar: first}}, again: semaphore.NewWeighted(maxAgain)}
 	f.waits.begin = time.Now() //nolint:forbidigo // measures, decides nothing that is stored
 	if !r.s.near() {
-		f.room = semaphore.NewWeighted(maxTars * tarRoom)
-		f.room.TryAcquire((maxTars - 1) * tarRoom) // until there are more
+		f.room = semaphore.NewWeighted(allTars * tarRoom)
+		f.room.TryAcquire((allTars - 1) * tarRoom) // until there are more
 	}
 	return f
 }
@@ -78,7 +78,7 @@ func (f *tarFetch) add(sl *slot) bool {
 	if f.room != nil && f.room.Acquire(f.r.ctx, owed(&sl.want)) != nil {
 		return false // the reading is over
 	}
-	for range 2 + 2*maxTars {
+	for range 2 + 2*allTars {
 		if f.now == nil && !f.begin() {
 			break
 		}
