@@ -51,11 +51,15 @@ const (
 	symlink   = 0o120777
 )
 
-func (f *fakeServer) serve(ch ssh.Channel) {
+func (f *fakeServer) serve(ch ssh.Channel) { f.serveAfter(ch, func(byte) bool { return true }) }
+
+// serveAfter answers nothing before a request of a type for which begin is true.
+func (f *fakeServer) serveAfter(ch ssh.Channel, begin func(typ byte) bool) {
 	f.mu.Lock()
 	f.open = map[string]*fakeOpen{}
 	f.mu.Unlock()
-	for {
+	var owed []byte
+	for begun := false; ; {
 		var head [5]byte
 		if _, err := io.ReadFull(ch, head[:]); err != nil {
 			return
@@ -64,9 +68,14 @@ func (f *fakeServer) serve(ch ssh.Channel) {
 		if _, err := io.ReadFull(ch, body); err != nil {
 			return
 		}
-		if _, err := ch.Write(f.reply(head[4], body)); err != nil {
+		owed = append(owed, f.reply(head[4], body)...)
+		if begun = begun || begin(head[4]); !begun {
+			continue
+		}
+		if _, err := ch.Write(owed); err != nil {
 			return
 		}
+		owed = owed[:0]
 	}
 }
 

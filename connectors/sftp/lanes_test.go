@@ -405,6 +405,43 @@ func TestOtherHandlesThatAreOfNoUse(t *testing.T) {
 	}
 }
 
+// The file that a further channel is for is opened with its first words: no answer to
+// them is waited for. Here none comes before.
+func TestChannelsOpenTheFileWithTheirFirstWords(t *testing.T) {
+	t.Parallel()
+	random := make([]byte, 12<<20)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(random) // never fails
+	var channels, early atomic.Int32
+	serve := func(ch ssh.Channel) {
+		nodes := dirs()
+		nodes["/f"] = fakeNode{mode: regular, data: string(random)}
+		f := &fakeServer{nodes: nodes, openssh: true}
+		if channels.Add(1) == 1 {
+			f.serve(ch)
+			return
+		}
+		var kinds []byte
+		f.serveAfter(ch, func(typ byte) bool {
+			kinds = append(kinds, typ)
+			if bytes.Equal(kinds, []byte{1, 200, 3}) { // hello, limits, open
+				early.Add(1)
+			}
+			return typ == 3
+		})
+	}
+	s := testenv.GoSSH(t, testenv.GoSSHOptions{Password: "p", SFTP: serve, OpenSSH: true})
+	link := testenv.SlowLink(t, s.Addr, oneWay)
+	config := s.Config("/")
+	config["host"], config["port"] = link.Host, link.Port
+	sum, ended, err := readFar(t, quick, config, password("p"), nil)
+	if err != nil || ended != nil || sum != sha256.Sum256(random) {
+		t.Error(err, ended, "or other content")
+	}
+	if n := early.Load(); n < 2 {
+		t.Errorf("%d of %d channels opened the file with their first words", n, channels.Load())
+	}
+}
+
 // What all sources together hold for long lines is bounded.
 func TestSharedMemoryBoundsChannels(t *testing.T) {
 	t.Parallel()

@@ -28,6 +28,8 @@ type GoSSHOptions struct {
 	SFTP func(channel ssh.Channel)
 	// NoSFTP refuses the subsystem.
 	NoSFTP bool
+	// OpenSSH greets as that does.
+	OpenSSH bool
 }
 
 // GoSSHServer is an SSH server inside the test process, for what OpenSSH cannot
@@ -113,6 +115,9 @@ func (s *GoSSHServer) judge(kind string, ok bool) (*ssh.Permissions, error) {
 
 func (s *GoSSHServer) serverConfig() *ssh.ServerConfig {
 	config := &ssh.ServerConfig{MaxAuthTries: 6}
+	if s.opts.OpenSSH {
+		config.ServerVersion = "SSH-2.0-OpenSSH_9.2"
+	}
 	right := func(password string) bool { return s.opts.Password != "" && password == s.opts.Password }
 	if s.opts.Interactive {
 		config.KeyboardInteractiveCallback = func(c ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
