@@ -180,7 +180,7 @@ func (s *session) moreChannels(o Options, log *slog.Logger) bool {
 			last = last[1:]
 		}
 	}
-	n := s.stretch.take(sessions-1-s.programs, laneMemory)
+	n := s.stretch.take(sessions-1-int(s.programs.Load()), laneMemory)
 	if n == 0 {
 		return false
 	}

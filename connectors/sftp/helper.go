@@ -245,13 +245,16 @@ func (h *helper) proof() *tree {
 	return h.shown
 }
 
-// channels is how many its programs may take at once.
-func (h *helper) channels() int {
-	tars := tarsAt(h.conn.RoundTrip())
+// channels is how many are kept for its programs. Half of the tars that a distance may
+// ask for are among them: large files may need the channels as well.
+func (h *helper) channels() int { return 1 + (tarsAt(h.conn.RoundTrip())-1)/2 + h.finds() }
+
+// finds is how many of them may run at once.
+func (h *helper) finds() int {
 	if h.tree != nil && !h.tree.here {
-		return tars // nothing is left to list
+		return 0 // nothing is left to list
 	}
-	return tars + maxFinds
+	return maxFinds
 }
 
 // help has a reader use what the server has, until stop is called.

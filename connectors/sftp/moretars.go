@@ -38,7 +38,9 @@ func (f *tarFetch) grow(ctx context.Context, h *helper) {
 	if !f.tooFew(g) {
 		return
 	}
-	more := f.start(h, h.conn, tarsAt(h.conn.RoundTrip())-1)
+	n := f.onFirst(h)
+	f.r.s.programs.Store(int32(1 + n + h.finds())) // they are few
+	more := f.start(h, h.conn, n)
 	before := int64(0)
 	for n := range maxConns - 1 {
 		if more > 0 {
@@ -56,6 +58,18 @@ func (f *tarFetch) grow(ctx context.Context, h *helper) {
 			return
 		}
 	}
+}
+
+// onFirst is how many more tars the first connection is to have, beside what others
+// have on it or may need.
+func (f *tarFetch) onFirst(h *helper) int {
+	left := sessions - 1 - h.finds()
+	for _, l := range f.r.s.all() {
+		if l.conn == h.conn {
+			left--
+		}
+	}
+	return max(0, min(tarsAt(h.conn.RoundTrip())-1, left))
 }
 
 // tooFew waits until it is known that one tar is too few; false where that never

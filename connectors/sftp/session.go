@@ -32,9 +32,8 @@ type session struct {
 	connecting sync.Mutex      // held while another is made
 	conns      []*sshconn.Conn // after the first; they only become more
 
-	// programs is how many channels are for other things on the first connection;
-	// set before it grows.
-	programs int
+	// programs is how many channels are for other things on the first connection.
+	programs atomic.Int32
 
 	waits   waits
 	stretch stretch
