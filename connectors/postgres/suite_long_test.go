@@ -20,3 +20,11 @@ func TestSuiteLeftOut(t *testing.T) {
 		})
 	}
 }
+
+func TestRestoresThroughATunnel(t *testing.T) {
+	t.Parallel()
+	connectortest.RunRestores(t, func(t *testing.T, o connectortest.Options) *connectortest.Server {
+		t.Helper()
+		return served(t, "tunnel", o)
+	})
+}

@@ -40,15 +40,16 @@ func TestRestores(t *testing.T) {
 // configuration names it.
 func served(t *testing.T, o connectortest.Options) *connectortest.Server {
 	t.Helper()
-	opts := Options{SSH: sftp.Options{HandshakeTimeout: 10 * time.Second, KeepAlive: time.Second, StallAfter: 10 * time.Second}}
+	const patience = 3 * time.Second
+	opts := Options{MySQL: mysql.Options{Patience: time.Minute}}
 	if o.Hasty {
-		opts.SSH.HandshakeTimeout, opts.SSH.StallAfter = 3*time.Second, 3*time.Second
+		opts.SSH = sftp.Options{HandshakeTimeout: patience, KeepAlive: time.Second, StallAfter: patience}
+		opts.MySQL.Tunnel = sshtunnel.Options{KeepAlive: time.Second}
 	}
 	if o.Own || o.Hasty {
 		opts.Held = 1
 	}
-	opts.MySQL = mysql.Options{Patience: time.Minute, Tunnel: sshtunnel.Options{KeepAlive: time.Second}}
-	s := connectortest.OverSSH(t, testenv.SSHOptions{}, o, New(opts), opts.SSH.StallAfter)
+	s := connectortest.OverSSH(t, testenv.SSHOptions{}, o, New(opts), patience)
 	s.HardLinks = true
 	l := &lab{t: t, db: testenv.MariaDB(t), ssh: &testenv.SSHServer{Root: s.Root}, password: labPassword}
 	l.name = l.db.Database()
