@@ -170,11 +170,11 @@ func TestConnectionRefusedForAWhile(t *testing.T) {
 	s.Check()
 }
 
-// workerWithLittleRoom starts a worker whose storage holds 6 MiB.
+// workerWithLittleRoom starts a worker whose storage holds 4 MiB.
 func workerWithLittleRoom(t *testing.T, lab *system.Lab) *system.Worker {
 	t.Helper()
 	w := lab.AddWorker()
-	must(t, unix.Mount("tmpfs", w.Storage, "tmpfs", 0, "size=6m,mode=0700"))
+	must(t, unix.Mount("tmpfs", w.Storage, "tmpfs", 0, "size=4m,mode=0700"))
 	t.Cleanup(func() {
 		w.Kill()
 		if err := unix.Unmount(w.Storage, unix.MNT_DETACH); err != nil {
@@ -193,7 +193,7 @@ func TestStorageFull(t *testing.T) {
 	lab := system.Start(t, system.Options{Workers: -1})
 	var scenes []*system.Scene
 	for _, transport := range system.Transports() {
-		scenes = append(scenes, lab.NewScene(t, system.SceneOptions{Seed: 12, Files: 5, Type: transport})) // 15 MiB
+		scenes = append(scenes, lab.NewScene(t, system.SceneOptions{Seed: 12, Files: 5, Type: transport})) // 9 MiB
 	}
 	w := workerWithLittleRoom(t, lab)
 	for _, s := range scenes {

@@ -71,8 +71,8 @@ func (p *planter) bulk(root *os.Root, n int) error {
 	}
 	// More than one 4 MiB frame, once random and once text.
 	return errors.Join(
-		p.write(root, "large-random.bin", 9<<20+17, false, 0o600),
-		p.write(root, "large-text.txt", 6<<20+3, true, 0o644))
+		p.write(root, "large-random.bin", 5<<20+17, false, 0o600),
+		p.write(root, "large-text.txt", 4<<20+3, true, 0o644))
 }
 
 // content is made by the block: the race detector looks at every byte that is
