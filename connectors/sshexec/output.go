@@ -211,9 +211,23 @@ func (o *Output) complete() error {
 	case !o.begun:
 		return noPrograms(dumptool.Failure{Stderr: o.Stderr()}.LastWords())
 	case o.cmd.Check != nil:
-		return o.cmd.Check.Verdict()
+		return o.judged(o.cmd.Check.Verdict())
 	}
 	return nil
+}
+
+// judged explains what the Check found. A server may say that the program ended well
+// before the last of its output; where the line is cut in between, that is why it is not whole.
+func (o *Output) judged(wrong error) error {
+	if wrong == nil {
+		return nil
+	}
+	o.proc.settle()
+	if link := o.proc.broken(); link != nil {
+		f := dumptool.Failure{What: o.cmd.What, Program: path.Base(o.cmd.Program), Err: wrong, Stderr: o.Stderr(), Link: link}
+		return f.Plain()
+	}
+	return wrong
 }
 
 // failed makes the error of a failure.
