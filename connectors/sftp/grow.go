@@ -32,6 +32,10 @@ type waits struct {
 	begin time.Time
 }
 
+func newWaits() waits {
+	return waits{begin: time.Now()} //nolint:forbidigo // measures, decides nothing that is stored
+}
+
 func (w *waits) now() int64 { return int64(time.Since(w.begin)) + 1 }
 
 func (w *waits) start() { w.since.Store(w.now()) }
@@ -39,6 +43,15 @@ func (w *waits) start() { w.since.Store(w.now()) }
 func (w *waits) stop() {
 	w.total.Add(w.now() - w.since.Load())
 	w.since.Store(0)
+}
+
+// present is for how long it has waited by now; 0 where it does not.
+func (w *waits) present() time.Duration {
+	since := w.since.Load()
+	if since == 0 {
+		return 0
+	}
+	return time.Duration(w.now() - since)
 }
 
 // sum is how long it was altogether, up to now.

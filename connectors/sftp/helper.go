@@ -19,7 +19,7 @@ import (
 type helper struct {
 	conn    *sshconn.Conn
 	o       Options
-	watch   shell.Watch
+	watch   shell.Watch     // of what lists
 	ctx     context.Context //nolint:containedctx // of all that it runs
 	devices devices
 	stop    context.CancelFunc
@@ -113,7 +113,7 @@ func (h *helper) tarAlone() {
 	ctx, cancel := context.WithTimeoutCause(h.ctx, h.o.ShellPatience, errSlowShell)
 	defer cancel()
 	err, ok := inTime(ctx, &h.late, func() error {
-		t, err := shell.StartTar(ctx, h.conn, &h.watch)
+		t, err := shell.StartTar(ctx, h.conn)
 		h.started(ctx, t)
 		return err
 	})
@@ -259,13 +259,13 @@ func (h *helper) finds() int {
 
 // help has a reader use what the server has, until stop is called.
 func (h *helper) help(ctx context.Context, r *reader) (stop func()) {
-	r.tars = newTarFetch(r, h.tar)
+	r.tars = newTarFetch(r, newTarLane(h.tar, h.conn))
 	if h.tree != nil {
 		r.lister.have(h.tree)
 		r.lister.finder = &finder{h: h, ctx: h.ctx}
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	r.s.running.Go(func() { h.guard(ctx, r.s) })
+	r.s.running.Go(func() { h.guard(ctx, r) })
 	r.s.growing.Go(func() { r.tars.grow(ctx, h) })
 	return func() {
 		cancel()
@@ -321,22 +321,36 @@ func (h *helper) wait() {
 }
 
 // guard ends a session whose programs hang.
-func (h *helper) guard(ctx context.Context, s *session) {
+func (h *helper) guard(ctx context.Context, r *reader) {
 	ticker := time.NewTicker(min(h.o.KeepAlive, h.o.StallAfter) / 4)
 	defer ticker.Stop()
-	var patience sshconn.Patience
+	var finds sshconn.Patience
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-s.conn.Done():
+		case <-h.conn.Done():
 			return
 		case <-ticker.C:
 		}
-		if patience.Lasted(h.watch.Stalled(), s.conn.Held()) > h.o.StallAfter {
-			s.fail(job.Errorf(job.Timeout, "the server is alive but its tar has sent nothing for %v; look for a disk or a network file system there that hangs",
-				h.o.StallAfter.Round(time.Millisecond)))
+		if name := h.hangs(r.tars, &finds); name != "" {
+			r.s.fail(job.Errorf(job.Timeout, "the server is alive but its %s has sent nothing for %v; look for a disk or a network file system there that hangs",
+				name, h.o.StallAfter.Round(time.Millisecond)))
 			return
 		}
 	}
+}
+
+// hangs names the program that has been silent for too long; empty where none
+// has. Each counts without the time in which its own connection was held back.
+func (h *helper) hangs(tars *tarFetch, finds *sshconn.Patience) string {
+	for _, t := range tars.all() {
+		if t.patience.Lasted(t.stalled(), t.conn.Held()) > h.o.StallAfter {
+			return "tar"
+		}
+	}
+	if finds.Lasted(h.watch.Stalled(), h.conn.Held()) > h.o.StallAfter {
+		return "find"
+	}
+	return ""
 }

@@ -142,14 +142,14 @@ func (f *tarFetch) start(h *helper, conn *sshconn.Conn, n int) int {
 func (f *tarFetch) another(h *helper, conn *sshconn.Conn, started chan<- bool) {
 	ctx, cancel := context.WithTimeoutCause(h.ctx, h.o.ShellPatience, errSlowShell)
 	defer cancel()
-	t, err := shell.StartTar(ctx, conn, &h.watch)
+	t, err := shell.StartTar(ctx, conn)
 	if err != nil {
 		f.r.env.Log.Debug("one tar less than wanted", slog.Any("error", sshconn.Quoted(err)))
 		started <- false
 		return
 	}
 	defer context.AfterFunc(h.ctx, t.Stop)()
-	if !f.take(t) {
+	if !f.take(newTarLane(t, conn)) {
 		t.Stop()
 	}
 	f.r.env.Log.Debug("one more tar")

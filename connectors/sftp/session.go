@@ -49,9 +49,8 @@ type session struct {
 // early makes calls that go out with the first words, where the server is one that
 // reads on.
 func newSession(ctx context.Context, conn *sshconn.Conn, o Options, shared *semaphore.Weighted, early func(*wire.Client)) (*session, error) {
-	s := &session{conn: conn}
+	s := &session{conn: conn, waits: newWaits()}
 	s.stretch.from = shared
-	s.waits.begin = time.Now() //nolint:forbidigo // measures, decides nothing that is stored
 	ctx, cancel := context.WithTimeoutCause(ctx, o.HandshakeTimeout,
 		job.Errorf(job.ConnectFailed, "the server let the user in but its SFTP does not answer; it is tried again"))
 	defer cancel()

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"xvault/connectors/sftp/shell"
+	"xvault/connectors/sshconn"
 )
 
 // tarFetch has small files read by tars, in batches.
@@ -33,8 +34,20 @@ type tarFetch struct {
 // tarLane is one tar.
 type tarLane struct {
 	*shell.Tar
-	owes atomic.Int64 // bytes that it was asked for and that are not settled
+	conn     *sshconn.Conn
+	owes     atomic.Int64     // bytes that it was asked for and that are not settled
+	waits    waits            // of the visits, for what this one brings
+	patience sshconn.Patience // of the guard
 }
+
+func newTarLane(t *shell.Tar, conn *sshconn.Conn) *tarLane {
+	return &tarLane{Tar: t, conn: conn, waits: newWaits()}
+}
+
+// stalled is for how long it has kept a visit waiting without a word; 0 where none
+// waits. What nobody waits for may stay in it, however long a visit takes: a record
+// that is not full, and a batch that there is no room to end.
+func (t *tarLane) stalled() time.Duration { return min(t.waits.present(), t.Silent()) }
 
 // tarBatch is a batch of one tar.
 type tarBatch struct {
@@ -57,9 +70,8 @@ const (
 	tarRoom = 3 * laneWindow
 )
 
-func newTarFetch(r *reader, first *shell.Tar) *tarFetch {
-	f := &tarFetch{r: r, tars: []*tarLane{{Tar: first}}, again: semaphore.NewWeighted(maxAgain)}
-	f.waits.begin = time.Now() //nolint:forbidigo // measures, decides nothing that is stored
+func newTarFetch(r *reader, first *tarLane) *tarFetch {
+	f := &tarFetch{r: r, tars: []*tarLane{first}, again: semaphore.NewWeighted(maxAgain), waits: newWaits()}
 	if !r.s.near() {
 		f.room = semaphore.NewWeighted(allTars * tarRoom)
 		f.room.TryAcquire((allTars - 1) * tarRoom) // until there are more
@@ -148,13 +160,13 @@ func (f *tarFetch) all() []*tarLane {
 }
 
 // take takes one more tar into use; false where it is not wanted any more.
-func (f *tarFetch) take(t *shell.Tar) bool {
+func (f *tarFetch) take(t *tarLane) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.finished {
 		return false
 	}
-	f.tars = append(f.tars, &tarLane{Tar: t})
+	f.tars = append(f.tars, t)
 	if f.room != nil {
 		f.room.Release(tarRoom)
 	}
@@ -225,6 +237,8 @@ func (f *tarFetch) await(b *tarBatch) error {
 	}
 	f.waits.start()
 	defer f.waits.stop()
+	b.tar.waits.start()
+	defer b.tar.waits.stop()
 	patience, unsaid := hurryAfter, time.Duration(0)
 	for again := false; ; again = true {
 		timer := time.NewTimer(patience)

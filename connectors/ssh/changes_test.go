@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"xvault/connectors"
 	"xvault/connectors/sftp"
@@ -109,6 +110,65 @@ func TestTarHangs(t *testing.T) {
 	err := src.Read(t.Context(), func(connectors.Item) error { return nil })
 	if job.CodeOf(err) != job.Timeout {
 		t.Errorf("a tar that hangs: %v", err)
+	}
+}
+
+// So is one of several, once it is waited for.
+func TestOneOfSeveralTarsHangs(t *testing.T) {
+	t.Parallel()
+	o := farAway()
+	o.StallAfter /= 4
+	d := testenv.Dir(t)
+	if err := os.Chmod(d, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	s := testenv.SSHD(t, tarsWhere(d, "while kill -0 $PPID; do sleep 0.1; done").options(t))
+	plantMany(t, s.Root)
+	link := testenv.SlowLink(t, s.Addr(), 30*time.Millisecond)
+	src, log := openBy(t, ssh.New(o), s, link.Config(s, s.Root), connectors.NewDialer(connectors.DialerConfig{}))
+	waited := false
+	err := src.Read(t.Context(), func(connectors.Item) error {
+		if !waited && strings.Contains(log.String(), "more tars on the server") {
+			waited = true
+			testenv.Eventually(t, 20*time.Second, func() bool { return oneMore(log.String()) }, "more tars")
+		}
+		return nil
+	})
+	if job.CodeOf(err) != job.Timeout || !strings.Contains(err.Error(), "tar") {
+		t.Errorf("one tar of several that hangs: %v", err)
+	}
+}
+
+// A tar that nobody waits for is not one that hangs: while a large file is visited, it
+// holds back the end of what it has, and files that there is no room for keep it from
+// being told to send that.
+func TestNobodyWaitsForTar(t *testing.T) {
+	t.Parallel()
+	o := quick
+	o.StallAfter, o.Ahead = 2*time.Second, 1 // the least
+	s := testenv.SSHD(t, testenv.SSHOptions{})
+	const films = 10
+	for i := range films {
+		for name, size := range map[string]int{"film": 1<<20 + 1, "thumbnail": 1 << 10} {
+			if err := os.WriteFile(filepath.Join(s.Root, fmt.Sprint(i, name)), bytes.Repeat([]byte{'a'}, size), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	src, log := open(t, ssh.New(o), s, s.Config(s.Root))
+	visited := 0
+	err := src.Read(t.Context(), func(item connectors.Item) error {
+		if item.Body == nil {
+			return nil
+		}
+		if visited++; visited == 1 {
+			time.Sleep(o.StallAfter + o.KeepAlive) // the visit itself takes so long
+		}
+		_, err := io.Copy(io.Discard, item.Body)
+		return err
+	})
+	if err != nil || visited != 2*films || !strings.Contains(log.String(), "read through its shell") {
+		t.Errorf("%d files, %v; the log says %s", visited, err, log)
 	}
 }
 

@@ -20,7 +20,7 @@ type Started struct {
 
 // Start lists as Find does, and then is a tar, as of StartTar: in one command, since
 // a server runs the user's start files for each, and those may take longer than the
-// listing. The context is of the listing.
+// listing. The context and the watch are of the listing.
 func Start(ctx context.Context, conn Opener, paths []string, all bool, each func(*Record) error, watch *Watch) Started {
 	command := commandBothHere
 	if all {
@@ -32,7 +32,7 @@ func Start(ctx context.Context, conn Opener, paths []string, all bool, each func
 	}
 	defer context.AfterFunc(ctx, p.stop)()
 	unwatch := watch.add(p.silent)
-	t := newTar(p, watch)
+	t := newTar(p)
 	said := p.said()
 	complaints := make(chan complaints, 1)
 	t.running.Go(func() { complaints <- p.complaints(said) })

@@ -9,6 +9,7 @@ import (
 	"io"
 	"strconv"
 	"sync"
+	"time"
 )
 
 // Tar is one tar on the server, which sends the content of files as they are
@@ -31,8 +32,6 @@ type Tar struct {
 	running sync.WaitGroup
 	buffers buffers
 	wake    chan struct{} // there is something to send
-	watch   *Watch
-	unwatch func()
 
 	mu      sync.Mutex
 	out     []byte          // names to send
@@ -54,13 +53,13 @@ type item struct {
 
 // StartTar starts a tar. It returns once tar is found there, or with the reason why
 // not. The context is of the start alone.
-func StartTar(ctx context.Context, conn Opener, watch *Watch) (*Tar, error) {
+func StartTar(ctx context.Context, conn Opener) (*Tar, error) {
 	p, err := run(conn, commandTar)
 	if err != nil {
 		return nil, err
 	}
 	defer context.AfterFunc(ctx, p.stop)()
-	t := newTar(p, watch)
+	t := newTar(p)
 	if err := t.find(); err != nil {
 		p.stop()
 		p.requests.Wait()
@@ -76,8 +75,8 @@ func StartTar(ctx context.Context, conn Opener, watch *Watch) (*Tar, error) {
 	return t, nil
 }
 
-func newTar(p *process, watch *Watch) *Tar {
-	return &Tar{p: p, in: bufio.NewReaderSize(output{p, p.Channel}, 128<<10), wake: make(chan struct{}, 1), watch: watch, open: map[*Batch]bool{}}
+func newTar(p *process) *Tar {
+	return &Tar{p: p, in: bufio.NewReaderSize(output{p, p.Channel}, 128<<10), wake: make(chan struct{}, 1), open: map[*Batch]bool{}}
 }
 
 // find waits until tar tells what it calls itself.
@@ -129,7 +128,6 @@ func (t *Tar) Add(b *Batch, w *Want) bool {
 	}
 	if len(b.Wants) == 0 {
 		t.open[b] = true
-		t.owe()
 	}
 	b.Wants = append(b.Wants, w)
 	t.queue.push(item{b, w})
@@ -234,6 +232,10 @@ func (t *Tar) Over() bool {
 
 // Received is how many bytes it sent.
 func (t *Tar) Received() int64 { return t.p.received.Load() }
+
+// Silent is for how long nothing was heard of it, which means something only while
+// somebody waits for a batch and hurries it.
+func (t *Tar) Silent() time.Duration { return t.p.silent() }
 
 // Err is why the tar is over; nil if it is not, or came to its proper end.
 func (t *Tar) Err() error {
@@ -401,10 +403,6 @@ func (t *Tar) completed(b *Batch, done []*Batch) []*Batch {
 		return done
 	}
 	delete(t.open, b)
-	if len(t.open) == 0 && t.unwatch != nil {
-		t.unwatch()
-		t.unwatch = nil
-	}
 	return append(done, b)
 }
 
@@ -417,23 +415,11 @@ func (t *Tar) settle(done []*Batch) {
 	}
 }
 
-// owe has the tar watched while it owes something. Called with the lock held.
-func (t *Tar) owe() {
-	if t.unwatch == nil {
-		t.p.touch()
-		t.unwatch = t.watch.add(t.p.silent)
-	}
-}
-
 // end settles everything that did not come.
 func (t *Tar) end(err error) {
 	t.p.stop()
 	t.mu.Lock()
 	t.over, t.err = true, err
-	if t.unwatch != nil {
-		t.unwatch()
-		t.unwatch = nil
-	}
 	open := t.open
 	t.open, t.queue, t.sealed, t.out = nil, queue{}, queue{}, nil
 	t.mu.Unlock()

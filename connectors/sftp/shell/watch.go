@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Watch tells for how long commands that owe something have been silent.
+// Watch tells for how long commands that list have been silent.
 type Watch struct {
 	mu    sync.Mutex
 	owing map[int]func() time.Duration
