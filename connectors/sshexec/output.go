@@ -210,18 +210,20 @@ func (o *Output) complete() error {
 		return o.proc.err
 	case !o.begun:
 		return noPrograms(dumptool.Failure{Stderr: o.Stderr()}.LastWords())
-	case o.cmd.Check != nil:
-		return o.judged(o.cmd.Check.Verdict())
 	}
-	return nil
+	var wrong error
+	if o.cmd.Check != nil {
+		if wrong = o.cmd.Check.Verdict(); wrong == nil {
+			return nil
+		}
+	}
+	return o.judged(wrong)
 }
 
-// judged explains what the Check found. A server may say that the program ended well
-// before the last of its output; where the line is cut in between, that is why it is not whole.
+// judged explains what the Check found; nil: there is none. A server may say that the
+// program ended well before the last of its output; where the line is cut in between, the
+// output ends like a whole one, and only the line can tell.
 func (o *Output) judged(wrong error) error {
-	if wrong == nil {
-		return nil
-	}
 	o.proc.settle()
 	if link := o.proc.broken(); link != nil {
 		f := dumptool.Failure{What: o.cmd.What, Program: path.Base(o.cmd.Program), Err: wrong, Stderr: o.Stderr(), Link: link}
