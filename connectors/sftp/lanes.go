@@ -38,23 +38,29 @@ type earlyOpen struct {
 	call *wire.Call
 }
 
-// openOnce opens a file, unless that was done with the first words. What those opened
-// in vain is closed.
+// openOnce opens a file, unless that was done with the first words.
 func (l *lane) openOnce(s *session, path string) *wire.Call {
 	first := l.first
-	l.first = earlyOpen{}
-	switch {
-	case first.call == nil:
-	case first.path == path:
-		return first.call
-	default:
-		s.running.Go(func() {
-			if handle, err := first.call.Handle(); err == nil {
-				l.CloseHandle(handle)
-			}
-		})
+	if first.call == nil || first.path != path {
+		l.closeFirst(s)
+		return l.Open(path)
 	}
-	return l.Open(path)
+	l.first = earlyOpen{}
+	return first.call
+}
+
+// closeFirst closes what the first words opened in vain.
+func (l *lane) closeFirst(s *session) {
+	first := l.first
+	l.first = earlyOpen{}
+	if first.call == nil {
+		return
+	}
+	s.running.Go(func() {
+		if handle, err := first.call.Handle(); err == nil {
+			l.CloseHandle(handle)
+		}
+	})
 }
 
 // all gives the lanes, the first of them first.
@@ -109,7 +115,9 @@ func (s *session) moreLanes(conn *sshconn.Conn, n int) int {
 		opening.Go(func() {
 			var first earlyOpen
 			if l, err := s.open(conn, s.openWanted(conn, &first)); err == nil {
-				l.first = first
+				if l.first = first; s.wanted.Load() == nil {
+					l.closeFirst(s) // it came too late
+				}
 				s.add(l)
 				opened.Add(1)
 			}

@@ -394,7 +394,7 @@ func (st *stream) close() {
 	st.pending = nil
 	st.r.recycle(st.buf)
 	st.buf, st.now = nil, nil
-	st.r.s.wanted.CompareAndSwap(&st.sl.path, nil)
+	st.unwant()
 	if st.stripes == nil {
 		return
 	}

@@ -64,6 +64,8 @@ func (st *stream) widen() (open int) {
 	}
 	if st.size-st.asked >= worthStriping {
 		st.r.s.wanted.Store(&st.sl.path)
+	} else {
+		st.unwant()
 	}
 	if len(all) == 1 {
 		return 1
@@ -137,9 +139,21 @@ func (st *stream) lightest() *stripe {
 	return best
 }
 
+// unwant says that no more lanes are wanted for this file, and closes what was opened
+// for it and is not used; before its turn, whoever has the next one does that.
+func (st *stream) unwant() {
+	if !st.r.s.wanted.CompareAndSwap(&st.sl.path, nil) || !st.turn {
+		return
+	}
+	for _, l := range st.r.s.all() {
+		l.closeFirst(st.r.s)
+	}
+}
+
 // goAlone gives all handles but the first back. Reads through them were dropped.
 func (st *stream) goAlone() {
 	st.alone = true
+	st.unwant()
 	for _, s := range st.stripes[1:] {
 		if s != nil {
 			st.closeStripe(s)

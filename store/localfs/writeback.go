@@ -2,6 +2,7 @@ package localfs
 
 import (
 	"os"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,10 +15,12 @@ const writebackEvery = 16 << 20
 // its own, as asking waits where the queue of the disk is full, for 100 to 200 ms now and
 // then, in which whoever writes the file would do nothing.
 type writeback struct {
-	file  *os.File
-	size  chan int64 // up to where; holds the newest, while the one before is asked for
-	ended chan struct{}
-	asked int64
+	file    *os.File
+	asked   int64
+	size    atomic.Int64 // of the file
+	more    chan struct{}
+	ended   chan struct{}
+	stopped atomic.Bool
 }
 
 // grown is called with the size of the file after each write to it.
@@ -25,32 +28,38 @@ func (w *writeback) grown(size int64) {
 	if size-w.asked < writebackEvery {
 		return
 	}
-	if w.size == nil {
-		w.size, w.ended = make(chan int64, 1), make(chan struct{})
+	w.asked = size
+	w.size.Store(size)
+	if w.more == nil {
+		w.more, w.ended = make(chan struct{}, 1), make(chan struct{})
 		go w.run()
 	}
 	select {
-	case w.size <- size:
-		w.asked = size
-	default: // the disk is behind: it is asked for with what comes next
+	case w.more <- struct{}{}:
+	default: // it has not come to the last yet
 	}
 }
 
-// run gives hints: whatever goes wrong shows at fsync.
+// run gives hints: whatever goes wrong shows at fsync. They are small ones, for stop
+// waits for one of them.
 func (w *writeback) run() {
 	defer close(w.ended)
 	from := int64(0)
-	for to := range w.size {
-		_ = unix.SyncFileRange(int(w.file.Fd()), from, to-from, unix.SYNC_FILE_RANGE_WRITE)
-		from = to
+	for range w.more {
+		for to := w.size.Load(); from < to && !w.stopped.Load(); to = w.size.Load() {
+			n := min(to-from, writebackEvery)
+			_ = unix.SyncFileRange(int(w.file.Fd()), from, n, unix.SYNC_FILE_RANGE_WRITE)
+			from += n
+		}
 	}
 }
 
 // stop waits until the file is no longer used. It may be called twice.
 func (w *writeback) stop() {
-	if w.size != nil {
-		close(w.size)
+	if w.more != nil {
+		w.stopped.Store(true)
+		close(w.more)
 		<-w.ended
-		w.size = nil
+		w.more = nil
 	}
 }
