@@ -193,11 +193,14 @@ func (s *session) moreChannels(o Options, log *slog.Logger) bool {
 			last = last[1:]
 		}
 	}
-	n := s.stretch.take(sessions-1-int(s.programs.Load()), laneMemory)
+	free := s.channels.forLanes()
+	n := s.stretch.take(free, laneMemory)
+	s.channels.giveBack(free - n)
 	if n == 0 {
 		return false
 	}
 	opened := s.moreLanes(s.conn, n)
+	s.channels.giveBack(n - opened)
 	log.Debug("more channels to the server", slog.Int("lanes", 1+opened), slog.Duration("round_trip", s.conn.RoundTrip()))
 	return true
 }

@@ -245,9 +245,17 @@ func (h *helper) proof() *tree {
 	return h.shown
 }
 
-// channels is how many are kept for its programs. Half of the tars that a distance may
-// ask for are among them: large files may need the channels as well.
-func (h *helper) channels() int { return 1 + (tarsAt(h.conn.RoundTrip())-1)/2 + h.finds() }
+// holdChannels counts those of its programs, until release is called, and keeps some
+// for half of the tars that a distance may ask for: large files may need them as well.
+func (h *helper) holdChannels(c *channels) (release func()) {
+	n := 1 + h.finds()
+	c.hold(n)
+	c.keep((tarsAt(h.conn.RoundTrip()) - 1) / 2)
+	return func() {
+		c.keep(0)
+		c.giveBack(n)
+	}
+}
 
 // finds is how many of them may run at once.
 func (h *helper) finds() int {

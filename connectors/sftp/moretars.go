@@ -38,9 +38,7 @@ func (f *tarFetch) grow(ctx context.Context, h *helper) {
 	if !f.tooFew(g) {
 		return
 	}
-	n := f.onFirst(h)
-	f.r.s.programs.Store(int32(1 + n + h.finds())) // they are few
-	more := f.start(h, h.conn, n)
+	more := f.start(h, h.conn, f.r.s.channels.forTars(tarsAt(h.conn.RoundTrip())-1))
 	before := int64(0)
 	for n := range maxConns - 1 {
 		if more > 0 {
@@ -58,18 +56,6 @@ func (f *tarFetch) grow(ctx context.Context, h *helper) {
 			return
 		}
 	}
-}
-
-// onFirst is how many more tars the first connection is to have, beside what others
-// have on it or may need.
-func (f *tarFetch) onFirst(h *helper) int {
-	left := sessions - 1 - h.finds()
-	for _, l := range f.r.s.all() {
-		if l.conn == h.conn {
-			left--
-		}
-	}
-	return max(0, min(tarsAt(h.conn.RoundTrip())-1, left))
 }
 
 // tooFew waits until it is known that one tar is too few; false where that never
@@ -123,6 +109,9 @@ func (f *tarFetch) received() (n int64) {
 // start starts n more tars, and tells how many there are once that is known. What the
 // server refuses is done without.
 func (f *tarFetch) start(h *helper, conn *sshconn.Conn, n int) int {
+	if n == 0 {
+		return 0
+	}
 	f.r.env.Log.Debug("more tars on the server", slog.Int("tars", n), slog.Duration("round_trip", h.conn.RoundTrip()))
 	started := make(chan bool, n)
 	for range n {
@@ -140,6 +129,9 @@ func (f *tarFetch) start(h *helper, conn *sshconn.Conn, n int) int {
 // another starts one more tar and waits for its end, which comes with that of the
 // connection at the latest.
 func (f *tarFetch) another(h *helper, conn *sshconn.Conn, started chan<- bool) {
+	if conn == h.conn {
+		defer f.r.s.channels.giveBack(1)
+	}
 	ctx, cancel := context.WithTimeoutCause(h.ctx, h.o.ShellPatience, errSlowShell)
 	defer cancel()
 	t, err := shell.StartTar(ctx, conn)
@@ -149,10 +141,12 @@ func (f *tarFetch) another(h *helper, conn *sshconn.Conn, started chan<- bool) {
 		return
 	}
 	defer context.AfterFunc(h.ctx, t.Stop)()
-	if !f.take(newTarLane(t, conn)) {
-		t.Stop()
+	taken := f.take(newTarLane(t, conn))
+	if taken {
+		f.r.env.Log.Debug("one more tar")
+	} else {
+		t.Stop() // nothing more is wanted
 	}
-	f.r.env.Log.Debug("one more tar")
-	started <- true
+	started <- taken
 	t.Wait()
 }

@@ -32,8 +32,7 @@ type session struct {
 	connecting sync.Mutex      // held while another is made
 	conns      []*sshconn.Conn // after the first; they only become more
 
-	// programs is how many channels are for other things on the first connection.
-	programs atomic.Int32
+	channels channels
 
 	waits   waits
 	stretch stretch
@@ -58,6 +57,7 @@ func newSession(ctx context.Context, conn *sshconn.Conn, o Options, shared *sema
 	if !isOpenSSH(conn) {
 		early = nil
 	}
+	s.channels.hold(1)
 	first, err := s.open(conn, early)
 	if err != nil {
 		s.fail(err)

@@ -166,7 +166,7 @@ func (s *source) Read(ctx context.Context, visit func(connectors.Item) error) er
 	}
 	r := newReader(s, sess)
 	if h != nil && s.helps(h, sess, roots) {
-		sess.programs.Store(int32(h.channels())) // they are few
+		defer h.holdChannels(&sess.channels)()
 		defer h.help(ctx, r)()
 	}
 	sess.grown.Do(func() { sess.growing.Go(func() { sess.grow(s.options, s.env.Log) }) })

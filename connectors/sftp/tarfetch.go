@@ -22,8 +22,8 @@ type tarFetch struct {
 	// again bounds the files that are read over SFTP after all; a handle of theirs
 	// is not counted among the reader's.
 	again *semaphore.Weighted
-	// room bounds, in bytes, what the tars owe, so that what one cannot bring soon is
-	// left for others; nil where there is never more than one.
+	// room bounds, in bytes, what the tars owe together, so that what the first cannot
+	// bring soon is left for others; nil where there is never more than one.
 	room *semaphore.Weighted
 
 	mu       sync.Mutex
@@ -65,8 +65,9 @@ const (
 	// tarBusy is what a tar owes at least before another is asked: a tar that is
 	// asked for nothing more holds back the end of what it has.
 	tarBusy = laneWindow / 2
-	// tarRoom is what each tar may owe where there may be several: more than one
-	// round trip brings, so that none waits for names.
+	// tarRoom is what all tars together may owe for each that was started, where there
+	// may be several: more than one round trip brings, so that none waits for names.
+	// It stays where a tar has ended, and what one of them owes is not bounded by it.
 	tarRoom = 3 * laneWindow
 )
 
