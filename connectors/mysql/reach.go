@@ -87,22 +87,29 @@ func (r *reach) dial(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
-// tunneled gives the tunnel, which the first call opens.
-func (r *reach) tunneled(ctx context.Context) (*sshtunnel.Tunnel, error) {
+// tunneled gives the tunnel, which the first call opens, and a later one anew where it
+// broke.
+func (r *reach) tunneled(ctx context.Context) (tunnel *sshtunnel.Tunnel, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return nil, errClosed
 	}
-	if r.tunnel == nil {
-		t, shown, err := sshtunnel.Open(ctx, *r.config.SSH, r.env, r.options.Tunnel)
-		r.shown = shown
-		if err != nil {
-			return nil, err
-		}
-		r.tunnel = t
+	if r.tunnel != nil && r.tunnel.Broken() == nil {
+		return r.tunnel, nil
 	}
-	return r.tunnel, nil
+	ctx, done := r.untilClosed(ctx) // Close waits for it
+	defer done()
+	if r.tunnel == nil {
+		tunnel, r.shown, err = sshtunnel.Open(ctx, *r.config.SSH, r.env, r.options.Tunnel)
+	} else {
+		tunnel, err = r.tunnel.Again(ctx, *r.config.SSH, r.env, r.options.Tunnel)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.tunnel = tunnel
+	return tunnel, nil
 }
 
 var errClosed = job.Errorf(job.Internal, "the source is closed")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -82,26 +83,43 @@ func (s *source) untilClosed(ctx context.Context) (context.Context, func()) {
 func (s *source) reach(ctx context.Context) (*server, error) {
 	dial := s.env.Dial
 	if s.config.SSH != nil {
-		tunnel, err := s.dig(ctx)
-		if err != nil {
+		if _, err := s.dig(ctx); err != nil {
 			return nil, err
 		}
-		dial = tunnel
+		dial = tunneled{s}
 	}
 	return newServer(s.config, s.env.Credential, dial, s.options.ConnectTimeout)
 }
 
-func (s *source) dig(ctx context.Context) (*sshtunnel.Tunnel, error) {
+// tunneled dials through the tunnel that there is by then.
+type tunneled struct{ *source }
+
+// DialContext implements connectors.Dialer.
+func (t tunneled) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	tunnel, err := t.dig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return tunnel.DialContext(ctx, network, address)
+}
+
+// dig gives the tunnel, which the first call makes, and a later one anew where it broke.
+func (s *source) dig(ctx context.Context) (tunnel *sshtunnel.Tunnel, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ctx.Err() != nil {
 		return nil, errClosed
 	}
-	if s.tunnel != nil {
+	if s.tunnel != nil && s.tunnel.Broken() == nil {
 		return s.tunnel, nil
 	}
-	tunnel, shown, err := sshtunnel.Open(ctx, *s.config.SSH, s.env, s.options.Tunnel)
-	s.shown = shown
+	ctx, done := s.untilClosed(ctx) // Close waits for it
+	defer done()
+	if s.tunnel == nil {
+		tunnel, s.shown, err = sshtunnel.Open(ctx, *s.config.SSH, s.env, s.options.Tunnel)
+	} else {
+		tunnel, err = s.tunnel.Again(ctx, *s.config.SSH, s.env, s.options.Tunnel)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -14,6 +15,7 @@ import (
 
 	"xvault/connectors"
 	"xvault/connectors/postgres"
+	"xvault/internal/entry"
 	"xvault/internal/job"
 	"xvault/internal/secret"
 	"xvault/internal/testenv"
@@ -137,3 +139,38 @@ func (c *counted) dry(t *testing.T) {
 		return looks >= 10
 	}, "it still comes")
 }
+
+// What a restore made is removed through another tunnel where its own broke.
+func TestHalfIsRemovedThroughAnotherTunnel(t *testing.T) {
+	t.Parallel()
+	d := planted(t)
+	dump := d.dump()
+	ssh := testenv.SSHD(t, testenv.SSHOptions{})
+	link := testenv.SlowLink(t, ssh.Addr(), 0)
+	config, env := d.config(nil), d.env()
+	throughSSH(config, &env, ssh, link.Host, link.Port)
+	target := openTarget(t, config, env, connectors.TargetOptions{Existing: job.ExistingSkip})
+	canceled := errors.New("canceled by its owner")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	half := io.LimitReader(bytes.NewReader(dump), int64(len(dump)/2))
+	body := io.MultiReader(half, reader(func() (int, error) {
+		link.Cut()
+		testenv.Eventually(t, 20*time.Second, func() bool { return !link.Used() }, "the line still stands")
+		cancel(canceled)
+		return 0, canceled
+	}))
+	err := target.Put(ctx, connectors.TargetItem{Header: entry.Header{Path: d.member(), Kind: entry.File}, Body: body})
+	if !errors.Is(err, canceled) {
+		t.Error(err)
+	}
+	left := d.databases(strings.ReplaceAll(restoreJob, "-", "") + "-" + d.name)
+	if notes := target.Report().Notes; len(left) > 0 || len(notes) > 0 {
+		t.Errorf("left %q, told %q", left, notes)
+	}
+}
+
+// reader is a reader of one call.
+type reader func() (int, error)
+
+func (r reader) Read([]byte) (int, error) { return r() }

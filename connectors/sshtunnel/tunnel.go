@@ -3,6 +3,7 @@ package sshtunnel
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync/atomic"
 	"time"
@@ -58,6 +59,21 @@ func Open(ctx context.Context, c Config, env connectors.Env, o Options) (*Tunnel
 		return nil, shown, about(err)
 	}
 	return &Tunnel{Conn: conn}, shown, nil
+}
+
+// Again opens a tunnel in place of one that broke, which it closes. The machine has to
+// show the host key that it showed before.
+func (t *Tunnel) Again(ctx context.Context, c Config, env connectors.Env, o Options) (*Tunnel, error) {
+	if err := t.Close(); err != nil {
+		return nil, fmt.Errorf("close a broken tunnel: %w", err)
+	}
+	c.HostKeys, c.TrustOnFirstUse, env.PinnedHostKeys = nil, false, []string{sshconn.KeyLine(t.HostKey())}
+	again, _, err := Open(ctx, c, env, o)
+	if err != nil {
+		return nil, err
+	}
+	again.refused.Store(t.Refused())
+	return again, nil
 }
 
 // about says that an error is of the machine in between, not of the database.
