@@ -21,7 +21,9 @@ type Loader struct {
 	name  string
 	over  bool
 	state loaderState
-	made  *madeTables // nil: the database holds what the dump made, and no more
+	// unsure says that all is done, and perhaps the mark is gone.
+	unsure bool
+	made   *madeTables // nil: the database holds what the dump made, and no more
 }
 
 type loaderState uint8
@@ -199,6 +201,7 @@ func (l *Loader) Finish(ctx context.Context) error {
 		return nil
 	}
 	if err := l.t.unmark(ctx, l.name); err != nil {
+		l.unsure = true
 		return err
 	}
 	l.state = loaderDone
@@ -207,10 +210,15 @@ func (l *Loader) Finish(ctx context.Context) error {
 
 // Abandon removes a new database that is not whole, also where the context is over.
 func (l *Loader) Abandon(ctx context.Context) {
-	if !l.over && (l.state == loaderReserved || l.state == loaderLoaded) {
-		l.t.dropHalf(ctx, l.name)
-		l.state = loaderIdle
+	if l.over || l.state != loaderReserved && l.state != loaderLoaded {
+		return
 	}
+	if l.unsure {
+		l.t.dropUnsure(ctx, l.name)
+	} else {
+		l.t.dropHalf(ctx, l.name)
+	}
+	l.state, l.unsure = loaderIdle, false
 }
 
 // Report tells what was done.

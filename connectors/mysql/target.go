@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"time"
 
 	"xvault/connectors"
 	"xvault/connectors/dumptool"
@@ -179,11 +178,12 @@ func (t *target) putNew(ctx context.Context, name, made string, size int64, cont
 	if err != nil || whole {
 		return err
 	}
-	if err = t.load(ctx, name, content); err == nil {
-		err = t.unmark(ctx, name)
-	}
-	if err != nil {
+	if err := t.load(ctx, name, content); err != nil {
 		t.dropHalf(ctx, name)
+		return err
+	}
+	if err := t.unmark(ctx, name); err != nil {
+		t.dropUnsure(ctx, name)
 		return err
 	}
 	t.done(size, false, fmt.Sprintf("the dump was loaded into the new database %q", name))
@@ -193,18 +193,18 @@ func (t *target) putNew(ctx context.Context, name, made string, size int64, cont
 // reserve makes a new database, with the mark of one that is not whole. whole: an
 // earlier attempt has made and loaded it already.
 func (t *target) reserve(ctx context.Context, name, made string) (whole bool, err error) {
-	whole, err = t.makeRoom(ctx, name)
+	there, whole, err := t.makeRoom(ctx, name)
 	if err != nil || whole {
 		return whole, err
 	}
 	if err := t.run(ctx, "CREATE DATABASE IF NOT EXISTS "+quoteName(name)+made); err != nil {
 		if job.CodeOf(err) == job.ConnectFailed { // it may have been made all the same
-			t.dropHalf(ctx, name)
+			t.takeBack(ctx, name, there)
 		}
 		return false, t.denied(name, err)
 	}
 	if err := t.run(ctx, "CREATE TABLE "+quoteName(name)+"."+quoteName(t.mark())+" (x INT)"); err != nil {
-		t.dropHalf(ctx, name)
+		t.takeBack(ctx, name, there)
 		return false, err
 	}
 	return false, nil
@@ -215,36 +215,36 @@ func (t *target) unmark(ctx context.Context, name string) error {
 	return t.run(ctx, "DROP TABLE "+quoteName(name)+"."+quoteName(t.mark()))
 }
 
-// makeRoom sees to it that a new database can be made. whole: an earlier attempt has
-// made it already.
-func (t *target) makeRoom(ctx context.Context, name string) (whole bool, err error) {
-	there, err := t.server.texts(ctx, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = "+literal(name))
+// makeRoom sees to it that a new database can be made. there: it is there, and empty.
+// whole: an earlier attempt has made it already.
+func (t *target) makeRoom(ctx context.Context, name string) (there, whole bool, err error) {
+	found, err := t.server.texts(ctx, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = "+literal(name))
 	if err != nil {
-		return false, t.askError(ctx, err)
+		return false, false, t.askError(ctx, err)
 	}
-	if len(there) == 0 {
-		return false, nil
+	if len(found) == 0 {
+		return false, false, nil
 	}
 	tables, err := t.server.tables(ctx, name)
 	if err != nil {
-		return false, t.askError(ctx, err)
+		return false, false, t.askError(ctx, err)
 	}
 	for _, table := range tables {
 		if table.name == t.mark() {
-			return false, t.run(ctx, "DROP DATABASE "+quoteName(name))
+			return false, false, t.run(ctx, "DROP DATABASE "+quoteName(name))
 		}
 	}
 	switch {
 	case len(tables) == 0:
-		return false, nil
+		return true, false, nil
 	case t.opts.Again && (t.opts.Folder == "" || t.own):
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.report.Unchanged++
 		t.note(fmt.Sprintf("the dump was loaded into the new database %q by an earlier attempt", name))
-		return true, nil
+		return false, true, nil
 	}
-	return false, job.Errorf(job.ConfigInvalid, "the database %q is there already and holds tables; name another one in %s, or choose existing: overwrite", name, cmp.Or(t.named, "target_path"))
+	return false, false, job.Errorf(job.ConfigInvalid, "the database %q is there already and holds tables; name another one in %s, or choose existing: overwrite", name, cmp.Or(t.named, "target_path"))
 }
 
 // putOver loads over what is there: what the dump has is replaced, the rest stays.
@@ -313,22 +313,6 @@ func (t *target) denied(name string, err error) error {
 		return err
 	}
 	return job.Errorf(job.PermissionDenied, "the account may not make the database %q; for a restore it needs, for as long as that takes: GRANT ALL ON %s.* TO its account: %w", name, quotePattern(name), err)
-}
-
-// tidy is how long removing what is not whole may take.
-const tidy = 15 * time.Second
-
-// dropHalf removes a new database that is not whole, also where the restore was told
-// to stop. What stays is told of, and removed by the next attempt.
-func (t *target) dropHalf(ctx context.Context, name string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidy)
-	defer cancel()
-	if err := t.run(ctx, "DROP DATABASE IF EXISTS "+quoteName(name)); err != nil {
-		t.env.Log.Warn("a new database that is not whole could not be removed; the next attempt does, or drop it by hand", "database", name, "error", err)
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.note(fmt.Sprintf("the new database %q, as far as it was made, is not whole and could not be removed: another attempt of this restore does that; if none comes, drop it", name))
-	}
 }
 
 // Finish implements connectors.Target. Every dump was finished when it was put.
