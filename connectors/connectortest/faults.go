@@ -113,7 +113,11 @@ func testKilled(t *testing.T, start Factory) {
 		if !killed {
 			t.Fatalf("%s: too little was read to be in the middle of it: %v", kill.What, err)
 		}
-		wantCode(t, kill.What+" was killed", err, job.ConnectFailed, job.DumpFailed)
+		codes := kill.Codes
+		if len(codes) == 0 {
+			codes = []job.Code{job.ConnectFailed}
+		}
+		wantCode(t, kill.What+" was killed", err, codes...)
 		if kill.Again != nil {
 			kill.Again()
 		}

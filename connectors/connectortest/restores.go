@@ -188,7 +188,7 @@ func testRestoreKilled(t *testing.T, start Factory) {
 		if kill.Again != nil {
 			kill.Again()
 		}
-		wantCode(t, kill.What+" was killed", err, job.ConnectFailed, job.DumpFailed)
+		wantCode(t, kill.What+" was killed", err, job.ConnectFailed)
 		b.Failed(t, told)
 		b.again(t, s, all)
 	}

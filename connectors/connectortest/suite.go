@@ -96,6 +96,9 @@ type Server struct {
 type Kill struct {
 	What string // that is killed, for messages
 	Do   func()
+	// Codes are what a reading may fail with for it. Empty: ConnectFailed, as of a restore,
+	// for it is to be tried again.
+	Codes []job.Code
 	// Reading says that it breaks off nothing but what is read.
 	Reading bool
 	// Again makes good what Do did, so that the server serves as before. Nil: there is
