@@ -31,9 +31,16 @@ func TestRekeyChild(t *testing.T) {
 	if os.Getenv(rekeyChild) == "" {
 		return
 	}
+	parent := bufio.NewReader(os.Stdin)
 	_, err := hub.Rekey(context.Background(), hub.RekeyConfig{
 		DatabaseURL: secret.New(os.Getenv("DATABASE_URL")), EncryptionKEK: secret.New(os.Getenv("HUB_ENCRYPTION_KEK")), Batch: 2,
-		Progress: func(_ string, done, left int64) { say("batch %d %d\n", done, left) },
+		// The parent lets it go on: a slow one would kill what has long been done.
+		Progress: func(_ string, done, left int64) {
+			say("batch %d %d\n", done, left)
+			if _, err := parent.ReadByte(); err != nil {
+				panic(err) // the parent is gone
+			}
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -58,6 +65,10 @@ func (l *lab) killedRekey(setting string, batches int) bool {
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	goOn, err := child.StdinPipe()
+	if err != nil {
+		l.t.Fatal(err)
+	}
 	if err := child.Start(); err != nil {
 		l.t.Fatal(err)
 	}
@@ -65,6 +76,9 @@ func (l *lab) killedRekey(setting string, batches int) bool {
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		ended = ended || lines.Text() == "done"
 		if strings.HasPrefix(lines.Text(), "batch ") {
+			if _, err := goOn.Write([]byte{'\n'}); err != nil && batches > 0 {
+				l.t.Fatal(err)
+			}
 			if batches--; batches == 0 {
 				// The next batch may have begun: it is killed in its middle.
 				if err := child.Process.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
