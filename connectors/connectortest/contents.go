@@ -3,6 +3,7 @@ package connectortest
 import (
 	"fmt"
 	"os"
+	"path"
 	"runtime"
 	"slices"
 	"strings"
@@ -281,6 +282,10 @@ func testManyNames(t *testing.T, start Factory) {
 			t.Errorf("%q comes after %q", item.Path, last)
 		}
 		last = item.Path
+		var a, b int
+		if _, err := fmt.Sscanf(path.Base(item.Path), "%x-%d", &a, &b); err != nil && path.Base(item.Path) != "many" {
+			return nil // what a site is besides
+		}
 		if n++; n%1000 == 0 {
 			runtime.ReadMemStats(&stats)
 			largest = max(largest, stats.HeapInuse)
