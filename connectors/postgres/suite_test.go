@@ -16,43 +16,16 @@ import (
 	"xvault/internal/testenv"
 )
 
-// ways are how a server is reached: straight, through an SSH tunnel, by the SSH host's
-// own programs.
-var ways = []string{"straight", "tunnel", "remote"}
-
-// leftOut are tests that pass the same code whichever the way is, and are left to
-// another one, or to another connector that uses it. With the tag long all are run for each.
-var leftOut = map[string][]string{
-	"tunnel": {
-		"PathIsMissing", "VisitFails", "ReadsAfterAProbe", "ContextEnds", "CloseEndsRead", "NameDoesNotResolve", "ServerRefusesConnections",
-	},
-	"remote": {
-		"HostKeyIsUnknown", "HostKeyIsTrustedOnFirstUse", "HostKeyChanged", "NameDoesNotResolve", "ServerRefusesConnections", "CloseEndsRead", "ReadsAfterAProbe",
-	},
-}
-
-// TestSuite has no SourceIsEmpty: a database without tables is one, and is backed up.
 func TestSuite(t *testing.T) {
 	t.Parallel()
-	for _, way := range ways {
-		t.Run(way, func(t *testing.T) {
-			t.Parallel()
-			connectortest.RunContent(t, func(t *testing.T, o connectortest.Options) *connectortest.Server {
-				t.Helper()
-				return served(t, way, o)
-			}, leftOut[way]...)
-		})
-	}
+	connectortest.RunDatabase(t, served)
 }
 
 // With the tag long through a tunnel as well, as sites are restored. By the SSH host's own
 // programs nothing is.
 func TestRestores(t *testing.T) {
 	t.Parallel()
-	connectortest.RunRestores(t, func(t *testing.T, o connectortest.Options) *connectortest.Server {
-		t.Helper()
-		return served(t, "straight", o)
-	})
+	connectortest.RunDatabaseRestores(t, served, "straight")
 }
 
 const suitePassword = `it's a "password" \ %`

@@ -16,32 +16,35 @@ func (l *lab) small(ctx context.Context) (string, error) {
 	return source, warm(ctx, source)
 }
 
+// tree gives the larger tree, in memory.
+func (l *lab) tree(ctx context.Context) (string, error) {
+	source, err := l.data.tree(ctx)
+	if err != nil {
+		return "", err
+	}
+	return source, warm(ctx, source)
+}
+
 func smallOverSSH(ctx context.Context, l *lab) ([]row, error) {
 	source, err := l.small(ctx)
 	if err != nil {
 		return nil, err
 	}
-	got, err := l.turns(ctx, 7, l.ours("xvault", "ssh", source, near20), l.pipe(source, near20))
-	if err != nil {
-		return nil, err
-	}
-	return []row{
-		compare("time", "pipe", got["xvault"], got["pipe"], wall).atMost(limitFarPipe),
-		amount("peak memory", peak(got["xvault"])).atMost(limitMemory),
-	}, nil
+	return l.againstPipe(ctx, 7, source, near20)
 }
 
 // treeOverSSH is what the window of one channel would limit most: content that comes
 // file by file, far away.
 func treeOverSSH(ctx context.Context, l *lab) ([]row, error) {
-	source, err := l.data.tree(ctx)
-	if err == nil {
-		err = warm(ctx, source)
-	}
+	source, err := l.tree(ctx)
 	if err != nil {
 		return nil, err
 	}
-	got, err := l.turns(ctx, 3, l.ours("xvault", "ssh", source, near80), l.pipe(source, near80))
+	return l.againstPipe(ctx, 3, source, near80)
+}
+
+func (l *lab) againstPipe(ctx context.Context, runs int, source string, distance time.Duration) ([]row, error) {
+	got, err := l.turns(ctx, runs, l.ours("xvault", "ssh", source, distance), l.pipe(source, distance))
 	if err != nil {
 		return nil, err
 	}
