@@ -16,7 +16,7 @@ LDFLAGS := -s -w -X xvault/cmd.version=$(VERSION)
 
 # The race detector multiplies memory, so limits of memory are tested without it;
 # and so is what reads hundreds of megabytes, byte by byte to the detector.
-MEMORY := $(GO) test -run 'Memory|ExportR' -timeout 20m
+MEMORY := $(GO) test -run 'Memory|ExportR' -timeout 40m
 
 # At the end of a process the race detector waits a second for more races unless
 # it is told otherwise, and that a hundred times.
@@ -40,7 +40,7 @@ deps: ## Install what tests and demo need (apt, when root); nothing happens if a
 
 .PHONY: test
 test: deps ## Run every test against real servers that it starts itself
-	$(RACE) -shuffle=on -timeout 20m $(ARGS) $(PKG)
+	$(RACE) -shuffle=on -timeout 40m $(ARGS) $(PKG)
 	$(MEMORY) ./archive
 
 .PHONY: test-long

@@ -49,7 +49,7 @@ type owned map[string]string
 
 func property(t *testing.T, s *system.Scene) owned {
 	t.Helper()
-	job := s.Acknowledged(s.Backup().ID, time.Minute)
+	job := s.Acknowledged(s.Backup().ID, 3*time.Minute)
 	key := system.Post[system.Object](t, s.API, "/api/v1/api-keys", map[string]any{"tenant_id": s.Tenant.ID, "name": "a's key"})
 	source := system.Get[struct {
 		CredentialID string `json:"credential_id"`

@@ -29,7 +29,7 @@ func TestStorageFullDuringADump(t *testing.T) {
 			"tenant_id": tenant.ID, "type": d.kind, "name": "a " + d.kind, "config": config,
 			"credential_id": lab.API.CreateCredential(t, tenant.ID, system.Password(d.password)),
 		}).ID
-		mustFail(t, lab, lab.WaitJob(lab.API.StartBackup(t, sources[d.kind]).ID, time.Minute), "storage_full", []string{"free space"}, false)
+		mustFail(t, lab, lab.WaitJob(lab.API.StartBackup(t, sources[d.kind]).ID, 3*time.Minute), "storage_full", []string{"free space"}, false)
 		if left := system.OrphanFiles(t, w.Storage); len(left) > 0 {
 			t.Errorf("%s: left on the full disk: %v", d.kind, left)
 		}
@@ -38,7 +38,7 @@ func TestStorageFullDuringADump(t *testing.T) {
 	// Once there is room, the same worker works again.
 	must(t, unix.Mount("tmpfs", w.Storage, "tmpfs", unix.MS_REMOUNT, "size=200m,mode=0700"))
 	for kind, source := range sources {
-		if j := lab.MustComplete(lab.API.StartBackup(t, source).ID, time.Minute); lab.API.Snapshot(t, j.SnapshotID).Status != "completed" {
+		if j := lab.MustComplete(lab.API.StartBackup(t, source).ID, 3*time.Minute); lab.API.Snapshot(t, j.SnapshotID).Status != "completed" {
 			t.Errorf("%s: %s", kind, j)
 		}
 	}

@@ -35,13 +35,13 @@ func TestDatabaseSecretsStayHidden(t *testing.T) {
 	for _, source := range sources {
 		jobs = append(jobs, s.API.StartBackup(t, source).ID)
 	}
-	w.WaitFrozen(s.Lab, time.Minute)
+	w.WaitFrozen(s.Lab, 3*time.Minute)
 	searchStores(t, s, d.canaries)
 	searchProcesses(t, s, d.canaries)
 	w.Thaw(s.Lab)
 	far.search(d.canaries)
 	for i, id := range jobs {
-		done := s.WaitJob(id, time.Minute)
+		done := s.WaitJob(id, 3*time.Minute)
 		if want := map[bool]string{true: "completed", false: "failed"}[i != 3]; done.Status != want {
 			t.Errorf("want %s: %s", want, done)
 		}

@@ -14,7 +14,7 @@ import (
 // drillOf has a snapshot drilled, and gives what stands on it then.
 func drillOf(t *testing.T, l *system.Lab, snapshotID string) job.VerifyResult {
 	t.Helper()
-	j := l.MustComplete(system.Post[system.Job](t, l.API, "/api/v1/snapshots/"+snapshotID+"/verify", map[string]any{"kind": "drill"}).ID, time.Minute)
+	j := l.MustComplete(system.Post[system.Job](t, l.API, "/api/v1/snapshots/"+snapshotID+"/verify", map[string]any{"kind": "drill"}).ID, 3*time.Minute)
 	var ofJob job.VerifyResult
 	must(t, json.Unmarshal(j.Result, &ofJob))
 	var snap struct {

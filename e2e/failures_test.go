@@ -86,8 +86,8 @@ func TestFailuresAreTold(t *testing.T) {
 			}
 			tenant := lab.API.CreateTenant(t, c.name)
 			source := lab.API.CreateSource(t, tenant.ID, lab.API.CreateCredential(t, tenant.ID, secret), config)
-			mustFail(t, lab, lab.WaitJob(lab.API.StartBackup(t, source).ID, time.Minute), c.code, c.tells, c.partial)
-			probe := lab.WaitJob(system.Post[system.Job](t, lab.API, "/api/v1/sources/"+source+"/probe", nil).ID, time.Minute)
+			mustFail(t, lab, lab.WaitJob(lab.API.StartBackup(t, source).ID, 3*time.Minute), c.code, c.tells, c.partial)
+			probe := lab.WaitJob(system.Post[system.Job](t, lab.API, "/api/v1/sources/"+source+"/probe", nil).ID, 3*time.Minute)
 			t.Logf("the probe says: %s, result %s", probe, probe.Result)
 		})
 	}
@@ -132,10 +132,10 @@ func TestTrustedHostKeyChanges(t *testing.T) {
 	delete(config, "host_keys")
 	config["trust_on_first_use"] = true
 	s.SourceID = s.API.CreateSource(t, s.Tenant.ID, s.API.CreateCredential(t, s.Tenant.ID, system.PrivateKey(s.SSH.ClientKeyPEM)), config)
-	s.Acknowledged(s.Backup().ID, time.Minute)
-	s.Acknowledged(s.Backup().ID, time.Minute)
+	s.Acknowledged(s.Backup().ID, 3*time.Minute)
+	s.Acknowledged(s.Backup().ID, 3*time.Minute)
 	s.SSH.ReplaceHostKeys()
-	mustFail(t, s.Lab, s.WaitJob(s.Backup().ID, time.Minute), "host_key_changed", []string{"SHA256:"}, false)
+	mustFail(t, s.Lab, s.WaitJob(s.Backup().ID, 3*time.Minute), "host_key_changed", []string{"SHA256:"}, false)
 	s.Check()
 }
 
@@ -153,7 +153,7 @@ func TestConnectionRefused(t *testing.T) {
 		}
 		s.MoveClock(t, time.Duration(attempt)*20*time.Minute)
 	}
-	mustFail(t, s.Lab, s.WaitJob(job.ID, time.Minute), "connect_failed", []string{s.SSH.Host(), "refused"}, false)
+	mustFail(t, s.Lab, s.WaitJob(job.ID, 3*time.Minute), "connect_failed", []string{s.SSH.Host(), "refused"}, false)
 }
 
 // A server that comes back in time has cost an attempt, no more.
@@ -164,7 +164,7 @@ func TestConnectionRefusedForAWhile(t *testing.T) {
 	job := s.Backup()
 	s.WaitBack(job.ID, 1)
 	s.SSH.Start()
-	if done := s.Acknowledged(job.ID, time.Minute); done.Attempt != 2 {
+	if done := s.Acknowledged(job.ID, 3*time.Minute); done.Attempt != 2 {
 		t.Errorf("want the second attempt: %s", done)
 	}
 	s.Check()
@@ -197,7 +197,7 @@ func TestStorageFull(t *testing.T) {
 	}
 	w := workerWithLittleRoom(t, lab)
 	for _, s := range scenes {
-		mustFail(t, lab, s.WaitJob(s.Backup().ID, time.Minute), "storage_full", []string{"free space"}, false)
+		mustFail(t, lab, s.WaitJob(s.Backup().ID, 3*time.Minute), "storage_full", []string{"free space"}, false)
 		if left := system.OrphanFiles(t, w.Storage); len(left) > 0 {
 			t.Errorf("%s: left on the full disk: %v", s.Type, left)
 		}
@@ -206,7 +206,7 @@ func TestStorageFull(t *testing.T) {
 	// Once there is room, the same worker works again.
 	must(t, unix.Mount("tmpfs", w.Storage, "tmpfs", unix.MS_REMOUNT, "size=200m,mode=0700"))
 	for _, s := range scenes {
-		s.Acknowledged(s.Backup().ID, time.Minute)
+		s.Acknowledged(s.Backup().ID, 3*time.Minute)
 	}
 	lab.Check()
 }

@@ -33,11 +33,11 @@ func TestFTPBackupAndRestore(t *testing.T) {
 	source := system.Post[system.Object](t, lab.API, "/api/v1/sources", map[string]any{
 		"tenant_id": tenant.ID, "type": "ftp", "name": "an FTP server", "credential_id": credential, "config": server.Config(path),
 	}).ID
-	probe := lab.MustComplete(system.Post[system.Job](t, lab.API, "/api/v1/sources/"+source+"/probe", nil).ID, time.Minute)
+	probe := lab.MustComplete(system.Post[system.Job](t, lab.API, "/api/v1/sources/"+source+"/probe", nil).ID, 3*time.Minute)
 	if result := string(probe.Result); !strings.Contains(result, `"reachable":true`) || !strings.Contains(result, "ProFTPD") {
 		t.Errorf("the probe tells %s", result)
 	}
-	j := lab.MustComplete(lab.API.StartBackup(t, source).ID, time.Minute)
+	j := lab.MustComplete(lab.API.StartBackup(t, source).ID, 3*time.Minute)
 	snap := lab.API.Snapshot(t, j.SnapshotID)
 	if snap.Status != "completed" {
 		t.Fatalf("%s has snapshot %+v", j, snap)
@@ -46,21 +46,21 @@ func TestFTPBackupAndRestore(t *testing.T) {
 
 	must(t, os.RemoveAll(path))
 	back := map[string]any{"destination": "source"}
-	j = lab.MustComplete(lab.API.StartRestore(t, j.SnapshotID, back).ID, time.Minute)
+	j = lab.MustComplete(lab.API.StartRestore(t, j.SnapshotID, back).ID, 3*time.Minute)
 	want.MustEqual(t, system.Scan(t, path))
 	if w := resultOf(t, j); w.Files != int64(len(files)) || w.Failed+w.Skipped+w.Overwritten > 0 {
 		t.Errorf("the result says %s", j.Result)
 	}
 	back["target_path"] = server.Root + "/elsewhere"
-	lab.MustComplete(lab.API.StartRestore(t, snap.ID, back).ID, time.Minute)
+	lab.MustComplete(lab.API.StartRestore(t, snap.ID, back).ID, 3*time.Minute)
 	want.MustEqual(t, system.Scan(t, server.Root+"/elsewhere"+path))
 	leftovers(t, server.Root)
 
 	// A link comes into the snapshot, and does not come back over FTP: the job says so.
 	must(t, os.Symlink("there", filepath.Join(path, "a link")))
-	j = lab.MustComplete(lab.API.StartBackup(t, source).ID, time.Minute)
+	j = lab.MustComplete(lab.API.StartBackup(t, source).ID, 3*time.Minute)
 	must(t, os.RemoveAll(path))
-	j = lab.WaitJob(lab.API.StartRestore(t, j.SnapshotID, map[string]any{"destination": "source"}).ID, time.Minute)
+	j = lab.WaitJob(lab.API.StartRestore(t, j.SnapshotID, map[string]any{"destination": "source"}).ID, 3*time.Minute)
 	w := resultOf(t, j)
 	if j.Status != "failed" || j.Error == nil || !strings.HasPrefix(j.Error.Message, "all is restored but the symbolic links (1)") || !strings.Contains(j.Error.Message, `a link" is a symbolic link to "there"`) {
 		t.Errorf("without the link: %s", j)

@@ -72,7 +72,7 @@ func TestHooksAroundABackup(t *testing.T) {
 	must(t, os.WriteFile(made, []byte("it's me\n"), 0o644))
 	h.Want = system.Scan(t, h.Path)
 	must(t, os.Remove(made))
-	job := h.MustComplete(h.Backup().ID, time.Minute)
+	job := h.MustComplete(h.Backup().ID, 3*time.Minute)
 	entries, err := system.OpenTree(filepath.Join(h.API.Snapshot(t, job.SnapshotID).LocalPath, "backup.tar.zst.enc"), h.Identity, h.Path)
 	must(t, err)
 	if entry, ok := entries["made by the hook"]; !ok || entry.Size != int64(len("it's me\n")) {
@@ -93,27 +93,27 @@ func TestHooksOfABackupThatFails(t *testing.T) {
 	t.Parallel()
 	h := newHooked(t, system.Start(t, system.Options{}))
 	h.hooks("echo out of order; exit 3", "true", nil)
-	failed := h.WaitJob(h.Backup().ID, time.Minute)
+	failed := h.WaitJob(h.Backup().ID, 3*time.Minute)
 	mustFail(t, h.Lab, failed, "dump_failed", []string{"before the backup", "status 3", "out of order"}, false)
 	if got := h.traces(); got != "before after" {
 		t.Errorf("%q", got)
 	}
 
 	h.hooks("mv "+h.Path+" "+h.Path+".away", "mv "+h.Path+".away "+h.Path, nil)
-	mustFail(t, h.Lab, h.WaitJob(h.Backup().ID, time.Minute), "path_not_found", nil, false)
+	mustFail(t, h.Lab, h.WaitJob(h.Backup().ID, 3*time.Minute), "path_not_found", nil, false)
 	if got := h.traces(); got != "before after" {
 		t.Errorf("%q", got)
 	}
 
 	// The backup is good, and what did not end is told.
 	h.hooks("true", "echo cannot start; exit 1", nil)
-	done := h.Acknowledged(h.Backup().ID, time.Minute)
+	done := h.Acknowledged(h.Backup().ID, 3*time.Minute)
 	if r := h.results(done); len(r.Hooks) != 2 || r.Hooks[0].Error != "" || !strings.Contains(r.Hooks[1].Error, "cannot start") {
 		t.Errorf("%+v", r)
 	}
 	h.traces()
 
-	h.hooks("sleep 600", "true", map[string]any{"timeout_seconds": 1})
+	h.hooks("sleep 600", "true", map[string]any{"timeout_seconds": 10}) // it must have begun by then
 	job := h.Backup()
 	if waiting := h.WaitBack(job.ID, 1); waiting.Error == nil || waiting.Error.Code != "timeout" {
 		t.Errorf("%s", waiting)
@@ -143,7 +143,7 @@ func TestHooksOfAnAttemptThatEnds(t *testing.T) {
 	job = h.Backup()
 	h.waitTrace()
 	h.API.Do(t, "POST", "/api/v1/jobs/"+job.ID+"/cancel", nil, 200)
-	if ended := h.WaitJob(job.ID, time.Minute); ended.Status != "canceled" {
+	if ended := h.WaitJob(job.ID, 3*time.Minute); ended.Status != "canceled" {
 		t.Errorf("%s", ended)
 	}
 	if got := h.traces(); got != "before after" {
@@ -161,7 +161,7 @@ func TestHooksOfAnAttemptThatEnds(t *testing.T) {
 	}
 	h.hooks("true", "true", nil)
 	w.Start()
-	h.Acknowledged(job.ID, time.Minute)
+	h.Acknowledged(job.ID, 3*time.Minute)
 	h.Check()
 }
 
@@ -193,7 +193,7 @@ func (h *hooked) killed(w *system.Worker) system.Job {
 	job := h.Backup()
 	select {
 	case <-w.Done():
-	case <-time.After(time.Minute):
+	case <-time.After(3 * time.Minute):
 		h.t.Fatal("the worker was not killed")
 	}
 	if got := h.traces(); got != "before" {

@@ -22,7 +22,7 @@ func TestHubKilledAroundTheCommit(t *testing.T) {
 		job := s.Backup()
 		select {
 		case <-hub.Done():
-		case <-time.After(time.Minute):
+		case <-time.After(3 * time.Minute):
 			t.Fatalf("the hub was not killed at %s; reached: %v", step, hub.Hits())
 		}
 		fault := time.Now()

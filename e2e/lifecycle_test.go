@@ -17,14 +17,14 @@ func TestDrainHandsBack(t *testing.T) {
 	first, second := s.AddWorker(), s.AddWorker()
 	first.Start("backup.frame=log")
 	job := s.Backup()
-	first.WaitHit("backup.frame", time.Minute)
+	first.WaitHit("backup.frame", 3*time.Minute)
 	stopped := time.Now()
 	first.Terminate(t, 30*time.Second)
 	if left := s.Orphaned(t, first.Storage); left > 0 {
 		t.Errorf("a worker that stopped in order left %d bytes", left)
 	}
 	second.Start()
-	done := s.WaitJobUntil(job.ID, time.Minute, "running again", func(j system.Job) bool { return j.WorkerID == second.ID })
+	done := s.WaitJobUntil(job.ID, 3*time.Minute, "running again", func(j system.Job) bool { return j.WorkerID == second.ID })
 	t.Logf("taken over %v after the signal: %s", time.Since(stopped).Round(time.Millisecond), done)
 	if failures := s.One(t, `SELECT failures FROM jobs WHERE id = $1`, job.ID); failures != "0" {
 		t.Errorf("handing back counted as %s failures", failures)
@@ -40,10 +40,10 @@ func TestCancelRunning(t *testing.T) {
 	w := s.AddWorker()
 	w.Start("backup.frame=log")
 	job := s.Backup()
-	w.WaitHit("backup.frame", time.Minute)
+	w.WaitHit("backup.frame", 3*time.Minute)
 	s.API.Do(t, "POST", "/api/v1/jobs/"+job.ID+"/cancel", nil, 200)
 	canceled := time.Now()
-	if done := s.WaitJob(job.ID, time.Minute); done.Status != "canceled" || done.SnapshotID != "" {
+	if done := s.WaitJob(job.ID, 3*time.Minute); done.Status != "canceled" || done.SnapshotID != "" {
 		t.Errorf("want canceled and no snapshot: %s", done)
 	}
 	t.Logf("canceled within %v", time.Since(canceled).Round(time.Millisecond))

@@ -54,7 +54,7 @@ func (s *mysqlScene) create(config map[string]any) string {
 // backup makes one, and gives the dump as the stock tools find it.
 func (s *mysqlScene) backup(source string) (snapshotID, dump string) {
 	s.t.Helper()
-	j := s.MustComplete(s.API.StartBackup(s.t, source).ID, time.Minute)
+	j := s.MustComplete(s.API.StartBackup(s.t, source).ID, 3*time.Minute)
 	snap := s.API.Snapshot(s.t, j.SnapshotID)
 	if snap.Status != "completed" {
 		s.t.Fatalf("%s has snapshot %+v", j, snap)
@@ -87,7 +87,7 @@ func dumpsIn(t *testing.T, dir string) map[string]string {
 // failed expects a backup to fail and to leave no snapshot that looks good.
 func (s *mysqlScene) failed(source, code string, tells ...string) {
 	s.t.Helper()
-	j := s.WaitJob(s.API.StartBackup(s.t, source).ID, time.Minute)
+	j := s.WaitJob(s.API.StartBackup(s.t, source).ID, 3*time.Minute)
 	if j.Status != "failed" || j.Error == nil || j.Error.Code != code {
 		s.t.Errorf("%s, want %s", j, code)
 		return
@@ -123,7 +123,7 @@ func TestMySQL(t *testing.T) {
 
 	s.restores(snapshot, want)
 
-	probe := s.MustComplete(system.Post[system.Job](t, s.API, "/api/v1/sources/"+s.source+"/probe", nil).ID, time.Minute)
+	probe := s.MustComplete(system.Post[system.Job](t, s.API, "/api/v1/sources/"+s.source+"/probe", nil).ID, 3*time.Minute)
 	if !strings.Contains(string(probe.Result), `"reachable":true`) || !strings.Contains(string(probe.Result), "MariaDB") {
 		t.Errorf("the probe says %s", probe.Result)
 	}
@@ -155,7 +155,7 @@ func (s *mysqlScene) restores(snapshot string, want map[string]string) {
 	config := s.config()
 	config["username"] = s.Account(s.password, "ALL ON `"+s.database+"%`.*", "SET USER ON *.*")
 	body := map[string]any{"destination": "source", "target_source_id": s.create(config)}
-	j := s.MustComplete(s.API.StartRestore(s.t, snapshot, body).ID, time.Minute)
+	j := s.MustComplete(s.API.StartRestore(s.t, snapshot, body).ID, 3*time.Minute)
 	restored := s.database + "_restored_" + strings.ReplaceAll(j.ID, "-", "")[24:]
 	s.t.Cleanup(func() { s.Do("", "DROP DATABASE IF EXISTS "+testenv.QuoteName(restored)) })
 	if !strings.Contains(string(j.Result), restored) {
@@ -165,7 +165,7 @@ func (s *mysqlScene) restores(snapshot string, want map[string]string) {
 
 	s.Do(s.database, "DELETE FROM big", "DROP VIEW a_view_on_a_view", "UPDATE log SET what = 'damaged'")
 	body["existing"], body["confirm"] = "overwrite", true
-	s.MustComplete(s.API.StartRestore(s.t, snapshot, body).ID, time.Minute)
+	s.MustComplete(s.API.StartRestore(s.t, snapshot, body).ID, 3*time.Minute)
 	s.SameContent(want, s.Content(s.database))
 }
 
@@ -233,7 +233,7 @@ func (s *mysqlScene) cut(want map[string]string) {
 		jobs[fmt.Sprintf("cut at %d %%", percent)] = id
 	}
 	for what, id := range jobs {
-		if j := s.MustComplete(id, time.Minute); j.Attempt != 2 {
+		if j := s.MustComplete(id, 3*time.Minute); j.Attempt != 2 {
 			s.t.Errorf("%s: %s", what, j)
 		}
 	}

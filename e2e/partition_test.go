@@ -21,7 +21,7 @@ func TestWorkerCutOffFromTheHub(t *testing.T) {
 	lonely.WaitOnline()
 
 	job := s.Backup()
-	lonely.WaitFrozen(s.Lab, time.Minute)
+	lonely.WaitFrozen(s.Lab, 3*time.Minute)
 	gate.Shut()
 	fault := time.Now()
 	lonely.Thaw(s.Lab)
@@ -55,13 +55,13 @@ func TestShortCutCostsNothing(t *testing.T) {
 	w.Start("backup.frame=stop", "backup.rename.after=log")
 	w.WaitOnline()
 	job := s.Backup()
-	w.WaitFrozen(s.Lab, time.Minute)
+	w.WaitFrozen(s.Lab, 3*time.Minute)
 	gate.Shut()
 	w.Thaw(s.Lab)
-	w.WaitHit("backup.rename.after", time.Minute)
+	w.WaitHit("backup.rename.after", 3*time.Minute)
 	gate.Open()
 	open := time.Now()
-	if done := s.Acknowledged(job.ID, time.Minute); done.Attempt != 1 {
+	if done := s.Acknowledged(job.ID, 3*time.Minute); done.Attempt != 1 {
 		t.Errorf("the cut cost the backup its work: %s", done)
 	}
 	trials.Add(time.Since(open), 0)

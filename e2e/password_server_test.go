@@ -34,7 +34,7 @@ func TestPassword(t *testing.T) {
 		source := l.API.CreateSource(t, tenant.ID, credential, map[string]any{
 			"host": srv.host, "port": srv.port, "username": "backup", "paths": []string{path}, "host_keys": []string{srv.hostKey},
 		})
-		return l.WaitJob(l.API.StartBackup(t, source).ID, time.Minute)
+		return l.WaitJob(l.API.StartBackup(t, source).ID, 3*time.Minute)
 	}
 	good := run(password)
 	if good.Status != "completed" {

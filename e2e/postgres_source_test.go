@@ -72,7 +72,7 @@ func (s *postgresScene) create(credential string, config map[string]any) string 
 // backup makes one, and gives the members as the stock tools find them.
 func (s *postgresScene) backup(source string) (system.Snapshot, map[string]string) {
 	s.t.Helper()
-	j := s.MustComplete(s.API.StartBackup(s.t, source).ID, time.Minute)
+	j := s.MustComplete(s.API.StartBackup(s.t, source).ID, 3*time.Minute)
 	snap := s.API.Snapshot(s.t, j.SnapshotID)
 	if snap.Status != "completed" {
 		s.t.Fatalf("%s has snapshot %+v", j, snap)
@@ -121,7 +121,7 @@ func TestPostgresSource(t *testing.T) {
 		t.Errorf("%d members; the globals are %.500s", len(members), members["postgres/globals.sql"])
 	}
 	testenv.SamePostgres(t, want, testenv.FingerprintPostgres(t, testenv.RestorePostgres(t, []byte(members["postgres/"+s.database+".dump"]))))
-	probe := s.MustComplete(system.Post[system.Job](t, s.API, "/api/v1/sources/"+s.source+"/probe", nil).ID, time.Minute)
+	probe := s.MustComplete(system.Post[system.Job](t, s.API, "/api/v1/sources/"+s.source+"/probe", nil).ID, 3*time.Minute)
 	if !strings.Contains(string(probe.Result), `"reachable":true`) || !strings.Contains(string(probe.Result), "PostgreSQL 1") {
 		t.Errorf("the probe says %s", probe.Result)
 	}
@@ -183,7 +183,7 @@ func (s *postgresScene) restored(snap system.Snapshot, want []string) {
 		maps.Copy(body, more)
 		return s.API.StartRestore(s.t, snap.ID, body).ID
 	}
-	if j := s.WaitJob(restore(nil), time.Minute); j.Error == nil || j.Error.Code != "permission_denied" || !strings.Contains(j.Error.Message, "CREATEDB") {
+	if j := s.WaitJob(restore(nil), 3*time.Minute); j.Error == nil || j.Error.Code != "permission_denied" || !strings.Contains(j.Error.Message, "CREATEDB") {
 		s.t.Errorf("with a role that may only read: %s", j)
 	}
 	u, err := url.Parse(s.url)
@@ -192,7 +192,7 @@ func (s *postgresScene) restored(snap system.Snapshot, want []string) {
 	admin := s.create(s.API.CreateCredential(s.t, s.tenant.ID, system.Password(password)), s.config(map[string]any{"username": u.User.Username()}))
 
 	s.exec("DROP TABLE app.bytes", "UPDATE large SET filler = 'damaged'")
-	j := s.MustComplete(restore(map[string]any{"target_source_id": admin}), time.Minute)
+	j := s.MustComplete(restore(map[string]any{"target_source_id": admin}), 3*time.Minute)
 	made := s.database + "_restored_" + j.ID[len(j.ID)-8:]
 	if !strings.Contains(string(j.Result), made) {
 		s.t.Errorf("the result does not name the new database: %s", j.Result)
@@ -201,6 +201,6 @@ func (s *postgresScene) restored(snap system.Snapshot, want []string) {
 	testenv.SamePostgres(s.t, want, testenv.FingerprintPostgres(s.t, u.String()))
 	s.exec("DROP DATABASE " + made)
 
-	s.MustComplete(restore(map[string]any{"target_source_id": admin, "existing": "overwrite", "confirm": true}), time.Minute)
+	s.MustComplete(restore(map[string]any{"target_source_id": admin, "existing": "overwrite", "confirm": true}), 3*time.Minute)
 	testenv.SamePostgres(s.t, want, testenv.FingerprintPostgres(s.t, s.url))
 }

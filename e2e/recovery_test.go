@@ -222,7 +222,7 @@ func TestImportKilled(t *testing.T) {
 		fault := time.Now()
 		p, hits := s.Spawn("import", s.Hubs[0].Env(), []string{step + "=kill"}, "hub", "import", "--worker", w.ID, "--identity", filepath.Join(r.dir, "kits"))
 		r.askedAnew(t, w)
-		p.WaitExit(t, time.Minute)
+		p.WaitExit(t, 3*time.Minute)
 		if reached := hits(); !slices.Contains(reached, step) {
 			t.Errorf("%s was not reached, only %v\n%s", step, reached, p.Tail(20))
 		}
@@ -234,7 +234,7 @@ func TestImportKilled(t *testing.T) {
 		t.Errorf("beside it: %s", out)
 	}
 	r.askedAnew(t, w)
-	if code := last.WaitExit(t, time.Minute); code != 0 {
+	if code := last.WaitExit(t, 3*time.Minute); code != 0 {
 		t.Fatalf("at last: %d\n%s", code, last.Tail(20))
 	}
 	if left := s.One(t, `SELECT (SELECT count(*) FROM imports) + (SELECT count(*) FROM import_items) || ' ' || (SELECT count(*) FROM tenant_keys WHERE identity_missing)`); left != "0 0" {

@@ -43,7 +43,7 @@ func TestRekeyKilledHalfWay(t *testing.T) {
 				}
 			}
 		}
-		s.Acknowledged(s.Backup().ID, time.Minute) // the credential opens too
+		s.Acknowledged(s.Backup().ID, 3*time.Minute) // the credential opens too
 	}
 	allOpen("before")
 
@@ -55,7 +55,7 @@ func TestRekeyKilledHalfWay(t *testing.T) {
 	total := left()
 	for kill := 1; kill <= 2; kill++ {
 		p, hits := l.Spawn("rekey", append(env, "HUB_REKEY_BATCH=7"), []string{"rekey.batch=kill"}, "hub", "rekey")
-		if code := p.WaitExit(t, time.Minute); code != -1 || !slices.Contains(hits(), "rekey.batch") {
+		if code := p.WaitExit(t, 3*time.Minute); code != -1 || !slices.Contains(hits(), "rekey.batch") {
 			t.Fatalf("the rekeying was not killed: code %d, reached %v\n%s", code, hits(), p.Tail(20))
 		}
 		fault := time.Now()
@@ -87,7 +87,7 @@ func TestRekeyKilledHalfWay(t *testing.T) {
 	allOpen("without the old key")
 	before.KEK = l.KEK
 	before.Launch()
-	if code := before.WaitExit(t, time.Minute); code == 0 {
+	if code := before.WaitExit(t, 3*time.Minute); code == 0 {
 		t.Error("a hub with the old key alone ended as if all were well")
 	}
 	if log := before.Tail(20); !strings.Contains(log, "KEK") || strings.Contains(log, l.KEK[len("k1:"):]) {

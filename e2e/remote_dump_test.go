@@ -63,16 +63,16 @@ func TestRemoteDumps(t *testing.T) {
 		jobs = append(jobs, s.API.StartBackup(t, s.source(d, s.ssh.Host(), s.ssh.Port())).ID)
 	}
 	for i, d := range s.databases {
-		jobs[i] = s.restore(d, s.MustComplete(jobs[i], time.Minute).SnapshotID)
+		jobs[i] = s.restore(d, s.MustComplete(jobs[i], 3*time.Minute).SnapshotID)
 	}
 	for i, d := range s.databases {
-		d.same(fmt.Sprintf("%s_restored_%s", d.name, s.MustComplete(jobs[i], time.Minute).ID[28:]))
+		d.same(fmt.Sprintf("%s_restored_%s", d.name, s.MustComplete(jobs[i], 3*time.Minute).ID[28:]))
 	}
 	for _, d := range s.databases {
 		cut = append(cut, s.cut(d))
 	}
 	for i, d := range s.databases {
-		j := s.WaitJob(cut[i], time.Minute)
+		j := s.WaitJob(cut[i], 3*time.Minute)
 		if j.Status != "failed" || j.Error == nil || j.Error.Code != "connect_failed" || !strings.Contains(j.Error.Message, d.name) {
 			t.Errorf("cut in the middle: %s", j)
 		}
@@ -123,7 +123,7 @@ func (s *farScene) lineBreak(d *farDatabase) {
 	s.t.Helper()
 	config := maps.Clone(d.config)
 	config["ssh"] = remoteDump(s.ssh, s.ssh.Host(), s.ssh.Port(), s.login)
-	j := s.WaitJob(s.API.StartBackup(s.t, s.create(d, d.password+"\n", config)).ID, time.Minute)
+	j := s.WaitJob(s.API.StartBackup(s.t, s.create(d, d.password+"\n", config)).ID, 3*time.Minute)
 	if j.Error == nil || j.Error.Code != "config_invalid" || !strings.Contains(j.Error.Message, "line break") {
 		s.t.Errorf("with a line break in the password: %s", j)
 	}

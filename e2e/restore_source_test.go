@@ -33,17 +33,17 @@ func resultOf(t *testing.T, j system.Job) (w written) {
 func TestRestoreToTheSource(t *testing.T) {
 	t.Parallel()
 	s := system.Start(t, system.Options{}).NewScene(t, system.SceneOptions{Seed: 21})
-	done := s.Acknowledged(s.Backup().ID, time.Minute)
+	done := s.Acknowledged(s.Backup().ID, 3*time.Minute)
 
 	must(t, os.RemoveAll(s.Path))
-	j := s.MustComplete(s.API.StartRestore(t, done.SnapshotID, map[string]any{"destination": "source"}).ID, time.Minute)
+	j := s.MustComplete(s.API.StartRestore(t, done.SnapshotID, map[string]any{"destination": "source"}).ID, 3*time.Minute)
 	s.Want.MustEqual(t, system.Scan(t, s.Path))
 	if w := resultOf(t, j); w.Files == 0 || w.Dirs == 0 || w.Failed+w.Skipped > 0 || w.Overwritten > 0 {
 		t.Errorf("the result says %s", j.Result)
 	}
 
 	other := filepath.Join(s.SSH.Root, "elsewhere")
-	j = s.MustComplete(s.API.StartRestore(t, done.SnapshotID, map[string]any{"destination": "source", "target_path": other}).ID, time.Minute)
+	j = s.MustComplete(s.API.StartRestore(t, done.SnapshotID, map[string]any{"destination": "source", "target_path": other}).ID, 3*time.Minute)
 	s.Want.MustEqual(t, system.Scan(t, filepath.Join(other, s.Path)))
 	t.Logf("%s", j.Result)
 
@@ -67,7 +67,7 @@ func TestRestoreToTheSource(t *testing.T) {
 		}
 		return err
 	}))
-	j = s.MustComplete(s.API.StartRestore(t, done.SnapshotID, body).ID, time.Minute)
+	j = s.MustComplete(s.API.StartRestore(t, done.SnapshotID, body).ID, 3*time.Minute)
 	must(t, os.Remove(filepath.Join(s.Path, "added")), os.Chtimes(s.Path, time.Unix(s.Want["."].MTime, 0), time.Unix(s.Want["."].MTime, 0)))
 	s.Want.MustEqual(t, system.Scan(t, s.Path))
 	if w := resultOf(t, j); w.Overwritten == 0 || w.Skipped+w.Failed > 0 {
@@ -90,7 +90,7 @@ func TestWorkerKilledWhileItRestoresToTheSource(t *testing.T) {
 	t.Parallel()
 	trials := system.NewTrials(t, "F1, kill -9 the worker at each step of a restore to the source")
 	s := system.Start(t, system.Options{}).NewScene(t, system.SceneOptions{Seed: 22, Files: 10})
-	done := s.Acknowledged(s.Backup().ID, time.Minute)
+	done := s.Acknowledged(s.Backup().ID, 3*time.Minute)
 	w := s.Workers[0]
 	w.Terminate(t, 30*time.Second)
 	for _, step := range sourceSteps {
@@ -100,7 +100,7 @@ func TestWorkerKilledWhileItRestoresToTheSource(t *testing.T) {
 		job := s.API.StartRestore(t, done.SnapshotID, map[string]any{"destination": "source"})
 		select {
 		case <-w.Done():
-		case <-time.After(time.Minute):
+		case <-time.After(3 * time.Minute):
 			t.Fatalf("the worker was not killed at %s; steps reached: %v; %s", step, w.Hits(), s.API.Job(t, job.ID))
 		}
 		fault := time.Now()
@@ -155,14 +155,14 @@ func TestRestoreToASourceIsCut(t *testing.T) {
 	s := system.Start(t, system.Options{}).NewScene(t, system.SceneOptions{Seed: 23, Files: 30})
 	must(t, os.WriteFile(filepath.Join(s.Path, "large.bin"), []byte(strings.Repeat("sixteen bytes...", 200_000)), 0o600))
 	s.Want = system.Scan(t, s.Path)
-	done := s.Acknowledged(s.Backup().ID, time.Minute)
+	done := s.Acknowledged(s.Backup().ID, 3*time.Minute)
 	credential := s.API.CreateCredential(t, s.Tenant.ID, system.PrivateKey(s.SSH.ClientKeyPEM))
 	to := func(link *testenv.Link, place string) map[string]any {
 		source := s.API.CreateSource(t, s.Tenant.ID, credential, link.Config(s.SSH, s.SSH.Root))
 		return map[string]any{"destination": "source", "target_source_id": source, "target_path": filepath.Join(s.SSH.Root, place)}
 	}
 	whole := testenv.SlowLink(t, s.SSH.Addr(), 0)
-	s.MustComplete(s.API.StartRestore(t, done.SnapshotID, to(whole, "whole")).ID, time.Minute)
+	s.MustComplete(s.API.StartRestore(t, done.SnapshotID, to(whole, "whole")).ID, 3*time.Minute)
 
 	began, jobs := time.Now(), map[string]string{}
 	for _, percent := range []int64{1, 50, 99} {
@@ -177,7 +177,7 @@ func TestRestoreToASourceIsCut(t *testing.T) {
 		link.CutAfterSent(-1)
 	}
 	for place, id := range jobs {
-		j := s.MustComplete(id, time.Minute)
+		j := s.MustComplete(id, 3*time.Minute)
 		if j.Attempt != 2 {
 			t.Errorf("%s: %s", place, j)
 		}
@@ -192,7 +192,7 @@ func TestRestoreToASourceIsCut(t *testing.T) {
 func TestHubKilledWhileItIsRestoredToTheSource(t *testing.T) {
 	t.Parallel()
 	s := system.Start(t, system.Options{}).NewScene(t, system.SceneOptions{Seed: 24, Files: 20})
-	done := s.Acknowledged(s.Backup().ID, time.Minute)
+	done := s.Acknowledged(s.Backup().ID, 3*time.Minute)
 	credential := s.API.CreateCredential(t, s.Tenant.ID, system.PrivateKey(s.SSH.ClientKeyPEM))
 	link := testenv.SlowLink(t, s.SSH.Addr(), 0)
 	source := s.API.CreateSource(t, s.Tenant.ID, credential, link.Config(s.SSH, s.Path))

@@ -27,7 +27,7 @@ func TestRestoreDownloads(t *testing.T) {
 	s := system.Start(t, system.Options{}).NewScene(t, system.SceneOptions{Seed: 11})
 	wholeSeconds(t, s.Path)
 	s.Want = system.Scan(t, s.Path)
-	done := s.Acknowledged(s.Backup().ID, time.Minute)
+	done := s.Acknowledged(s.Backup().ID, 3*time.Minute)
 	var overSFTP []byte
 	for format, decode := range map[string]string{"": "cat", "tar": "cat", "tar.zst": "zstd -dq"} {
 		body := map[string]any{}
@@ -46,7 +46,7 @@ func TestRestoreDownloads(t *testing.T) {
 	}
 	s.Type = system.SSH
 	s.SourceID = s.API.CreateSourceOf(t, s.Type, s.Tenant.ID, s.API.CreateCredential(t, s.Tenant.ID, system.PrivateKey(s.SSH.ClientKeyPEM)), s.SSH.Config(s.Path))
-	done = s.Acknowledged(s.Backup().ID, time.Minute)
+	done = s.Acknowledged(s.Backup().ID, 3*time.Minute)
 	_, overSSH := system.MustFetch(t, s.MustRestore(done.SnapshotID, map[string]any{"format": "tar"}).URL, http.StatusOK)
 	if len(overSFTP) == 0 || !bytes.Equal(overSSH, overSFTP) {
 		t.Errorf("%d bytes of tar through the shell and %d over SFTP are not the same", len(overSSH), len(overSFTP))
@@ -72,7 +72,7 @@ func wholeSeconds(t *testing.T, dir string) {
 func TestDownloadIsResumed(t *testing.T) {
 	t.Parallel()
 	s := system.Start(t, system.Options{}).NewScene(t, system.SceneOptions{Seed: 12})
-	done := s.Acknowledged(s.Backup().ID, time.Minute)
+	done := s.Acknowledged(s.Backup().ID, 3*time.Minute)
 	w := s.Workers[0]
 	for _, format := range []string{"tar", "tar.zst"} {
 		d := s.MustRestore(done.SnapshotID, map[string]any{"format": format})
@@ -109,7 +109,7 @@ func TestTicketsAreRefused(t *testing.T) {
 	t.Parallel()
 	lab := system.Start(t, system.Options{Workers: 2})
 	a, b := lab.NewScene(t, system.SceneOptions{Seed: 13, Files: 5}), lab.NewScene(t, system.SceneOptions{Seed: 14, Files: 5})
-	one, two := a.Acknowledged(a.Backup().ID, time.Minute), b.Acknowledged(b.Backup().ID, time.Minute)
+	one, two := a.Acknowledged(a.Backup().ID, 3*time.Minute), b.Acknowledged(b.Backup().ID, time.Minute)
 	first, second := a.MustRestore(one.SnapshotID, nil), b.MustRestore(two.SnapshotID, nil)
 	system.MustFetch(t, first.URL, http.StatusOK)
 	system.MustFetch(t, second.URL, http.StatusOK)
@@ -179,7 +179,7 @@ type artifact struct {
 
 func damageable(t *testing.T, s *system.Scene) artifact {
 	t.Helper()
-	done := s.MustComplete(s.Backup().ID, time.Minute)
+	done := s.MustComplete(s.Backup().ID, 3*time.Minute)
 	s.CheckWay(done.ID)
 	file := filepath.Join(s.API.Snapshot(t, done.SnapshotID).LocalPath, system.Artifact)
 	return artifact{Scene: s, id: done.SnapshotID, file: file, sound: mustRead(t, file), good: s.MustRestore(done.SnapshotID, nil)}
@@ -201,7 +201,7 @@ func (a artifact) damage(t *testing.T, trials *system.Trials, foreign []byte) {
 		if err == nil && resp.StatusCode == http.StatusOK {
 			t.Errorf("%s, %s: %d bytes were sent as if nothing were wrong", a.Type, what, len(body))
 		}
-		ended := a.WaitJob(a.API.StartRestore(t, a.id, nil).ID, time.Minute)
+		ended := a.WaitJob(a.API.StartRestore(t, a.id, nil).ID, 3*time.Minute)
 		switch {
 		case ended.Status == "failed" && ended.Error.Code == "artifact_corrupt":
 		case ended.Status == "completed" && strings.HasPrefix(what, "flipped in ") && !strings.Contains(what, "header") && !strings.Contains(what, "last"):
@@ -238,7 +238,7 @@ func TestWorkerKilledAtEveryStepOfARestore(t *testing.T) {
 	t.Parallel()
 	trials := system.NewTrials(t, "F1 for restores, kill -9 the worker at each step")
 	s := system.Start(t, system.Options{}).NewScene(t, system.SceneOptions{Seed: 16, Files: 10})
-	done := s.Acknowledged(s.Backup().ID, time.Minute)
+	done := s.Acknowledged(s.Backup().ID, 3*time.Minute)
 	w := s.Workers[0]
 	w.Terminate(t, 30*time.Second)
 	for _, step := range restoreSteps {
@@ -247,7 +247,7 @@ func TestWorkerKilledAtEveryStepOfARestore(t *testing.T) {
 		job := s.API.StartRestore(t, done.SnapshotID, nil)
 		select {
 		case <-w.Done():
-		case <-time.After(time.Minute):
+		case <-time.After(3 * time.Minute):
 			t.Fatalf("the worker was not killed at %s; steps reached: %v; %s", step, w.Hits(), s.API.Job(t, job.ID))
 		}
 		fault := time.Now()
@@ -275,7 +275,7 @@ func TestDownloadOutlivesTheSnapshot(t *testing.T) {
 	if err := os.WriteFile(big, bytes.Repeat([]byte("sixteen bytes..."), 2<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	done := s.MustComplete(s.Backup().ID, time.Minute)
+	done := s.MustComplete(s.Backup().ID, 3*time.Minute)
 	d := s.MustRestore(done.SnapshotID, nil)
 	_, whole := system.MustFetch(t, d.URL, http.StatusOK)
 	resp, err := http.Get(d.URL)

@@ -63,12 +63,12 @@ func TestSecretsStayHidden(t *testing.T) {
 	s.WaitQueued(1)
 	searchStores(t, s, canaries)
 	w.Start("backup.frame=stop")
-	w.WaitFrozen(s.Lab, time.Minute)
+	w.WaitFrozen(s.Lab, 3*time.Minute)
 	searchStores(t, s, canaries)
 	searchProcesses(t, s, canaries)
 	w.Thaw(s.Lab)
 	for i, id := range jobs {
-		done := s.WaitJob(id, time.Minute)
+		done := s.WaitJob(id, 3*time.Minute)
 		if want := map[bool]string{true: "completed", false: "failed"}[i < 4]; done.Status != want {
 			t.Errorf("want %s: %s", want, done)
 		}
@@ -167,7 +167,7 @@ func TestNoPlaintextOnTheWorkersDisk(t *testing.T) {
 			t.Errorf("killed at %s: %s", step, found)
 		}
 		w.Start()
-		s.Acknowledged(job.ID, time.Minute)
+		s.Acknowledged(job.ID, 3*time.Minute)
 		w.Terminate(t, 30*time.Second)
 	}
 	for _, found := range canaries.SearchFiles(t, s.Dir) {

@@ -39,7 +39,7 @@ func TestWorkerKilledWhileItDeletes(t *testing.T) {
 		job := s.Delete(snap.ID, "?now=true")
 		select {
 		case <-w.Done():
-		case <-time.After(time.Minute):
+		case <-time.After(3 * time.Minute):
 			t.Fatalf("the worker was not killed at %s; steps reached: %v; %s", step, w.Hits(), s.API.Job(t, job.ID))
 		}
 		fault := time.Now()
@@ -74,7 +74,7 @@ func TestDeletionHasAGraceTime(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(gone.LocalPath, system.Artifact)); err != nil {
 		t.Errorf("within the grace time: %v", err)
 	}
-	s.MustComplete(job.ID, time.Minute)
+	s.MustComplete(job.ID, 3*time.Minute)
 	if _, err := os.Stat(gone.LocalPath); !os.IsNotExist(err) {
 		t.Errorf("after it: %v", err)
 	}
@@ -142,7 +142,7 @@ func TestDeletedWhileItIsDownloaded(t *testing.T) {
 		must(t, err)
 		if format == "zip" { // the last one: nothing restores it any more
 			j := s.Delete(snap.ID, "?now=true")
-			s.MustComplete(j.ID, time.Minute)
+			s.MustComplete(j.ID, 3*time.Minute)
 			if _, err := os.Stat(snap.LocalPath); !os.IsNotExist(err) {
 				t.Errorf("its folder: %v", err)
 			}

@@ -32,7 +32,7 @@ func TestStolenWorkerToken(t *testing.T) {
 	victim.Start("backup.frame=stop")
 	victim.WaitOnline()
 	job := s.Backup()
-	victim.WaitFrozen(s.Lab, time.Minute)
+	victim.WaitFrozen(s.Lab, 3*time.Minute)
 	running := s.API.Job(t, job.ID)
 	credential := system.Get[struct {
 		CredentialID string `json:"credential_id"`
@@ -82,12 +82,12 @@ func TestStolenWorkerToken(t *testing.T) {
 	// The victim's own token, stolen: it ends with the victim's next start.
 	stolen := s.API.As(readState(t, victim, "token"))
 	victim.Thaw(s.Lab)
-	if done := s.Acknowledged(job.ID, time.Minute); done.Attempt != 1 {
+	if done := s.Acknowledged(job.ID, 3*time.Minute); done.Attempt != 1 {
 		t.Errorf("the attacks cost the backup its work: %s", done)
 	}
 	victim.Terminate(t, 30*time.Second)
 	victim.Start()
-	s.Acknowledged(s.Backup().ID, time.Minute) // the new process has registered
+	s.Acknowledged(s.Backup().ID, 3*time.Minute) // the new process has registered
 	for path, method := range internalCalls {
 		if path == "/internal/workers/register" {
 			continue

@@ -62,7 +62,7 @@ func killedThreeTimes(t *testing.T, s *system.Scene) {
 		fault := time.Now()
 		orphaned := s.Orphaned(t, w.Storage)
 		w.Start()
-		again := s.WaitJobUntil(job.ID, time.Minute, "running again", func(j system.Job) bool {
+		again := s.WaitJobUntil(job.ID, 3*time.Minute, "running again", func(j system.Job) bool {
 			return j.Ended() || j.Status == "running" && j.Attempt == i+2
 		})
 		if again.Ended() {

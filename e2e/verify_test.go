@@ -36,11 +36,11 @@ func TestDamageIsFoundAndMadeGood(t *testing.T) {
 	s := system.Start(t, system.Options{}).NewScene(t, system.SceneOptions{Seed: 21, Files: 10})
 	snap := s.API.Snapshot(t, s.Acknowledged(s.Backup().ID, 2*time.Minute).SnapshotID)
 	for _, kind := range []string{"", "quick", "full"} {
-		s.MustComplete(s.Verify(snap.ID, kind).ID, time.Minute)
+		s.MustComplete(s.Verify(snap.ID, kind).ID, 3*time.Minute)
 	}
 	flip(t, artifactOf(snap))
 	for _, kind := range []string{"full", "quick"} {
-		j := s.WaitJob(s.Verify(snap.ID, kind).ID, time.Minute)
+		j := s.WaitJob(s.Verify(snap.ID, kind).ID, 3*time.Minute)
 		if j.Status != "failed" || j.Error.Code != "artifact_corrupt" || j.Attempt != 1 {
 			t.Errorf("%s of what is damaged: %s", kind, j)
 		}
@@ -54,16 +54,16 @@ func TestDamageIsFoundAndMadeGood(t *testing.T) {
 		again = rows[0][0]
 		return len(rows) == 2
 	}, "no new backup was made")
-	s.Acknowledged(again, time.Minute)
+	s.Acknowledged(again, 3*time.Minute)
 	if n := backups(t, s); n != "2" {
 		t.Errorf("%s backups", n)
 	}
 	flip(t, artifactOf(snap))
-	s.MustComplete(s.Verify(snap.ID, "quick").ID, time.Minute)
+	s.MustComplete(s.Verify(snap.ID, "quick").ID, 3*time.Minute)
 	if got := s.API.Snapshot(t, snap.ID); got.Status != "corrupt" {
 		t.Errorf("after a quick one that passed it is %s", got.Status)
 	}
-	j := s.MustComplete(s.Verify(snap.ID, "full").ID, time.Minute)
+	j := s.MustComplete(s.Verify(snap.ID, "full").ID, 3*time.Minute)
 	var result struct {
 		OK    bool
 		Files int64
@@ -102,7 +102,7 @@ func TestWorkerKilledWhileItVerifies(t *testing.T) {
 		job := s.Verify(snap.ID, kind)
 		select {
 		case <-w.Done():
-		case <-time.After(time.Minute):
+		case <-time.After(3 * time.Minute):
 			t.Fatalf("the worker was not killed at %s; steps reached: %v; %s", step, w.Hits(), s.API.Job(t, job.ID))
 		}
 		fault := time.Now()
@@ -140,7 +140,7 @@ func TestHubKilledAroundAVerdict(t *testing.T) {
 		job := s.Verify(snap.ID, "quick")
 		select {
 		case <-hub.Done():
-		case <-time.After(time.Minute):
+		case <-time.After(3 * time.Minute):
 			t.Fatalf("the hub was not killed at %s; reached: %v", step, hub.Hits())
 		}
 		fault := time.Now()

@@ -120,7 +120,7 @@ func TestWordPress(t *testing.T) {
 
 	s.putBack(post, want)
 
-	probe := s.MustComplete(system.Post[system.Job](t, s.API, "/api/v1/sources/"+s.source+"/probe", nil).ID, time.Minute)
+	probe := s.MustComplete(system.Post[system.Job](t, s.API, "/api/v1/sources/"+s.source+"/probe", nil).ID, 3*time.Minute)
 	for _, tell := range []string{"WordPress 6.", s.config.Database, "wp-config.php", `"reachable":true`} {
 		if !strings.Contains(string(probe.Result), tell) {
 			t.Errorf("the probe does not tell %q: %s", tell, probe.Result)

@@ -48,7 +48,7 @@ func killAtStep(t *testing.T, s *system.Scene, w *system.Worker, step string, tr
 	job := s.Backup()
 	select {
 	case <-w.Done():
-	case <-time.After(time.Minute):
+	case <-time.After(3 * time.Minute):
 		t.Fatalf("the worker was not killed at %s; steps reached: %v; %s", step, w.Hits(), s.API.Job(t, job.ID))
 	}
 	fault := time.Now()

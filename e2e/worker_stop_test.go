@@ -21,7 +21,7 @@ func TestWorkerFrozenPastItsLease(t *testing.T) {
 			frozen.Start(step + "=stop")
 			frozen.WaitOnline()
 			job := s.Backup()
-			frozen.WaitFrozen(s.Lab, time.Minute)
+			frozen.WaitFrozen(s.Lab, 3*time.Minute)
 			fault := time.Now()
 
 			other := s.AddWorker()

@@ -89,15 +89,14 @@ func (h *helper) findAndTar(starts []string, all bool) {
 		h.tarErr = context.Cause(h.ctx)
 		return
 	case began.TarErr != nil && ctx.Err() != nil:
-		h.tarErr = errSlowShell
-		return
+		h.findErr = errSlowShell // its own patience is longer
 	case began.TarErr != nil:
 		h.tarErr = began.TarErr
 		return
 	default:
 		h.listed(ctx, t, began.Listing, began.ListErr)
 	}
-	again := all && errors.Is(h.findErr, errTooMuch)
+	again := all && errors.Is(h.findErr, errTooMuch) || errors.Is(h.findErr, errSlowShell)
 	var alone sync.WaitGroup
 	if !h.has() && (again || h.proof() != nil) {
 		alone.Go(h.tarAlone)
@@ -125,7 +124,7 @@ func (h *helper) tarAlone() {
 
 // findStarts lists what is in the starts themselves.
 func (h *helper) findStarts(starts []string) {
-	ctx, cancel := context.WithTimeoutCause(h.ctx, h.o.FindPatience, errSlowFind)
+	ctx, cancel := context.WithTimeoutCause(h.ctx, max(h.o.FindPatience, h.o.ShellPatience), errSlowFind)
 	defer cancel()
 	t := h.newTree(starts, false)
 	var list shell.Listing

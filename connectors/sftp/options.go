@@ -40,7 +40,8 @@ type Options struct {
 	ListingMemory int64
 	// Shell says that programs on the server may be used, where it has them.
 	Shell bool
-	// ShellPatience is how long a shell may take to say what it has. Default 10 s.
+	// ShellPatience is how long a shell may take to say what it has. A server that is
+	// busy takes its time, and without its shell it has more to do. Default 20 s.
 	ShellPatience time.Duration
 	// FindPatience is how long everything may take to be listed at once. Default 8 s.
 	FindPatience time.Duration
@@ -56,7 +57,7 @@ func (o Options) withDefaults() Options {
 	orDuration(&o.HandshakeTimeout, 45*time.Second)
 	orDuration(&o.KeepAlive, 15*time.Second)
 	orDuration(&o.StallAfter, 3*time.Minute)
-	orDuration(&o.ShellPatience, 10*time.Second)
+	orDuration(&o.ShellPatience, 20*time.Second)
 	orDuration(&o.FindPatience, 8*time.Second)
 	orDuration(&o.TarsAfter, 400*time.Millisecond)
 	orInt(&o.SmallFile, 1<<20)

@@ -107,6 +107,8 @@ func TestOddServers(t *testing.T) {
 	root := first.Root
 	plant(t, root)
 	whole := packPlain(t, first, root)
+	patient := quick // none of them hangs
+	patient.StallAfter = time.Minute
 	for name, c := range map[string]struct {
 		opts testenv.SSHOptions
 		fake fake
@@ -148,7 +150,7 @@ func TestOddServers(t *testing.T) {
 				opts = c.fake.options(t)
 			}
 			s := testenv.SSHD(t, opts)
-			src, log := open(t, ssh.New(quick), s, s.Config(root))
+			src, log := open(t, ssh.New(patient), s, s.Config(root))
 			got, want := pack(t, src, nil), whole
 			if opts.User != "" {
 				want = packPlain(t, s, root) // who may not read everything

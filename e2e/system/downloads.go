@@ -46,7 +46,7 @@ func (c *Client) DownloadOf(t testing.TB, jobID string) Download {
 func (s *Scene) MustRestore(snapshotID string, body map[string]any) Download {
 	s.t.Helper()
 	j := s.API.StartRestore(s.t, snapshotID, body)
-	s.MustComplete(j.ID, time.Minute)
+	s.MustComplete(j.ID, 3*time.Minute)
 	d := s.API.DownloadOf(s.t, j.ID)
 	if d.URL == "" {
 		s.t.Fatalf("restore %s has no download_url", j.ID)

@@ -108,7 +108,7 @@ func (l *Lab) MustComplete(id string, timeout time.Duration) Job {
 // WaitBack waits until a job is in the queue again after an attempt.
 func (l *Lab) WaitBack(id string, attempt int) Job {
 	l.t.Helper()
-	j := l.WaitJobUntil(id, time.Minute, "back in the queue", func(j Job) bool {
+	j := l.WaitJobUntil(id, 3*time.Minute, "back in the queue", func(j Job) bool {
 		return j.Ended() || j.Status == "queued" && j.Attempt == attempt
 	})
 	if j.Ended() {
