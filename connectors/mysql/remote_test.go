@@ -13,14 +13,13 @@ import (
 	"xvault/internal/testenv"
 )
 
-// noForwarding is an SSH server that lets programs run, and nothing through. Start files of
-// whoever runs the tests are not read: bash takes SHLVL as a sign that they were.
+// noForwarding is an SSH server that lets programs run, and nothing through.
 func noForwarding(t *testing.T) *testenv.SSHServer {
 	t.Helper()
 	return testenv.SSHD(t, onlyPrograms)
 }
 
-var onlyPrograms = testenv.SSHOptions{Extra: []string{"AllowTcpForwarding no", "AllowStreamLocalForwarding no", "SetEnv SHLVL=5"}}
+var onlyPrograms = testenv.SSHOptions{Extra: []string{"AllowTcpForwarding no", "AllowStreamLocalForwarding no"}}
 
 // overSSH leads a lab through an SSH server, reached at an address, in a way.
 func (l *lab) overSSH(s *testenv.SSHServer, host string, port int, dump string) {
@@ -120,7 +119,7 @@ func TestRemoteSurvey(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	empty := testenv.SSHD(t, testenv.SSHOptions{Extra: []string{"AllowTcpForwarding no", "SetEnv PATH=" + bare, "ForceCommand /bin/sh -c \"$SSH_ORIGINAL_COMMAND\""}})
+	empty := testenv.SSHD(t, testenv.SSHOptions{Env: []string{"PATH=" + bare}, Extra: []string{"AllowTcpForwarding no", "ForceCommand /bin/sh -c \"$SSH_ORIGINAL_COMMAND\""}})
 	l.overSSH(empty, empty.Host(), empty.Port(), "remote")
 	l.options.Folders = []string{bare}
 	_, err = l.read()

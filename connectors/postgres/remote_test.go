@@ -22,14 +22,13 @@ import (
 	"xvault/internal/testenv"
 )
 
-// noForwarding is an SSH server that lets programs run, and nothing through. Start files of
-// whoever runs the tests are not read: bash takes SHLVL as a sign that they were.
+// noForwarding is an SSH server that lets programs run, and nothing through.
 func noForwarding(t *testing.T) *testenv.SSHServer {
 	t.Helper()
 	return testenv.SSHD(t, onlyPrograms)
 }
 
-var onlyPrograms = testenv.SSHOptions{Extra: []string{"AllowTcpForwarding no", "AllowStreamLocalForwarding no", "SetEnv SHLVL=5"}}
+var onlyPrograms = testenv.SSHOptions{Extra: []string{"AllowTcpForwarding no", "AllowStreamLocalForwarding no"}}
 
 // remotely is throughSSH with a way to dump.
 func remotely(config map[string]any, env *connectors.Env, ssh *testenv.SSHServer, host string, port int, dump string) {

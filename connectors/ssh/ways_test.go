@@ -68,17 +68,17 @@ func (f fake) options(t *testing.T) testenv.SSHOptions {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	env := "SetEnv PATH=" + dir + ":/usr/bin:/bin"
+	env := []string{"PATH=" + dir + ":/usr/bin:/bin"}
 	for name, script := range f {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte("#!/bin/bash\n"+script+"\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		if name == ".bashrc" {
-			env += " HOME=" + dir
+			env = append(env, "HOME="+dir)
 		}
 	}
-	return testenv.SSHOptions{Extra: []string{env}}
+	return testenv.SSHOptions{Env: env}
 }
 
 const realTar = `[ "$1" = --version ] && exec /usr/bin/tar --version
@@ -140,7 +140,7 @@ func TestOddServers(t *testing.T) {
 		"tar garbles":         {fake: fake{"tar": realTar + `/usr/bin/tar "$@" | tr 7 8`}, log: []string{shell, early}},
 		"tar sends others":    {fake: fake{"tar": realTar + `cat >/dev/null & exec /usr/bin/tar -cPf - --format=posix --pax-option=delete=atime,delete=ctime,delete=mtime /etc`}, log: []string{shell, "not asked for"}},
 		"tar climbs":          {fake: fake{"tar": realTar + `exec /usr/bin/tar "$@" --transform 's,^/,/../,'`}, log: []string{shell, early}},
-		"tar has options":     {opts: testenv.SSHOptions{Extra: []string{"SetEnv TAR_OPTIONS=--exclude=* POSIXLY_CORRECT=1"}}, log: []string{shell}},
+		"tar has options":     {opts: testenv.SSHOptions{Env: []string{"TAR_OPTIONS=--exclude=*", "POSIXLY_CORRECT=1"}}, log: []string{shell}},
 		"tar never ends":      {fake: fake{"tar": realTar + `exec cat /dev/zero`}, log: []string{shell, early}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -90,7 +90,7 @@ func connect(t *testing.T, s *testenv.SSHServer, link *testenv.Link) *sshconn.Co
 
 func TestProgramGetsItsWordsAndInput(t *testing.T) {
 	t.Parallel()
-	conn := connect(t, testenv.SSHD(t, quick()), nil)
+	conn := connect(t, testenv.SSHD(t, testenv.SSHOptions{}), nil)
 	words := awkward()
 	said, err := Ask(t.Context(), conn, Command{Program: "printf", Args: append([]string{`%s\0`}, words...), What: "printing"})
 	if want := strings.Join(words, "\x00") + "\x00"; err != nil || string(said) != want {
@@ -111,7 +111,7 @@ func TestProgramGetsItsWordsAndInput(t *testing.T) {
 
 func TestEndings(t *testing.T) {
 	t.Parallel()
-	conn := connect(t, testenv.SSHD(t, quick()), nil)
+	conn := connect(t, testenv.SSHD(t, testenv.SSHOptions{}), nil)
 	password := secret.New("pass word")
 	for script, want := range map[string]string{
 		`echo plausible; echo "error: pass word" >&2; exit 1`: "exit status 1: error: [redacted]",
@@ -144,7 +144,7 @@ func TestOtherAccounts(t *testing.T) {
 		"none":  {"/bin/false", job.PermissionDenied},
 		"loud":  {`yes; exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"`, job.ConfigInvalid},
 	} {
-		conn := connect(t, testenv.SSHD(t, quick("ForceCommand "+c.command)), nil)
+		conn := connect(t, testenv.SSHD(t, testenv.SSHOptions{Extra: []string{"ForceCommand " + c.command}}), nil)
 		said, err := Ask(t.Context(), conn, Command{Program: "echo", Args: []string{"yes"}, What: "a thing", Patience: 20 * time.Second})
 		if c.code == "" && (err != nil || string(said) != "yes\n") || c.code != "" && job.CodeOf(err) != c.code {
 			t.Errorf("%s: %q, %v", name, said, err)
@@ -156,7 +156,7 @@ func TestOtherAccounts(t *testing.T) {
 // that broke, whichever of the two comes first.
 func TestAccountsThatEndAtOnce(t *testing.T) {
 	t.Parallel()
-	conn := connect(t, testenv.SSHD(t, quick("ForceCommand /bin/false", "MaxSessions 20")), nil)
+	conn := connect(t, testenv.SSHD(t, testenv.SSHOptions{Extra: []string{"ForceCommand /bin/false", "MaxSessions 20"}}), nil)
 	var asking sync.WaitGroup
 	for range 8 {
 		asking.Go(func() {
@@ -213,7 +213,7 @@ func within(t *testing.T, limit time.Duration, what string, holds func() bool) {
 // seen nowhere.
 func TestNothingGoesOn(t *testing.T) {
 	t.Parallel()
-	s := testenv.SSHD(t, quick())
+	s := testenv.SSHD(t, testenv.SSHOptions{})
 	for name, end := range map[string]func(*Output, *testenv.Link, context.CancelFunc, string){
 		"close":  func(o *Output, _ *testenv.Link, _ context.CancelFunc, _ string) { _ = o.Close() },
 		"cancel": func(_ *Output, _ *testenv.Link, cancel context.CancelFunc, _ string) { cancel() },
@@ -249,10 +249,4 @@ func TestNothingGoesOn(t *testing.T) {
 			within(t, 15*time.Second, "its end", func() bool { return len(running(t, mark)) == 0 })
 		})
 	}
-}
-
-// quick is a server whose shells read no start files of whoever runs the tests: bash takes
-// SHLVL as a sign that they were.
-func quick(more ...string) testenv.SSHOptions {
-	return testenv.SSHOptions{Extra: append([]string{"SetEnv SHLVL=5"}, more...)}
 }

@@ -188,7 +188,7 @@ func TestOnlySFTP(t *testing.T) {
 		t.Errorf("%v, %d members", err, len(members))
 	}
 	// Otherwise the site's own machine has to have the programs, and may have to run them.
-	none := []string{"AllowTcpForwarding no", "AllowStreamLocalForwarding no", "SetEnv SHLVL=5"} // bash reads no start files
+	none := []string{"AllowTcpForwarding no", "AllowStreamLocalForwarding no"}
 	l = newLabOn(t, testenv.MariaDB(t), testenv.SSHOptions{Extra: none})
 	members, _, err = l.read(nil)
 	if err != nil || members["mysql/"+l.name+".sql"] == "" || !strings.Contains(l.log.String(), "own programs dump it") {

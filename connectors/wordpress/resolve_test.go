@@ -56,7 +56,7 @@ func TestReadWP(t *testing.T) {
 func TestChosenSettings(t *testing.T) {
 	t.Parallel()
 	bin := t.TempDir()
-	l := newLabOn(t, testenv.MariaDB(t), testenv.SSHOptions{Extra: []string{"SetEnv PATH=" + bin + ":/usr/bin:/bin"}})
+	l := newLabOn(t, testenv.MariaDB(t), testenv.SSHOptions{Env: []string{"PATH=" + bin + ":/usr/bin:/bin"}})
 	l.mayMake()
 	whole := l.file("site/wp-config.php")
 	hosts := filepath.Join(l.ssh.Root, "hosts")

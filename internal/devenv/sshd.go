@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,7 +28,11 @@ type SSHDConfig struct {
 	HostKeyTypes []string
 	// NoSFTP leaves the SFTP subsystem out.
 	NoSFTP bool
-	// Extra are more lines of sshd_config.
+	// Env are variables of its sessions, NAME=VALUE without spaces. HOME is an empty
+	// folder unless it is among them: start files of whoever runs this take time, and may
+	// do anything.
+	Env []string
+	// Extra are more lines of sshd_config, none of them SetEnv.
 	Extra []string
 }
 
@@ -84,6 +89,9 @@ func (s *SSHD) prepare() error {
 	if err := os.MkdirAll(s.cfg.Dir, 0o711); err != nil { //nolint:gosec // sshd reads the authorized keys as the user
 		return err
 	}
+	if err := os.MkdirAll(s.file("home"), 0o755); err != nil { //nolint:gosec // of whoever logs in
+		return err
+	}
 	if os.Getuid() == 0 {
 		// sshd's privilege separation insists on this folder, which the
 		// system's own service makes in the same way.
@@ -130,7 +138,7 @@ func (s *SSHD) makeHostKeys() error {
 func (s *SSHD) file(name string) string { return filepath.Join(s.cfg.Dir, name) }
 
 // config is the whole sshd_config. PAM is off: nothing of the machine's own
-// accounts takes part but name, ids and home.
+// accounts takes part but name, ids and shell.
 func (s *SSHD) config() string {
 	lines := []string{
 		"ListenAddress 127.0.0.1:" + strconv.Itoa(s.port),
@@ -147,6 +155,8 @@ func (s *SSHD) config() string {
 		"PrintLastLog no",
 		"MaxStartups 1000",
 		"LogLevel VERBOSE",
+		// Of two of a name the first counts.
+		"SetEnv " + strings.Join(append(slices.Clone(s.cfg.Env), "HOME="+s.file("home")), " "),
 	}
 	for _, kind := range s.cfg.HostKeyTypes {
 		lines = append(lines, "HostKey "+s.file("host_"+kind))

@@ -17,7 +17,10 @@ type SSHOptions struct {
 	HostKeyTypes []string
 	// NoSFTP leaves the SFTP subsystem out.
 	NoSFTP bool
-	// Extra are more lines of sshd_config.
+	// Env are variables of its sessions, NAME=VALUE without spaces; HOME is an empty
+	// folder unless it is among them.
+	Env []string
+	// Extra are more lines of sshd_config, none of them SetEnv.
 	Extra []string
 }
 
@@ -41,7 +44,8 @@ func SSHD(t testing.TB, opts SSHOptions) *SSHServer {
 	ctx, cancel := startContext()
 	defer cancel()
 	server, err := devenv.NewSSHD(ctx, devenv.SSHDConfig{
-		Dir: filepath.Join(dir, "sshd"), User: opts.User, HostKeyTypes: opts.HostKeyTypes, NoSFTP: opts.NoSFTP, Extra: opts.Extra,
+		Dir: filepath.Join(dir, "sshd"), User: opts.User, HostKeyTypes: opts.HostKeyTypes, NoSFTP: opts.NoSFTP,
+		Env: opts.Env, Extra: opts.Extra,
 	})
 	if err != nil {
 		t.Fatal(err)
