@@ -2,8 +2,6 @@ package cmd
 
 import (
 	"math"
-	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -11,6 +9,7 @@ import (
 
 	"xvault/connectors/registry"
 	"xvault/hub"
+	"xvault/internal/heap"
 	"xvault/store/catalog"
 )
 
@@ -74,21 +73,12 @@ func serveHub(c *cobra.Command) error {
 		return &usageError{err}
 	}
 	redis.SetLogger(redisLog{cfg.Log})
-	collectLess()
+	heap.ForHub()
 	h, err := hub.New(c.Context(), cfg)
 	if err != nil {
 		return err
 	}
 	return h.Serve(c.Context())
-}
-
-// collectLess lets a hub's heap grow to five times what is in use before it is
-// collected, instead of twice: little is in use, a few megabytes, and each
-// request leaves garbage. GOGC still decides where it is set.
-func collectLess() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
-	}
 }
 
 // hubConfig reads the settings of a hub, all but its log.

@@ -11,6 +11,7 @@ import (
 
 	"xvault/connectors"
 	"xvault/connectors/registry"
+	"xvault/internal/heap"
 	"xvault/internal/secret"
 	"xvault/worker"
 )
@@ -89,6 +90,7 @@ func runWorker(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	heap.ForWorker()
 	cfg, err := workerConfig(s, log)
 	if err != nil {
 		return err

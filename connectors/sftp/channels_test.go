@@ -3,7 +3,18 @@ package sftp
 import (
 	"sync"
 	"testing"
+	"time"
 )
+
+// A far server gets as many channels as bring what SSH encrypts, a near one no more.
+func TestLanesByDistance(t *testing.T) {
+	t.Parallel()
+	for trip, want := range map[time.Duration]int{2 * time.Millisecond: 1, 10 * time.Millisecond: 2, 20 * time.Millisecond: 3, 80 * time.Millisecond: 11} {
+		if n := lanesAt(trip); n != want {
+			t.Errorf("%d more at %v, want %d", n, trip, want)
+		}
+	}
+}
 
 // However lanes and tars come to open theirs, there are never more than the server
 // allows, and none of them stay unused.

@@ -20,6 +20,8 @@ const (
 	// limited as well, often to some 3 MiB.
 	lanesPerMore = 4
 	maxConns     = 4
+	// fastest is what SSH encrypts on a connection at best, in bytes a second.
+	fastest = 250 << 20
 	// laneMemory is what is read ahead for each channel of the first connection,
 	// so that no server waits for a request. Further connections share that.
 	laneMemory = laneWindow + laneWindow/4
@@ -194,7 +196,7 @@ func (s *session) moreChannels(o Options, log *slog.Logger) bool {
 		}
 	}
 	free := s.channels.forLanes()
-	n := s.stretch.take(free, laneMemory)
+	n := s.stretch.take(min(free, lanesAt(s.conn.RoundTrip())), laneMemory)
 	s.channels.giveBack(free - n)
 	if n == 0 {
 		return false
@@ -203,6 +205,12 @@ func (s *session) moreChannels(o Options, log *slog.Logger) bool {
 	s.channels.giveBack(n - opened)
 	log.Debug("more channels to the server", slog.Int("lanes", 1+opened), slog.Duration("round_trip", s.conn.RoundTrip()))
 	return true
+}
+
+// lanesAt is how many more channels a distance may ask for: with all of them it is not
+// the windows that limit a connection. Each has a process and memory at both ends.
+func lanesAt(trip time.Duration) int {
+	return 1 + int(trip.Seconds()*fastest/laneWindow)
 }
 
 func sumOf(samples []sample) (sum sample) {

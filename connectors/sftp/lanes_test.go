@@ -159,8 +159,8 @@ func TestOneFileThroughManyChannels(t *testing.T) {
 	if sum != content {
 		t.Error("the content is not the file's")
 	}
-	if n := servers(s); n < 10 {
-		t.Errorf("%d SFTP servers were used, want at least 10", n)
+	if n := servers(s); n < 4 { // at that distance; more where a busy machine makes it seem further
+		t.Errorf("%d SFTP servers were used, want at least 4", n)
 	}
 }
 
