@@ -205,7 +205,7 @@ func (h *hooked) killed(w *system.Worker) system.Job {
 // waitTrace waits until a command has begun.
 func (h *hooked) waitTrace() {
 	h.t.Helper()
-	testenv.Eventually(h.t, time.Minute, func() bool {
+	testenv.Eventually(h.t, 3*time.Minute, func() bool {
 		_, err := os.Stat(h.trace)
 		return err == nil
 	}, "no command runs")

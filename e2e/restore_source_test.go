@@ -170,7 +170,7 @@ func TestRestoreToASourceIsCut(t *testing.T) {
 		link.CutAfterSent(whole.Sent() * percent / 100)
 		place := fmt.Sprintf("cut-%d", percent)
 		jobs[place] = s.API.StartRestore(t, done.SnapshotID, to(link, place)).ID
-		testenv.Eventually(t, time.Minute, func() bool {
+		testenv.Eventually(t, 3*time.Minute, func() bool {
 			j := s.API.Job(t, jobs[place])
 			return j.Status == "queued" && j.Attempt == 1
 		}, "cut at %d %%: the job does not fail for now", percent)
@@ -200,10 +200,10 @@ func TestHubKilledWhileItIsRestoredToTheSource(t *testing.T) {
 	link.Stall()
 	job := s.API.StartRestore(t, done.SnapshotID, map[string]any{"destination": "source", "target_source_id": source})
 	// Until then the worker may not have heard that the job is its own.
-	testenv.Eventually(t, time.Minute, link.Used, "the restore does not begin")
+	testenv.Eventually(t, 3*time.Minute, link.Used, "the restore does not begin")
 	s.Hubs[0].Kill()
 	link.Resume()
-	testenv.Eventually(t, time.Minute, func() bool {
+	testenv.Eventually(t, 3*time.Minute, func() bool {
 		_, err := os.Lstat(s.Path)
 		return err == nil
 	}, "nothing is restored while the hub is away")

@@ -109,7 +109,7 @@ func TestTicketsAreRefused(t *testing.T) {
 	t.Parallel()
 	lab := system.Start(t, system.Options{Workers: 2})
 	a, b := lab.NewScene(t, system.SceneOptions{Seed: 13, Files: 5}), lab.NewScene(t, system.SceneOptions{Seed: 14, Files: 5})
-	one, two := a.Acknowledged(a.Backup().ID, 3*time.Minute), b.Acknowledged(b.Backup().ID, time.Minute)
+	one, two := a.Acknowledged(a.Backup().ID, 3*time.Minute), b.Acknowledged(b.Backup().ID, 3*time.Minute)
 	first, second := a.MustRestore(one.SnapshotID, nil), b.MustRestore(two.SnapshotID, nil)
 	system.MustFetch(t, first.URL, http.StatusOK)
 	system.MustFetch(t, second.URL, http.StatusOK)

@@ -25,11 +25,11 @@ func (c *channels) keep(n int) {
 	c.kept = n
 }
 
-// forLanes takes all that lanes may have, and tells how many that are.
-func (c *channels) forLanes() int {
+// forLanes takes up to n of those that lanes may have, and tells how many that are.
+func (c *channels) forLanes(n int) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.take(sessions - c.kept)
+	return c.take(min(c.taken+n, sessions-c.kept))
 }
 
 // forTars takes up to n, and leaves the rest to lanes.

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A far server gets as many channels as bring what SSH encrypts, a near one no more.
+// A far server gets as many channels as bring what SSH encrypts, one nearby one more.
 func TestLanesByDistance(t *testing.T) {
 	t.Parallel()
 	for trip, want := range map[time.Duration]int{2 * time.Millisecond: 1, 10 * time.Millisecond: 2, 20 * time.Millisecond: 3, 80 * time.Millisecond: 11} {
@@ -28,25 +28,28 @@ func TestChannelsAreSharedOut(t *testing.T) {
 		return c
 	}
 	lanesFirst := start()
-	if lanes, tars := lanesFirst.forLanes(), lanesFirst.forTars(moreTars); lanes != 4 || tars != kept {
+	if lanes, tars := lanesFirst.forLanes(sessions), lanesFirst.forTars(moreTars); lanes != 4 || tars != kept {
 		t.Errorf("%d lanes, and then %d tars", lanes, tars)
 	}
 	tarsFirst := start()
-	if tars, lanes := tarsFirst.forTars(moreTars), tarsFirst.forLanes(); tars != moreTars || lanes != 2 {
+	if tars, lanes := tarsFirst.forTars(moreTars), tarsFirst.forLanes(sessions); tars != moreTars || lanes != 2 {
 		t.Errorf("%d tars, and then %d lanes", tars, lanes)
 	}
 	tarsFirst.giveBack(3) // refused
-	if n := tarsFirst.forLanes(); n != 3 {
+	if n := tarsFirst.forLanes(sessions); n != 3 {
 		t.Errorf("%d of 3 given back are taken again", n)
 	}
 	if n := tarsFirst.forTars(moreTars); n != 0 {
 		t.Errorf("%d more than there are", n)
 	}
+	if n := start().forLanes(3); n != 3 {
+		t.Errorf("%d lanes, want 3", n)
+	}
 	for range 200 {
 		c := start()
 		var lanes, tars int
 		var opening sync.WaitGroup
-		opening.Go(func() { lanes = c.forLanes() })
+		opening.Go(func() { lanes = c.forLanes(sessions) })
 		opening.Go(func() { tars = c.forTars(moreTars) })
 		opening.Wait()
 		if lanes+tars != sessions-1-tar-finds || tars < kept {

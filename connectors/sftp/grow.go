@@ -195,8 +195,8 @@ func (s *session) moreChannels(o Options, log *slog.Logger) bool {
 			last = last[1:]
 		}
 	}
-	free := s.channels.forLanes()
-	n := s.stretch.take(min(free, lanesAt(s.conn.RoundTrip())), laneMemory)
+	free := s.channels.forLanes(lanesAt(s.conn.RoundTrip()))
+	n := s.stretch.take(free, laneMemory)
 	s.channels.giveBack(free - n)
 	if n == 0 {
 		return false

@@ -70,11 +70,11 @@ func (s *source) startPaths() []string {
 // findAndTar lists everything, if it is not too much, or else the starts alone, and
 // has a tar go on from there.
 func (h *helper) findAndTar(starts []string, all bool) {
-	slow := errSlowFind
-	if all {
-		slow = errTooMuch
+	slow, patience := errTooMuch, h.o.FindPatience
+	if !all { // it is not asked again
+		slow, patience = errSlowFind, max(patience, h.o.ShellPatience)
 	}
-	ctx, cancel := context.WithTimeoutCause(h.ctx, h.o.FindPatience, slow)
+	ctx, cancel := context.WithTimeoutCause(h.ctx, patience, slow)
 	defer cancel()
 	t := h.newTree(starts, all)
 	began, ok := inTime(ctx, &h.late, func() shell.Started {
@@ -82,21 +82,22 @@ func (h *helper) findAndTar(starts []string, all bool) {
 		h.started(ctx, began.Tar)
 		return began
 	})
-	switch {
-	case !ok && h.ctx.Err() == nil:
-		h.findErr = slow
-	case !ok:
+	switch late := ctx.Err() != nil; {
+	case h.ctx.Err() != nil: // nobody needs it any more
 		h.tarErr = context.Cause(h.ctx)
 		return
-	case began.TarErr != nil && ctx.Err() != nil:
-		h.findErr = errSlowShell // its own patience is longer
+	case late && !all && !h.has():
+		h.tarErr = errSlowShell
+		return
+	case !ok, late && began.TarErr != nil: // it may be the shell that is slow
+		h.findErr = slow
 	case began.TarErr != nil:
 		h.tarErr = began.TarErr
 		return
 	default:
 		h.listed(ctx, t, began.Listing, began.ListErr)
 	}
-	again := all && errors.Is(h.findErr, errTooMuch) || errors.Is(h.findErr, errSlowShell)
+	again := all && errors.Is(h.findErr, errTooMuch)
 	var alone sync.WaitGroup
 	if !h.has() && (again || h.proof() != nil) {
 		alone.Go(h.tarAlone)

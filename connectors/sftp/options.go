@@ -40,8 +40,9 @@ type Options struct {
 	ListingMemory int64
 	// Shell says that programs on the server may be used, where it has them.
 	Shell bool
-	// ShellPatience is how long a shell may take to say what it has. A server that is
-	// busy takes its time, and without its shell it has more to do. Default 20 s.
+	// ShellPatience is how long a shell may take to say what it has and what is in the
+	// configured paths themselves. A server that is busy takes its time, and without its
+	// shell it has more to do. Default 20 s.
 	ShellPatience time.Duration
 	// FindPatience is how long everything may take to be listed at once. Default 8 s.
 	FindPatience time.Duration

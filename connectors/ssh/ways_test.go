@@ -107,8 +107,8 @@ func TestOddServers(t *testing.T) {
 	root := first.Root
 	plant(t, root)
 	whole := packPlain(t, first, root)
-	patient := quick // none of them hangs
-	patient.StallAfter = time.Minute
+	patient := quick // a busy machine is silent for a while
+	patient.StallAfter = 30 * time.Second
 	for name, c := range map[string]struct {
 		opts testenv.SSHOptions
 		fake fake
@@ -168,6 +168,48 @@ func TestOddServers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A shell that is slow is waited for longer than a listing, and asked once more where
+// everything was to be listed at once; one that is no use is not asked again.
+func TestSlowShells(t *testing.T) {
+	t.Parallel()
+	const shell = "read through its shell"
+	patient := quick
+	patient.FindPatience, patient.ShellPatience, patient.StallAfter = time.Second, time.Minute, time.Minute
+	slow := testenv.SSHD(t, fake{".bashrc": "sleep 4"}.options(t))
+	if err := os.WriteFile(filepath.Join(slow.Root, "small"), []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, exclude := range map[string][]string{"all at once": {}, "folder by folder": {"*.none"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			config := slow.Config(slow.Root)
+			config["exclude"] = exclude
+			src, log := open(t, ssh.New(patient), slow, config)
+			probed, err := src.Probe(t.Context())
+			if err != nil || !strings.HasPrefix(probed.Transport, "shell, with") {
+				t.Errorf("the probe tells %q, error %v", probed.Transport, err)
+			}
+			pack(t, src, nil)
+			if !strings.Contains(log.String(), shell) {
+				t.Errorf("the log says %s", log)
+			}
+		})
+	}
+	t.Run("of no use", func(t *testing.T) {
+		t.Parallel()
+		s := testenv.SSHD(t, fake{".bashrc": "sleep 2"}.options(t))
+		path := filepath.Join(s.Root, "large")
+		if err := os.WriteFile(path, make([]byte, 4<<20), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		src, _ := open(t, ssh.New(patient), s, s.Config(path))
+		pack(t, src, nil)
+		if n := strings.Count(s.Log(), "Starting session: command"); n != 1 {
+			t.Errorf("%d commands were run, want 1", n)
+		}
+	})
 }
 
 // What hangs at the beginning is not waited for, and what a tar says is understood

@@ -68,7 +68,7 @@ func (h *Hub) WaitReady() {
 	h.lab.t.Helper()
 	c := NewClient(h.URL, "")
 	last := "nothing"
-	testenv.Eventually(h.lab.t, time.Minute, func() bool {
+	testenv.Eventually(h.lab.t, 3*time.Minute, func() bool {
 		r, err := c.Try("GET", "/readyz", nil)
 		if err != nil {
 			last = err.Error()

@@ -87,7 +87,7 @@ func (s *Scene) PostFor(n int) []string {
 	for i := range ids {
 		ids[i] = s.Backup().ID
 	}
-	testenv.Eventually(s.t, time.Minute, func() bool {
+	testenv.Eventually(s.t, 3*time.Minute, func() bool {
 		return s.One(s.t, `SELECT count(*)::text FROM jobs WHERE id = ANY($1::uuid[]) AND status IN ('running', 'finalizing')`, ids) != "0"
 	}, "none of the jobs runs")
 	return ids
@@ -96,7 +96,7 @@ func (s *Scene) PostFor(n int) []string {
 // WaitQueued waits until at least n tasks stand in Redis.
 func (l *Lab) WaitQueued(n int) {
 	l.t.Helper()
-	testenv.Eventually(l.t, time.Minute, func() bool {
+	testenv.Eventually(l.t, 3*time.Minute, func() bool {
 		return bytes.Count(DumpRedis(l.t, l.Redis.Addr), []byte("asynq:{backup}:t:")) >= n
 	}, "no job stands in Redis")
 }

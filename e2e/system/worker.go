@@ -76,7 +76,7 @@ func (w *Worker) Start(specs ...string) {
 // WaitOnline waits until the hub counts this very process as online.
 func (w *Worker) WaitOnline() {
 	w.lab.t.Helper()
-	testenv.Eventually(w.lab.t, time.Minute, func() bool { return w.incarnation() != w.before || !w.Alive() }, "%s does not register", w.ID)
+	testenv.Eventually(w.lab.t, 3*time.Minute, func() bool { return w.incarnation() != w.before || !w.Alive() }, "%s does not register", w.ID)
 	if !w.Alive() {
 		w.lab.t.Fatalf("%s ended at start\n%s", w.ID, w.Tail(30))
 	}
@@ -112,7 +112,7 @@ func (l *Lab) Sweep(w *Worker) {
 	w.Start()
 	w.extra = nil
 	var left []string
-	testenv.Eventually(l.t, time.Minute, func() bool {
+	testenv.Eventually(l.t, 3*time.Minute, func() bool {
 		left = l.leftOn(w)
 		return len(left) == 0 || !w.Alive()
 	}, "%s does not sweep its storage", w.ID)

@@ -155,8 +155,7 @@ func (s *SSHD) config() string {
 		"PrintLastLog no",
 		"MaxStartups 1000",
 		"LogLevel VERBOSE",
-		// Of two of a name the first counts.
-		"SetEnv " + strings.Join(append(slices.Clone(s.cfg.Env), "HOME="+s.file("home")), " "),
+		"SetEnv " + strings.Join(s.env(), " "),
 	}
 	for _, kind := range s.cfg.HostKeyTypes {
 		lines = append(lines, "HostKey "+s.file("host_"+kind))
@@ -170,6 +169,15 @@ func (s *SSHD) config() string {
 		lines = append(lines, "Match User "+s.User, "ForceCommand internal-sftp")
 	}
 	return strings.Join(lines, "\n") + "\n"
+}
+
+// env is that of its sessions.
+func (s *SSHD) env() []string {
+	isHome := func(line string) bool { return strings.HasPrefix(line, "HOME=") }
+	if slices.ContainsFunc(s.cfg.Env, isHome) {
+		return s.cfg.Env
+	}
+	return append(slices.Clone(s.cfg.Env), "HOME="+s.file("home"))
 }
 
 // Start starts a server that was stopped, on the same port with the same keys,
