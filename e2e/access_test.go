@@ -22,7 +22,7 @@ func TestAccess(t *testing.T) {
 	t.Parallel()
 	trials := system.NewTrials(t, "F18, every route, method, foreign id and foreign key")
 	start := time.Now()
-	s := system.Start(t, system.Options{}).NewScene(t, system.SceneOptions{Seed: 14, Files: 5})
+	s := system.Start(t, system.Options{}).NewScene(t, system.SceneOptions{Seed: 14, Files: 5, Small: true})
 	a := property(t, s)
 	b := s.API.CreateTenant(t, "tenant b")
 	bKey := s.API.CreateKey(t, b.ID, "b's key")

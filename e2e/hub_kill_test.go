@@ -14,7 +14,7 @@ import (
 func TestHubKilledAroundTheCommit(t *testing.T) {
 	t.Parallel()
 	trials := system.NewTrials(t, "F3, kill -9 the hub around the completion")
-	s := system.Start(t, system.Options{}).NewScene(t, system.SceneOptions{Seed: 3, Files: 20})
+	s := system.Start(t, system.Options{}).NewScene(t, system.SceneOptions{Seed: 3, Files: 20, Small: true})
 	hub := s.Hubs[0]
 	for _, step := range []string{"claim.before_commit", "claim.after_commit", "finalize.after_commit", "complete.before_commit", "complete.after_commit"} {
 		hub.Terminate(t, 30*time.Second)
@@ -45,7 +45,7 @@ func TestHubKilledAroundTheCommit(t *testing.T) {
 func TestReplyLost(t *testing.T) {
 	t.Parallel()
 	trials := system.NewTrials(t, "F3, replies lost")
-	s := system.Start(t, system.Options{Workers: -1}).NewScene(t, system.SceneOptions{Seed: 4, Files: 20})
+	s := system.Start(t, system.Options{Workers: -1}).NewScene(t, system.SceneOptions{Seed: 4, Files: 20, Small: true})
 	for _, call := range []string{"/claim", "/finalize", "/complete"} {
 		lossy := system.NewLossyHub(t, s.Hubs[0].URL, call, 2)
 		w := s.AddWorker()
@@ -70,7 +70,7 @@ func TestTwoHubs(t *testing.T) {
 	t.Parallel()
 	trials := system.NewTrials(t, "F12, one of two hubs killed")
 	l := system.Start(t, system.Options{Hubs: 2, Workers: -1})
-	s := l.NewScene(t, system.SceneOptions{Seed: 5, Files: 20})
+	s := l.NewScene(t, system.SceneOptions{Seed: 5, Files: 20, Small: true})
 	w := s.AddWorker()
 	balancer := system.NewGate(t, l.Hubs[0].URL, l.Hubs[1].URL)
 	w.HubURL = balancer.URL()

@@ -15,7 +15,7 @@ func TestPostgresCrashesUnderLoad(t *testing.T) {
 	trials := system.NewTrials(t, "F4, Postgres stopped immediate under load")
 	pg := testenv.NewPostgres(t, testenv.PostgresOptions{Durable: true})
 	s := system.Start(t, system.Options{Postgres: pg, Workers: 2, Concurrency: 2}).
-		NewScene(t, system.SceneOptions{Seed: 6, Files: 20})
+		NewScene(t, system.SceneOptions{Seed: 6, Files: 20, Small: true})
 	for range 3 {
 		posted := s.PostFor(6)
 		pg.Kill()

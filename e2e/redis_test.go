@@ -13,7 +13,7 @@ import (
 func TestRedisForgets(t *testing.T) {
 	t.Parallel()
 	trials := system.NewTrials(t, "F9, Redis emptied, killed, gone")
-	s := system.Start(t, system.Options{Concurrency: 1}).NewScene(t, system.SceneOptions{Seed: 7, Files: 20})
+	s := system.Start(t, system.Options{Concurrency: 1}).NewScene(t, system.SceneOptions{Seed: 7, Files: 20, Small: true})
 	faults := map[string]func() []string{ // each gives the jobs posted meanwhile
 		"FLUSHALL":              func() []string { s.Redis.FlushAll(); return nil },
 		"kill -9, back at once": func() []string { s.Redis.Kill(); s.Redis.Start(); return nil },

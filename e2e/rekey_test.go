@@ -19,7 +19,7 @@ func TestRekeyKilledHalfWay(t *testing.T) {
 	t.Parallel()
 	trials := system.NewTrials(t, "F19, rekey killed half-way")
 	l := system.Start(t, system.Options{})
-	s := l.NewScene(t, system.SceneOptions{Seed: 19, Files: 5})
+	s := l.NewScene(t, system.SceneOptions{Seed: 19, Files: 5, Small: true})
 	identities := map[string]string{s.Tenant.ID: s.Identity} // tenant -> what must stay what it is
 	for range 30 {
 		tenant := s.API.CreateTenant(t, "one of many")

@@ -27,7 +27,7 @@ func TestStolenWorkerToken(t *testing.T) {
 	t.Parallel()
 	trials := system.NewTrials(t, "F18, stolen worker token")
 	start := time.Now()
-	s := system.Start(t, system.Options{Workers: -1}).NewScene(t, system.SceneOptions{Seed: 15, Files: 20})
+	s := system.Start(t, system.Options{Workers: -1}).NewScene(t, system.SceneOptions{Seed: 15, Files: 20, Small: true})
 	victim := s.AddWorker()
 	victim.Start("backup.frame=stop")
 	victim.WaitOnline()

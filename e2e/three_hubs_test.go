@@ -17,7 +17,7 @@ func TestThreeHubs(t *testing.T) {
 	t.Parallel()
 	trials := system.NewTrials(t, "F12, the hub that acted on the last slot is stopped")
 	l := system.Start(t, system.Options{Hubs: 3, Workers: -1})
-	s := l.NewScene(t, system.SceneOptions{Seed: 6, Files: 5})
+	s := l.NewScene(t, system.SceneOptions{Seed: 6, Files: 5, Small: true})
 	var schedules []string
 	for range 3 {
 		schedules = append(schedules, system.Post[system.Object](t, l.API, "/api/v1/schedules", map[string]any{
