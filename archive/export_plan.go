@@ -24,7 +24,7 @@ type ExportOptions struct {
 // selected. Errors: ErrNotFound for a path that is not there, ErrNotStored for
 // one of which nothing was stored.
 func (r *Reader) Export(ctx context.Context, paths []string, opts ExportOptions) (*Export, error) {
-	roots, err := r.chosen(paths)
+	roots, err := r.Select(paths)
 	if err != nil {
 		return nil, err
 	}
@@ -44,8 +44,10 @@ func (r *Reader) Export(ctx context.Context, paths []string, opts ExportOptions)
 	return p.x, nil
 }
 
-// chosen is selection for callers to whom the empty path is everything.
-func (r *Reader) chosen(paths []string) ([]string, error) {
+// Select sorts paths and drops those inside of others, once each of them is known to
+// be there; the error is ErrNotFound otherwise. The empty path is everything, and so
+// are no paths.
+func (r *Reader) Select(paths []string) ([]string, error) {
 	if slices.Contains(paths, "") {
 		paths = nil
 	}

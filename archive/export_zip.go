@@ -21,7 +21,7 @@ import (
 // be; after an error it has no end, and no program takes it for whole. Errors as
 // those of Export.
 func (r *Reader) WriteZip(ctx context.Context, w io.Writer, paths []string) error {
-	roots, err := r.chosen(paths)
+	roots, err := r.Select(paths)
 	if err != nil {
 		return err
 	}

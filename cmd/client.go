@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -99,7 +98,7 @@ func (o *clientOptions) readKey() (secret.Text, error) {
 		}
 		key = string(b)
 	case key == "":
-		return secret.Text{}, &usageError{errors.New("no key is given: use --key-file, XVAULT_KEY or XVAULT_KEY_FILE")}
+		return secret.Text{}, errNoKey
 	}
 	key = strings.TrimSpace(key)
 	if key == "" {

@@ -1,6 +1,8 @@
 package cmd
 
 import (
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -9,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"xvault/internal/job"
 )
 
 // inlineCommand finds `xvault ...` between backticks; code blocks are read line
@@ -167,5 +171,41 @@ func TestTheExampleEnvironmentIsWholeAndHarmless(t *testing.T) {
 		if ok && secret && value != "" && !strings.HasPrefix(name, "#") {
 			t.Errorf(".env.example gives %s a value", name)
 		}
+	}
+}
+
+// People look codes up there, and programs take the set for closed.
+func TestEveryErrorCodeIsDocumented(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, code := range job.Codes() {
+		again := ""
+		if code.Retryable() {
+			again = "yes "
+		}
+		if !strings.Contains(string(b), fmt.Sprintf("| `%s` | %s| ", code, again)) {
+			t.Errorf("%s is not in the table, or not with whether it is tried again", code)
+		}
+	}
+	if b, err = os.ReadFile("../docs/openapi.json"); err != nil {
+		t.Fatal(err)
+	}
+	var api struct {
+		Components struct {
+			Schemas map[string]struct {
+				Properties map[string]struct {
+					Properties map[string]struct{ Enum []job.Code }
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(b, &api); err != nil {
+		t.Fatal(err)
+	}
+	if got := api.Components.Schemas["Job"].Properties["error"].Properties["code"].Enum; !slices.Equal(got, job.Codes()) {
+		t.Errorf("the API's description has %q", got)
 	}
 }

@@ -49,6 +49,9 @@ func (e *usageError) Unwrap() error { return e.error }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
+// errNoKey: none was given, so that the hub need not be asked.
+var errNoKey = errors.New("no key is given")
+
 // errInterrupted is returned by commands that stop waiting because they were
 // told to; they have said so themselves.
 var errInterrupted = errors.New("interrupted")
@@ -67,6 +70,8 @@ func exitCode(err error) int {
 	switch {
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
+	case errors.Is(err, errNoKey):
+		return exitDenied
 	case isCobraUsage(err.Error()):
 		return exitUsage
 	}

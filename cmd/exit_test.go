@@ -23,6 +23,7 @@ func TestExitCodes(t *testing.T) {
 		{errors.New(`unknown command "x" for "xvault"`), exitUsage},
 		{&jobFailedError{}, exitJobFailed},
 		{errors.Join(&jobFailedError{}, errors.New("and more")), exitJobFailed},
+		{fmt.Errorf("x: %w", errNoKey), exitDenied},
 		{&apiclient.Problem{Status: 401}, exitDenied},
 		{&apiclient.Problem{Status: 403}, exitDenied},
 		{&apiclient.Problem{Status: 404}, exitNotFound},

@@ -31,6 +31,9 @@ var jobView = view[apiclient.Job]{
 			pairs = append(pairs, "error", string(j.Error.Code), "", j.Error.Message)
 			pairs = append(pairs, "what to do", jobHint(j.Type, j.Error.Code))
 		}
+		for _, note := range j.Notes() {
+			pairs = append(pairs, "note", note)
+		}
 		return pairs
 	},
 }
@@ -129,7 +132,13 @@ func showBackup(ctx context.Context, s *session, j apiclient.Job) error {
 	if err != nil {
 		return err
 	}
-	return printItem(s.out, snapshotView, item)
+	if err := printItem(s.out, snapshotView, item); err != nil {
+		return err
+	}
+	for _, note := range j.Notes() {
+		s.out.printf("note: %s\n", printable(note))
+	}
+	return s.out.err
 }
 
 func jobTook(j apiclient.Job, now time.Time) string {
@@ -152,6 +161,8 @@ func jobNote(j apiclient.Job) string {
 		return waitsFor(j.WaitingReason)
 	case j.Progress != nil && !j.Status.Terminal():
 		return progressText(*j.Progress)
+	case len(j.Notes()) > 0:
+		return "see its notes"
 	default:
 		return ""
 	}

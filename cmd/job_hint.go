@@ -5,8 +5,11 @@ import "xvault/internal/job"
 // jobHint says what a person can do about a failure. The job's own message
 // tells what happened.
 func jobHint(kind job.Kind, code job.Code) string {
-	if kind == job.Restore {
+	switch {
+	case kind == job.Restore:
 		return restoreHint(code)
+	case kind == job.Verify && code == job.StorageFull:
+		return "Make room where the worker keeps its temporary files (WORKER_TEMP_DIR): a drill loads the whole dump there."
 	}
 	switch code {
 	case job.ConnectFailed:

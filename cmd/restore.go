@@ -160,7 +160,11 @@ func showRestored(ctx context.Context, s *session, j apiclient.Job) error {
 	if err != nil || d.URL == "" {
 		return err
 	}
-	return s.out.fields("job", j.ID, "files", count(d.Files), "content", size(d.Bytes), "expires", when(d.ExpiresAt), "download", d.URL)
+	pairs := []string{"job", j.ID, "files", count(d.Files), "content", size(d.Bytes), "expires", when(d.ExpiresAt), "download", d.URL}
+	if d.Errors > 0 {
+		pairs = append(pairs, "not whole", count(d.Errors)+" entries, as the backup is partial")
+	}
+	return s.out.fields(pairs...)
 }
 
 func showDownload(ctx context.Context, s *session, ended apiclient.Item[apiclient.Job]) error {
@@ -191,7 +195,15 @@ func (o *restoreOptions) fetch(ctx context.Context, s *session, d apiclient.Down
 	if o.file != "-" {
 		s.err.printf("%s: %s in %s\n", printable(o.file), size(in.n), took(time.Since(began)))
 	}
+	s.tellLacking(d)
 	return s.err.err
+}
+
+// tellLacking says what a restore that went well does not have.
+func (s *session) tellLacking(d apiclient.Download) {
+	if d.Errors > 0 {
+		s.err.printf("%s entries could not be read whole when the backup was made: `xvault snapshot files` names them\n", count(d.Errors))
+	}
 }
 
 // extract restores into the folder.
@@ -210,13 +222,12 @@ func (o *restoreOptions) extract(ctx context.Context, s *session, in *metered, d
 		return fmt.Errorf("restored %s files before it stopped: %w", count(got.Files), err)
 	}
 	if s.out.json {
+		got.Errors = d.Errors // a tar does not tell
 		return s.out.object(got)
 	}
 	s.err.printf("restored %s files, %s folders, %s links, %s in %s\n",
 		count(got.Files), count(got.Dirs), count(got.Links), size(got.Bytes), took(time.Since(began)))
-	if d.Errors > 0 {
-		s.err.printf("%s entries could not be read whole when the backup was made: `xvault snapshot files` names them\n", count(d.Errors))
-	}
+	s.tellLacking(d)
 	return s.err.err
 }
 

@@ -43,8 +43,8 @@ nothing outside of the folder given; as root it restores owners by number. Of
 extended attributes it restores the users' own ("user."), and says so where it
 cannot.
 
-It fails if anything is wrong, also if the backup itself says that something
-could not be read at the source.`,
+It fails if anything is wrong. --check and --extract fail as well where the backup
+itself says that something could not be read at the source; a listing marks it.`,
 		Example: `  xvault snapshot open backup.tar.zst.enc --identity kit.txt
   xvault snapshot open backup.tar.zst.enc --identity kit.txt --check
   xvault snapshot open backup.tar.zst.enc --identity kit.txt --extract restored /etc /home/web`,

@@ -96,8 +96,9 @@ func flagNames(f entry.Flags) []string {
 
 // list prints the entries as they are read: there may be millions.
 func (b *backup) list(ctx context.Context, p *printer, paths []string) error {
-	if len(paths) == 0 {
-		paths = []string{""}
+	paths, err := b.Select(paths)
+	if err != nil {
+		return err
 	}
 	write := b.listRow
 	if p.json {

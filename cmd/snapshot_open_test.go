@@ -163,6 +163,13 @@ func TestSnapshotOpenListJSON(t *testing.T) {
 	if err != nil || json.Unmarshal([]byte(out), &list) != nil || len(list.Items) != 1 {
 		t.Errorf("one entry: %v\n%s", err, out)
 	}
+	out, err = lab.open(t, lab.artifact(), "-o", "json", "home/link", "home", "home/link")
+	if err != nil || json.Unmarshal([]byte(out), &list) != nil || strings.Count(out, `"home/link"`) != 1 {
+		t.Errorf("one path inside of another: %v\n%s", err, out)
+	}
+	if out, err = lab.open(t, lab.artifact(), "-o", "json", "home", "nowhere"); err == nil || strings.Contains(out, "items") {
+		t.Errorf("a path that is not there: %v\n%s", err, out)
+	}
 }
 
 func TestSnapshotOpenCheck(t *testing.T) {

@@ -41,6 +41,7 @@ type probeResult struct {
 	HostKey            string `json:"host_key"`
 	HostKeyFingerprint string `json:"host_key_fingerprint"`
 	ServerVersion      string `json:"server_version"`
+	Transport          string `json:"transport"`
 	Paths              []struct {
 		Path      string `json:"path"`
 		Reachable bool   `json:"reachable"`
@@ -61,7 +62,7 @@ func showProbe(_ context.Context, s *session, j apiclient.Job) error {
 	if err := json.Unmarshal(j.Result, &result); err != nil {
 		return fmt.Errorf("decode what the probe found: %w", err)
 	}
-	if err := s.out.fields("server", result.ServerVersion, "host key", result.HostKey, "fingerprint", result.HostKeyFingerprint); err != nil {
+	if err := s.out.fields("server", result.ServerVersion, "how", result.Transport, "host key", result.HostKey, "fingerprint", result.HostKeyFingerprint); err != nil {
 		return err
 	}
 	rows := make([][]string, 0, len(result.Paths))

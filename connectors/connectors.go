@@ -39,6 +39,8 @@ type Env struct {
 	// a socket say; nothing that is worth anything to a thief belongs there.
 	TempDir func() (string, error)
 	Log     *slog.Logger
+	// Warnings go into the job's result; nil: into the log alone.
+	Warnings *Warnings
 }
 
 // Item is one entry on its way from the source to the archive.

@@ -33,7 +33,7 @@ func TestStorageFullDuringADump(t *testing.T) {
 		if left := system.OrphanFiles(t, w.Storage); len(left) > 0 {
 			t.Errorf("%s: left on the full disk: %v", d.kind, left)
 		}
-		testenv.Eventually(t, 20*time.Second, func() bool { return !d.connected() && !dumps(t, w) }, "the dump of the %s database goes on", d.kind)
+		testenv.Eventually(t, 2*time.Minute, func() bool { return !d.connected() && !dumps(t, w) }, "the dump of the %s database goes on", d.kind)
 	}
 	// Once there is room, the same worker works again.
 	must(t, unix.Mount("tmpfs", w.Storage, "tmpfs", unix.MS_REMOUNT, "size=200m,mode=0700"))

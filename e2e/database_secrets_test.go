@@ -155,7 +155,7 @@ type lockedDatabase struct {
 func (f *farLocked) search(canaries system.Canaries) {
 	f.t.Helper()
 	for _, d := range f.databases {
-		testenv.Eventually(f.t, time.Minute, d.waits, "the dump far away does not come to the locked table")
+		testenv.Eventually(f.t, 2*time.Minute, d.waits, "the dump far away does not come to the locked table")
 	}
 	searchFar(f.t, f.ssh, len(f.databases), canaries)
 	for _, d := range f.databases {

@@ -39,7 +39,7 @@ func TestWorkerKilledWhileItDrills(t *testing.T) {
 		if hits := w.Hits(); !slices.Contains(hits, step) {
 			t.Fatalf("%s was not reached, only %v", step, hits)
 		}
-		testenv.Eventually(t, 30*time.Second, func() bool { return len(inRooms(t, w.Temp)) == 0 }, "processes go on: %v", inRooms(t, w.Temp))
+		testenv.Eventually(t, 2*time.Minute, func() bool { return len(inRooms(t, w.Temp)) == 0 }, "processes go on: %v", inRooms(t, w.Temp))
 		gone := time.Now()
 		w.Start()
 		done := s.MustComplete(j.ID, 2*time.Minute)

@@ -45,7 +45,7 @@ func drillOf(t *testing.T, l *system.Lab, snapshotID string) job.VerifyResult {
 func nothingLeft(t *testing.T, l *system.Lab) {
 	t.Helper()
 	for _, w := range l.Workers {
-		testenv.Eventually(t, time.Minute, func() bool { // it is removed once the hub knows
+		testenv.Eventually(t, 2*time.Minute, func() bool { // it is removed once the hub knows
 			left, err := os.ReadDir(w.Temp)
 			return err == nil && len(left) == 0
 		}, "something is left in %s", w.Temp)

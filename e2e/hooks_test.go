@@ -130,13 +130,13 @@ func TestHooksOfABackupThatFails(t *testing.T) {
 func TestHooksOfAnAttemptThatEnds(t *testing.T) {
 	t.Parallel()
 	h := newHooked(t, system.Start(t, system.Options{Workers: -1, WorkerEnv: []string{"WORKER_DRAIN_TIMEOUT=100ms"}}))
-	h.hooks("true", "true", nil)
+	h.hooks("true", "exit 1", nil) // nothing to end is no reason to make no backup
 	w := h.AddWorker()
 	job := h.killed(w)
 	w.Start()
-	h.Acknowledged(job.ID, 2*time.Minute)
-	if got := h.traces(); got != "after before after" {
-		t.Errorf("%q", got)
+	done := h.Acknowledged(job.ID, 2*time.Minute)
+	if got, r := h.traces(), h.results(done); got != "after before after" || len(r.Hooks) != 3 || r.Hooks[0].Error == "" {
+		t.Errorf("%q, %+v", got, r)
 	}
 
 	h.hooks("sleep 600", "true", nil)

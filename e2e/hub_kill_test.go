@@ -55,7 +55,7 @@ func TestReplyLost(t *testing.T) {
 		start := time.Now()
 		done := s.Acknowledged(s.Backup().ID, 2*time.Minute)
 		trials.Add(time.Since(start), 0)
-		testenv.Eventually(t, 30*time.Second, func() bool { return lossy.Lost.Load() == 2 }, "not two replies to %s were lost", call)
+		testenv.Eventually(t, 2*time.Minute, func() bool { return lossy.Lost.Load() == 2 }, "not two replies to %s were lost", call)
 		if done.Attempt != 1 {
 			t.Errorf("lost replies to %s cost an attempt: %s", call, done)
 		}

@@ -12,7 +12,7 @@ import (
 
 // parallel is how many tests run at once: they wait for other processes most
 // of the time, so more than there are cores.
-const parallel = "6"
+const parallel = "4"
 
 func TestMain(m *testing.M) {
 	flag.Parse()

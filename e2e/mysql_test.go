@@ -180,7 +180,7 @@ func (s *mysqlScene) notNow(source, tells string) {
 	s.t.Helper()
 	id := s.API.StartBackup(s.t, source).ID
 	var j system.Job
-	testenv.Eventually(s.t, time.Minute, func() bool {
+	testenv.Eventually(s.t, 2*time.Minute, func() bool {
 		j = s.API.Job(s.t, id)
 		return j.Status == "queued" && j.Attempt == 1 || j.Ended()
 	}, "the job does not fail")
@@ -224,7 +224,7 @@ func (s *mysqlScene) cut(want map[string]string) {
 		link, source := over()
 		link.CutAfter(whole.Passed() * percent / 100)
 		id := s.API.StartBackup(s.t, source).ID
-		testenv.Eventually(s.t, time.Minute, func() bool {
+		testenv.Eventually(s.t, 2*time.Minute, func() bool {
 			j := s.API.Job(s.t, id)
 			return j.Status == "queued" && j.Attempt == 1
 		}, "cut at %d %%: the job does not fail for now", percent)

@@ -85,7 +85,7 @@ func (s *postgresScene) backup(source string) (system.Snapshot, map[string]strin
 func (s *postgresScene) unlucky(jobID, code string, tells ...string) {
 	s.t.Helper()
 	var j system.Job
-	testenv.Eventually(s.t, time.Minute, func() bool {
+	testenv.Eventually(s.t, 2*time.Minute, func() bool {
 		j = s.API.Job(s.t, jobID)
 		return j.Status == "queued" && j.Attempt == 1 || j.Ended()
 	}, "the job does not fail")
@@ -153,7 +153,7 @@ func (s *postgresScene) terminated() {
 	host, port := gate.HostPort()
 	job := s.API.StartBackup(s.t, s.create(s.login, s.config(map[string]any{"host": host, "port": port})))
 	const dumping = ` FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY public.large%' AND state = 'active'`
-	testenv.Eventually(s.t, time.Minute, func() bool {
+	testenv.Eventually(s.t, 2*time.Minute, func() bool {
 		return testenv.QueryPostgres(s.t, s.url, "SELECT count(*)::text"+dumping)[0] == "1"
 	}, "the table is not dumped")
 	seen := 0

@@ -160,7 +160,7 @@ func (r *recovery) rebuildHub(t *testing.T, w *system.Worker) {
 	w.Process = r.serve(t, "worker", append(w.Env(), "WORKER_ORPHAN_GRACE=1ms", "WORKER_RECONCILE_EVERY=200ms"))
 	for range 3 { // a new hub knows nothing, and nothing is swept for that
 		before := r.sweptAt(t)
-		testenv.Eventually(t, time.Minute, func() bool { return r.sweptAt(t) != before || !w.Alive() }, "the worker does not compare")
+		testenv.Eventually(t, 2*time.Minute, func() bool { return r.sweptAt(t) != before || !w.Alive() }, "the worker does not compare")
 	}
 	if kept := r.One(t, `SELECT sweep_kept || ' ' || sweep_removed FROM workers`); kept != "3 0" {
 		t.Errorf("kept and removed: %s", kept)
@@ -229,7 +229,7 @@ func TestImportKilled(t *testing.T) {
 		trials.Add(time.Since(fault), 0)
 	}
 	last, _ := s.Spawn("import", s.Hubs[0].Env(), nil, "hub", "import", "--worker", w.ID, "--identity", filepath.Join(r.dir, "kits"))
-	testenv.Eventually(t, time.Minute, func() bool { return s.One(t, `SELECT count(*) FROM imports WHERE listed_at IS NULL`) == "1" }, "it does not begin")
+	testenv.Eventually(t, 2*time.Minute, func() bool { return s.One(t, `SELECT count(*) FROM imports WHERE listed_at IS NULL`) == "1" }, "it does not begin")
 	if out := s.Run(s.Hubs[0].Env(), 1, "hub", "import", "--worker", w.ID); !strings.Contains(out, "another import of this worker is running") {
 		t.Errorf("beside it: %s", out)
 	}
@@ -247,7 +247,7 @@ func TestImportKilled(t *testing.T) {
 func (r *recovery) serveWorker(t *testing.T, w *system.Worker) {
 	t.Helper()
 	w.Process = r.serve(t, "worker", w.Env())
-	testenv.Eventually(t, time.Minute, func() bool {
+	testenv.Eventually(t, 2*time.Minute, func() bool {
 		return len(r.Rows(t, `SELECT 1 FROM workers WHERE id = $1`, w.ID)) > 0 || !w.Alive()
 	}, "%s does not register", w.ID)
 }
@@ -256,7 +256,7 @@ func (r *recovery) serveWorker(t *testing.T, w *system.Worker) {
 // hears of that, comes sooner than the next one.
 func (r *recovery) askedAnew(t *testing.T, w *system.Worker) {
 	t.Helper()
-	testenv.Eventually(t, time.Minute, func() bool { return r.One(t, `SELECT count(*) FROM imports WHERE listed_at IS NULL`) == "1" }, "no import asks")
+	testenv.Eventually(t, 2*time.Minute, func() bool { return r.One(t, `SELECT count(*) FROM imports WHERE listed_at IS NULL`) == "1" }, "no import asks")
 	w.Kill()
 	<-w.Done()
 	r.serveWorker(t, w)

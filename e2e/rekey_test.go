@@ -93,7 +93,7 @@ func TestRekeyKilledHalfWay(t *testing.T) {
 	if log := before.Tail(20); !strings.Contains(log, "KEK") || strings.Contains(log, l.KEK[len("k1:"):]) {
 		t.Errorf("it does not say what is wrong, or too much: %s", log)
 	}
-	testenv.Eventually(t, time.Minute, func() bool { return s.One(t, `SELECT count(*)::text FROM jobs WHERE status = 'running'`) == "0" }, "jobs run on")
+	testenv.Eventually(t, 2*time.Minute, func() bool { return s.One(t, `SELECT count(*)::text FROM jobs WHERE status = 'running'`) == "0" }, "jobs run on")
 	s.Sweep(l.Workers[0])
 	s.Check()
 }

@@ -111,10 +111,10 @@ func (s *farScene) cut(d *farDatabase) (jobID string) {
 	host, port := gate.HostPort()
 	jobID = s.API.StartBackup(s.t, s.source(d, host, port)).ID
 	s.Exec(s.t, `UPDATE jobs SET max_attempts = 1 WHERE id = $1`, jobID)
-	testenv.Eventually(s.t, time.Minute, d.dumping, "the rows of %s are not dumped", d.name)
+	testenv.Eventually(s.t, 2*time.Minute, d.dumping, "the rows of %s are not dumped", d.name)
 	programs := searchFar(s.t, s.ssh, 1, canaryOf("password", d.password))
 	gate.Shut()
-	testenv.Eventually(s.t, 20*time.Second, func() bool { return !d.dumping() && !anyAlive(programs) }, "the dump of %s goes on without its connection", d.name)
+	testenv.Eventually(s.t, 2*time.Minute, func() bool { return !d.dumping() && !anyAlive(programs) }, "the dump of %s goes on without its connection", d.name)
 	return jobID
 }
 

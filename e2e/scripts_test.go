@@ -146,7 +146,7 @@ func cmdKill(ts *testscript.TestScript, neg bool, args []string) {
 func cmdReady(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, len(args) == 1, "ready URL")
 	c := system.NewClient("", "")
-	testenv.Eventually(of(ts).tb, time.Minute, func() bool {
+	testenv.Eventually(of(ts).tb, 2*time.Minute, func() bool {
 		r, err := c.Try("GET", args[0], nil)
 		return err == nil && r.Status == 200
 	}, "%s does not answer with 200", args[0])
@@ -188,7 +188,7 @@ func cmdSQL(ts *testscript.TestScript, neg bool, args []string) {
 func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, len(args) == 2, "until VALUE QUERY")
 	st := of(ts)
-	testenv.Eventually(st.tb, time.Minute, func() bool { return st.catalog.One(st.tb, args[1]) == args[0] }, "%s is not %s", args[1], args[0])
+	testenv.Eventually(st.tb, 2*time.Minute, func() bool { return st.catalog.One(st.tb, args[1]) == args[0] }, "%s is not %s", args[1], args[0])
 }
 
 func cmdRedis(ts *testscript.TestScript, neg bool, args []string) {

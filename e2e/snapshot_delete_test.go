@@ -95,7 +95,7 @@ func TestRetentionDeletes(t *testing.T) {
 	for range 4 {
 		snaps = append(snaps, s.API.Snapshot(t, s.MustComplete(s.Backup().ID, 2*time.Minute).SnapshotID))
 	}
-	testenv.Eventually(t, time.Minute, func() bool {
+	testenv.Eventually(t, 2*time.Minute, func() bool {
 		return s.API.Snapshot(t, snaps[0].ID).Status == "deleted" && s.API.Snapshot(t, snaps[1].ID).Status == "deleted"
 	}, "the oldest two are not deleted")
 	good := snaps[2:]

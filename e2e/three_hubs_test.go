@@ -48,7 +48,7 @@ func TestThreeHubs(t *testing.T) {
 		}
 		fault := time.Now()
 		l.MoveClock(t, time.Duration(round)*time.Hour+time.Second)
-		testenv.Eventually(t, time.Minute, func() bool { return slots() == strconv.Itoa(3*round) }, "the other hubs do not act on the slots of round %d", round)
+		testenv.Eventually(t, 2*time.Minute, func() bool { return slots() == strconv.Itoa(3*round) }, "the other hubs do not act on the slots of round %d", round)
 		trials.Add(time.Since(fault), 0)
 		if round%2 == 0 {
 			victim.Start()

@@ -55,7 +55,7 @@ func killedThreeTimes(t *testing.T, s *system.Scene) {
 	job := s.Backup()
 	for i := range 3 {
 		wanted := int64(i) * 200_000 // further along each time
-		testenv.Eventually(t, time.Minute, func() bool {
+		testenv.Eventually(t, 2*time.Minute, func() bool {
 			return system.Bytes(system.OrphanFiles(t, w.Storage)) > wanted || s.API.Job(t, job.ID).Ended()
 		}, "the worker writes nothing")
 		w.Kill()

@@ -49,7 +49,7 @@ func TestDamageIsFoundAndMadeGood(t *testing.T) {
 		t.Errorf("the snapshot is %s", got.Status)
 	}
 	var again string
-	testenv.Eventually(t, time.Minute, func() bool {
+	testenv.Eventually(t, 2*time.Minute, func() bool {
 		rows := s.Rows(t, `SELECT id FROM jobs WHERE source_id = $1 AND type = 'backup' AND status = 'completed' ORDER BY id DESC`, s.SourceID)
 		again = rows[0][0]
 		return len(rows) == 2

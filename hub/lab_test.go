@@ -104,7 +104,7 @@ func (l *lab) join(change ...func(*hub.Config)) {
 	go func() { done <- h.Serve(ctx) }()
 	l.url = "http://" + h.Addr().String()
 	transport := &http.Transport{}
-	l.http = &http.Client{Transport: transport, Timeout: 30 * time.Second}
+	l.http = &http.Client{Transport: transport, Timeout: 2 * time.Minute}
 	l.stop = sync.OnceFunc(func() {
 		cancel()
 		transport.CloseIdleConnections()

@@ -82,8 +82,8 @@ func TestNotificationChannels(t *testing.T) {
 	job := uuid.Must(uuid.NewV7()).String()
 	l.exec(`INSERT INTO notification_events (id, tenant_id, event_key, kind, source_id, job_id)
 		VALUES (xvault_new_id(), $1, 'job_failed:' || $2::text, 'job_failed', $3, $2::uuid)`, tenant, job, source)
-	testenv.Eventually(t, time.Minute, func() bool { return calls.Load() == 2 }, "not notified")
-	testenv.Eventually(t, time.Minute, func() bool {
+	testenv.Eventually(t, 2*time.Minute, func() bool { return calls.Load() == 2 }, "not notified")
+	testenv.Eventually(t, 2*time.Minute, func() bool {
 		l.must(200, key, "GET", "/api/v1/notifications?status=sent&channel_id="+channel.id(), nil, &list)
 		return len(list.Items) == 1
 	}, "not recorded")

@@ -21,7 +21,7 @@ func TestHubsActOnSchedules(t *testing.T) {
 	var made object
 	l.must(201, key, "POST", "/api/v1/schedules", object{"source_id": source, "cron": "0 3 * * *", "timezone": "Europe/Berlin"}, &made)
 	l.exec("UPDATE schedules SET next_slot = xvault_now(), next_due = xvault_now()")
-	testenv.Eventually(t, 30*time.Second, func() bool {
+	testenv.Eventually(t, 2*time.Minute, func() bool {
 		return l.count("SELECT count(*) FROM jobs WHERE source_id = $1 AND type = 'backup'", source) == 1
 	}, "the slot has its job")
 	var slots struct{ Items []object }
@@ -33,7 +33,7 @@ func TestHubsActOnSchedules(t *testing.T) {
 	var second, seen object
 	l.must(201, key, "POST", "/api/v1/jobs", object{"source_id": source}, &second)
 	l.exec("INSERT INTO workers (id, status, age_recipient, token_hash, slots) VALUES ('w', 'online', 'age1x', 'x', 4)")
-	testenv.Eventually(t, 30*time.Second, func() bool {
+	testenv.Eventually(t, 2*time.Minute, func() bool {
 		first := l.count("SELECT count(*) FROM jobs WHERE dispatched_at IS NOT NULL")
 		return first == 1
 	}, "one of the two is handed out")

@@ -43,7 +43,7 @@ func TestSecretsRestNowhere(t *testing.T) {
 	source := l.source(key, tenant.id(), credential.id())
 	var job object
 	l.must(201, key, "POST", "/api/v1/jobs", object{"source_id": source}, &job)
-	testenv.Eventually(t, 10*time.Second, func() bool { return strings.Contains(l.dumpRedis(), job.id()) }, "the job is not in Redis")
+	testenv.Eventually(t, 2*time.Minute, func() bool { return strings.Contains(l.dumpRedis(), job.id()) }, "the job is not in Redis")
 	l.do(key, "GET", "/api/v1/jobs/"+job.id(), nil)
 	l.do("wrong-"+password, "GET", "/api/v1/sources", nil)
 	l.stop()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"xvault/connectors"
 	"xvault/internal/failpoint"
 	"xvault/internal/job"
 	"xvault/worker/hubclient"
@@ -77,6 +78,7 @@ type attempt struct {
 	recorded func(uuid.UUID) error
 	after    func() // called when all is over; may be nil
 	folder   *jobFolder
+	warnings connectors.Warnings // that the source's connector has
 
 	life  context.Context         // of the process: calls outlast the job's own context
 	until context.Context         // ends when the worker stops waiting for its jobs

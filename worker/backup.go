@@ -54,6 +54,9 @@ func (b *backup) run(ctx context.Context, store blob.Store) (out outcome) {
 	defer func() {
 		hooks.after(ctx)
 		out.result = hooks.report(out.result)
+		if list := b.a.warnings.List(); len(list) > 0 {
+			out.result = withField(out.result, "warnings", list)
+		}
 	}()
 	if err := hooks.before(ctx); err != nil {
 		return outcome{err: err}
@@ -77,7 +80,7 @@ func (b *backup) run(ctx context.Context, store blob.Store) (out outcome) {
 	summary, err := b.seal(ctx, source, staged)
 	hooks.after(ctx) // nothing more is read
 	if err != nil {
-		return outcome{err: b.classify(ctx, err)}
+		return outcome{err: b.classify(ctx, err), result: b.missing(summary)}
 	}
 	b.software = softwareOf(source)
 	return b.store(ctx, store, staged, summary)
@@ -166,7 +169,7 @@ func (b *backup) checkContent(s archive.Summary) error {
 		return nil
 	}
 	if s.Content.Errors > 0 {
-		return b.incomplete(s)
+		return b.incomplete(s, false)
 	}
 	return job.Errorf(job.SourceEmpty, "The source holds no file at all: its paths were found, but there is nothing below them (or all of it is excluded). "+
 		"No snapshot was made. Check the paths, and whether a disk is not mounted on the source.")
@@ -192,7 +195,7 @@ func (b *backup) store(ctx context.Context, store blob.Store, staged blob.Staged
 	}
 	out := outcome{snapshot: record, result: b.missing(summary)}
 	if !summary.Complete() {
-		out.err = b.incomplete(summary)
+		out.err = b.incomplete(summary, true)
 	}
 	return out
 }

@@ -135,7 +135,7 @@ func TestDeleteRefuses(t *testing.T) {
 			tt.prepare(l, deletion, dir)
 			if tt.code == "" {
 				l.deliver(deletion)
-				testenv.Eventually(t, 20*time.Second, func() bool { return strings.Contains(l.log.String(), "the hub goes on without this attempt") }, "not stopped")
+				testenv.Eventually(t, 2*time.Minute, func() bool { return strings.Contains(l.log.String(), "the hub goes on without this attempt") }, "not stopped")
 			} else if done := l.delivered(deletion); done.Status != job.Failed || done.Error.Code != tt.code {
 				t.Errorf("report: %+v, error %+v", done, done.Error)
 			}
@@ -196,7 +196,7 @@ func TestOrphansAreRememberedAcrossRestarts(t *testing.T) {
 		t.Errorf("reported: %+v", r)
 	}
 	now.move(11 * time.Minute)
-	testenv.Eventually(t, 20*time.Second, func() bool { return !l.exists(l.snapshotDir(orphan)) }, "it stays although its grace is over")
+	testenv.Eventually(t, 2*time.Minute, func() bool { return !l.exists(l.snapshotDir(orphan)) }, "it stays although its grace is over")
 	rounds()
 	if r := report(); r.Orphans != 0 || r.OrphanBytes != 0 || r.Removed != 1 || r.RemovedBytes == 0 {
 		t.Errorf("reported: %+v", r)

@@ -72,7 +72,7 @@ func TestDrill(t *testing.T) {
 			t.Errorf("%d databases in %d bytes, first %+v", len(d), len(done.Result), d[0])
 		}
 	}
-	testenv.Eventually(t, time.Minute, func() bool { // it is removed once the hub knows
+	testenv.Eventually(t, 2*time.Minute, func() bool { // it is removed once the hub knows
 		left, err := os.ReadDir(l.worker.cfg.TempDir)
 		return err == nil && len(left) == 0
 	}, "the job's folder is still there")

@@ -29,6 +29,8 @@ type hookReport struct {
 	TookMS int64  `json:"took_ms"`
 	Output string `json:"output,omitempty"` // the end of it
 	Error  string `json:"error,omitempty"`
+	// Earlier: it was run for what an earlier attempt may have begun.
+	Earlier bool `json:"for_earlier_attempt,omitempty"`
 }
 
 // hooksOf gives the hooks of the claimed job's source; nil where it has none.
@@ -66,8 +68,16 @@ func (h *hooks) before(ctx context.Context) error {
 		return nil
 	}
 	if h.a.claim.Attempt > 1 && h.After != "" {
+		if err := h.a.mayActOutside(ctx); err != nil {
+			return err
+		}
+		// It may have been paid, or have nothing to end: what fails here is told, and
+		// where it stands in the way the one before finds that out.
 		if err := h.command(ctx, "after", h.After); err != nil {
-			return fmt.Errorf("end what an earlier attempt began: %w", err)
+			h.a.log.Warn("the command after the backup, run for an earlier attempt, failed", "error", err)
+		}
+		for i := range h.found {
+			h.found[i].Earlier = true
 		}
 	}
 	h.owed = true
@@ -149,18 +159,7 @@ func (h *hooks) report(result []byte) []byte {
 	if h == nil || len(h.found) == 0 {
 		return result
 	}
-	all := map[string]any{}
-	if len(result) > 0 {
-		if err := json.Unmarshal(result, &all); err != nil {
-			return result // it was made here
-		}
-	}
-	all["hooks"] = h.found
-	with, err := json.Marshal(all)
-	if err != nil || len(with) > maxResult {
-		return result
-	}
-	return with
+	return withField(result, "hooks", h.found)
 }
 
 // wordEvery is how often a command that is due looks whether the hub has answered.

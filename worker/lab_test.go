@@ -97,7 +97,7 @@ func (l *lab) end() error {
 	case err := <-l.ended:
 		l.ended <- err // for the cleanup
 		return err
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		l.t.Fatal("the worker does not end")
 		return nil
 	}
@@ -121,7 +121,7 @@ func (l *lab) deliver(c *job.Claim) {
 
 func (l *lab) waitCalls(name string, n int) []call {
 	l.t.Helper()
-	testenv.Eventually(l.t, 20*time.Second, func() bool { return len(l.hub.got(name)) >= n }, "%d calls of %s", n, name)
+	testenv.Eventually(l.t, 2*time.Minute, func() bool { return len(l.hub.got(name)) >= n }, "%d calls of %s", n, name)
 	return l.hub.got(name)
 }
 

@@ -108,7 +108,7 @@ func TestARenewalPutsTheFenceOff(t *testing.T) {
 		for range 5 {
 			now.move(40 * time.Minute)
 			seen := len(h.got("renew"))
-			testenv.Eventually(t, 20*time.Second, func() bool { return len(h.got("renew")) >= seen+3 || ctx.Err() != nil }, "renewals")
+			testenv.Eventually(t, 2*time.Minute, func() bool { return len(h.got("renew")) >= seen+3 || ctx.Err() != nil }, "renewals")
 		}
 		return outcome{err: context.Cause(ctx)}
 	})

@@ -49,7 +49,7 @@ func certificate(t *testing.T, dir, name string) (certFile, keyFile string) {
 
 // servedAs asks the listener and gives the name in its certificate.
 func servedAs(url string) (string, error) {
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{
 		DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12},
 	}}
 	resp, err := client.Get(url + "/healthz")
@@ -79,7 +79,7 @@ func TestDownloadsOverTLS(t *testing.T) {
 		if name == "renewed" {
 			certificate(t, dir, name)
 		}
-		testenv.Eventually(t, 20*time.Second, func() bool {
+		testenv.Eventually(t, 2*time.Minute, func() bool {
 			got, err := servedAs(url)
 			return err == nil && got == name
 		}, "it is not served with the certificate %s", name)
@@ -103,7 +103,7 @@ func TestDownloadsWaitForTheirAddress(t *testing.T) {
 	if err := taken.Close(); err != nil {
 		t.Fatal(err)
 	}
-	testenv.Eventually(t, 20*time.Second, func() bool {
+	testenv.Eventually(t, 2*time.Minute, func() bool {
 		_, err := servedAs("http://" + l.cfg.ListenAddr)
 		return err == nil
 	}, "it never takes its address")

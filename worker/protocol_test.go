@@ -138,7 +138,7 @@ func TestASilentHubCostsNoWork(t *testing.T) {
 	l.hub.answer("finalize", times(3, lost, ""))
 	l.hub.answer("complete", times(3, 502, ""))
 	l.source.during = func(ctx context.Context, _ connectors.Env) error {
-		testenv.Eventually(t, 20*time.Second, func() bool { return len(l.hub.got("renew")) > 6 || ctx.Err() != nil }, "renewals")
+		testenv.Eventually(t, 2*time.Minute, func() bool { return len(l.hub.got("renew")) > 6 || ctx.Err() != nil }, "renewals")
 		return ctx.Err()
 	}
 	l.start()
@@ -182,7 +182,7 @@ func TestRenewalsTellTheProgress(t *testing.T) {
 	}
 	l.start()
 	l.deliver(l.hub.addJob(job.Backup))
-	testenv.Eventually(t, 20*time.Second, func() bool {
+	testenv.Eventually(t, 2*time.Minute, func() bool {
 		for _, c := range l.hub.got("renew") {
 			r := decode[job.RenewRequest](t, c.body)
 			if r.Attempt == 1 && r.Progress.Phase == "reading" && r.Progress.Files == 2 && r.Progress.Bytes == 10 {
@@ -262,7 +262,7 @@ func TestDrainWaitsForTheJob(t *testing.T) {
 	l.deliver(l.hub.addJob(job.Backup))
 	<-reading
 	l.stop()
-	testenv.Eventually(t, 20*time.Second, func() bool {
+	testenv.Eventually(t, 2*time.Minute, func() bool {
 		calls := l.hub.got("heartbeat")
 		return decode[job.Heartbeat](t, calls[len(calls)-1].body).Status == "draining"
 	}, "the worker does not say that it drains")
@@ -351,7 +351,7 @@ func TestNothingOpensTheIntakeOfADrainingWorker(t *testing.T) {
 	l.deliver(l.hub.addJob(job.Backup))
 	<-reading
 	l.stop()
-	testenv.Eventually(t, 20*time.Second, func() bool {
+	testenv.Eventually(t, 2*time.Minute, func() bool {
 		l.worker.mu.Lock()
 		defer l.worker.mu.Unlock()
 		return l.worker.over
@@ -419,7 +419,7 @@ func TestTheHubDoesNotAnswerYet(t *testing.T) {
 		t.Error("nothing was said of it")
 	}
 	if err := Healthy(l.cfg.StateDir, time.Now()); err != nil {
-		testenv.Eventually(t, 10*time.Second, func() bool { return Healthy(l.cfg.StateDir, time.Now()) == nil }, "not healthy")
+		testenv.Eventually(t, 2*time.Minute, func() bool { return Healthy(l.cfg.StateDir, time.Now()) == nil }, "not healthy")
 	}
 	if err := Healthy(l.cfg.StateDir, time.Now().Add(time.Hour)); err == nil {
 		t.Error("healthy an hour after the last heartbeat")
@@ -449,7 +449,7 @@ func TestRegistration(t *testing.T) {
 		l.start()
 		l.waitCalls("register", seen+1)
 		if seen > 0 { // the first one's answer never comes
-			testenv.Eventually(t, 20*time.Second, func() bool { return len(l.hub.got("heartbeat")) > beats || len(l.ended) > 0 }, "neither registered nor refused")
+			testenv.Eventually(t, 2*time.Minute, func() bool { return len(l.hub.got("heartbeat")) > beats || len(l.ended) > 0 }, "neither registered nor refused")
 		}
 		l.stop()
 		return l.hub.got("register")[seen], l.end()
@@ -516,7 +516,7 @@ func TestAStorageThatComesAndGoes(t *testing.T) {
 	}
 	shows := func(state string) {
 		t.Helper()
-		testenv.Eventually(t, 20*time.Second, func() bool {
+		testenv.Eventually(t, 2*time.Minute, func() bool {
 			calls := l.hub.got("heartbeat")
 			return decode[job.Heartbeat](t, calls[len(calls)-1].body).StorageState == state
 		}, "no heartbeat says %s", state)
@@ -575,10 +575,10 @@ func TestRedisGoesAndComesBack(t *testing.T) {
 	l.deliver(l.hub.addJob(job.Backup))
 	l.completion()
 	l.redis.Kill()
-	testenv.Eventually(t, 20*time.Second, func() bool { return strings.Contains(l.log.String(), "Redis cannot be used") }, "it is not said")
+	testenv.Eventually(t, 2*time.Minute, func() bool { return strings.Contains(l.log.String(), "Redis cannot be used") }, "it is not said")
 	before := strings.Count(l.log.String(), "Dequeue error")
 	l.redis.Start()
-	testenv.Eventually(t, 20*time.Second, func() bool { return strings.Contains(l.log.String(), "Redis is back") }, "it is not said")
+	testenv.Eventually(t, 2*time.Minute, func() bool { return strings.Contains(l.log.String(), "Redis is back") }, "it is not said")
 	l.deliver(l.hub.addJob(job.Backup))
 	l.waitCalls("complete", 2)
 	if before > 20 {

@@ -87,7 +87,7 @@ func TestOnlyWhatStaysUnknownIsRemoved(t *testing.T) {
 		t.Error("removed before its grace was over")
 	}
 	now.move(2 * time.Minute)
-	testenv.Eventually(t, 20*time.Second, func() bool { return !l.exists(l.snapshotDir(orphan)) }, "it stays although its grace is over")
+	testenv.Eventually(t, 2*time.Minute, func() bool { return !l.exists(l.snapshotDir(orphan)) }, "it stays although its grace is over")
 	rounds()
 	if !l.exists(l.snapshotDir(doubted)) {
 		t.Error("removed although it was known in between")
@@ -134,7 +134,7 @@ func TestWhatTheCatalogForgotStays(t *testing.T) {
 	rounds := func() { l.waitCalls("reconcile", len(l.hub.got("reconcile"))+3) }
 	rounds()
 	unknown.set(known.SnapshotID, true)
-	testenv.Eventually(t, 20*time.Second, func() bool { return !l.exists(l.snapshotDir(orphan)) }, "an orphan stays: this proves nothing")
+	testenv.Eventually(t, 2*time.Minute, func() bool { return !l.exists(l.snapshotDir(orphan)) }, "an orphan stays: this proves nothing")
 	rounds()
 	l.stop()
 	if err := l.end(); err != nil {
@@ -154,7 +154,7 @@ func TestWhatTheCatalogForgotStays(t *testing.T) {
 	l.hub.answer("reconcile", func(c call) (int, any) {
 		return 200, job.ReconcileResponse{Unknown: []uuid.UUID{taken.SnapshotID, known.SnapshotID}, Deleted: []uuid.UUID{taken.SnapshotID}}
 	})
-	testenv.Eventually(t, 20*time.Second, func() bool { return !l.exists(l.snapshotDir(taken)) }, "what was deleted stays")
+	testenv.Eventually(t, 2*time.Minute, func() bool { return !l.exists(l.snapshotDir(taken)) }, "what was deleted stays")
 	rounds()
 	if !l.exists(l.snapshotDir(known)) {
 		t.Error("removed beside what was deleted")
@@ -216,5 +216,5 @@ func TestMissingSnapshotsAreSaid(t *testing.T) {
 		return 200, job.ReconcileResponse{Missing: []uuid.UUID{gone}}
 	})
 	l.start()
-	testenv.Eventually(t, 20*time.Second, func() bool { return strings.Contains(l.log.String(), gone.String()) }, "not said")
+	testenv.Eventually(t, 2*time.Minute, func() bool { return strings.Contains(l.log.String(), gone.String()) }, "not said")
 }

@@ -102,9 +102,6 @@ type missingResult struct {
 // maxNamed is how many paths a result names.
 const maxNamed = 20
 
-// maxResult is what the hub takes as a result, in bytes, with a margin.
-const maxResult = 60 << 10
-
 // missing names the paths, cut where they would be more than a result holds: a
 // path of 4,000 bytes can become five times as long by its escapes.
 func (b *backup) missing(s archive.Summary) []byte {
@@ -149,8 +146,8 @@ func (b *backup) sourcePath(member string) string {
 }
 
 // incomplete is the failure of a backup that could not read everything. It is
-// never tried again on its own: what was read is kept, and marked.
-func (b *backup) incomplete(s archive.Summary) error {
+// never tried again on its own: what was read is kept, if it is anything, and marked.
+func (b *backup) incomplete(s archive.Summary, kept bool) error {
 	if len(s.Problems) == 0 {
 		return errors.New("entries are missing, but none is named")
 	}
@@ -165,16 +162,19 @@ func (b *backup) incomplete(s archive.Summary) error {
 		e.Message += ": " + b.first.Message
 		e.Err = b.first
 	}
-	e.Message += ". " + remedy(code)
+	e.Message += ". " + remedy(code, kept)
 	return e
 }
 
-func remedy(code job.Code) string {
-	kept := "The rest is kept in a snapshot that is marked partial. "
-	if code == job.PermissionDenied {
-		return kept + "Let the backup's user read them, or exclude them."
+func remedy(code job.Code, kept bool) string {
+	rest := "There is nothing else, so no snapshot was made. "
+	if kept {
+		rest = "The rest is kept in a snapshot that is marked partial. "
 	}
-	return kept + "Run the backup again, at a time when the source changes less, or exclude them."
+	if code == job.PermissionDenied {
+		return rest + "Let the backup's user read them, or exclude them."
+	}
+	return rest + "Run the backup again, at a time when the source changes less, or exclude them."
 }
 
 // snapshotIDs is a small set, for the log.

@@ -58,6 +58,7 @@ func (w *Worker) reach(a *attempt) (connectors.Type, connectors.Env, error) {
 		Dial:           dial,
 		TempDir:        a.folder.path,
 		Log:            a.log,
+		Warnings:       &a.warnings,
 	}, nil
 }
 

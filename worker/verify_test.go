@@ -396,7 +396,7 @@ func TestVerifyIsCutOff(t *testing.T) {
 				l.waitCalls("renew", len(l.hub.got("renew"))+2)
 			case "lost":
 				l.hub.answer("renew", func(call) (int, any) { return problem(409, job.RefusedLeaseLost) })
-				testenv.Eventually(t, 20*time.Second, func() bool { return strings.Contains(l.log.String(), "the lease is lost") }, "no lease is lost")
+				testenv.Eventually(t, 2*time.Minute, func() bool { return strings.Contains(l.log.String(), "the lease is lost") }, "no lease is lost")
 			case "drain":
 				l.stop()
 				<-l.worker.until.Done()
@@ -411,7 +411,7 @@ func TestVerifyIsCutOff(t *testing.T) {
 			case "drain":
 				l.waitCalls("release", 1)
 			case "lost":
-				testenv.Eventually(t, 20*time.Second, func() bool { return strings.Contains(l.log.String(), "goes on without this attempt") }, "not stopped")
+				testenv.Eventually(t, 2*time.Minute, func() bool { return strings.Contains(l.log.String(), "goes on without this attempt") }, "not stopped")
 			}
 			if how != "cancel" && len(l.hub.got("complete")) != 1 {
 				t.Error("something was reported")

@@ -71,7 +71,7 @@ func (s *Server) visits(numbers ...int) []int {
 func (s *Server) idle(t *testing.T) {
 	t.Helper()
 	if s.Content != nil && s.Content.Idle != nil {
-		testenv.Eventually(t, 30*time.Second, func() bool { return s.Content.Idle(t) }, "somebody is still logged in")
+		testenv.Eventually(t, 2*time.Minute, func() bool { return s.Content.Idle(t) }, "somebody is still logged in")
 	}
 }
 

@@ -160,7 +160,7 @@ func wantGone(t *testing.T, pids []int) {
 	}
 	for _, pid := range pids {
 		// Orphans are reaped by someone else, in their own time.
-		testenv.Eventually(t, 5*time.Second, func() bool { return !alive(pid) }, "process %d is still there", pid)
+		testenv.Eventually(t, 2*time.Minute, func() bool { return !alive(pid) }, "process %d is still there", pid)
 	}
 }
 
@@ -454,7 +454,7 @@ func TestFind(t *testing.T) {
 	// A file that was just written may still be open in a child that another test
 	// is about to start: then it cannot be run yet.
 	var got []dumptool.Program
-	testenv.Eventually(t, 5*time.Second, func() bool {
+	testenv.Eventually(t, 2*time.Minute, func() bool {
 		var err error
 		if got, err = dumptool.Find(t.Context(), "dumper", filepath.Join(dir, "*/bin"), filepath.Join(dir, "bin"), "/nonexistent"); err != nil {
 			t.Fatal(err)

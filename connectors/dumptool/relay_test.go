@@ -156,7 +156,7 @@ func TestRelayKeepsTheGuard(t *testing.T) {
 	if _, err := io.ReadAll(connect(t, "tcp", r.Addr())); err != nil {
 		t.Fatal(err)
 	}
-	testenv.Eventually(t, 5*time.Second, func() bool { return r.Err() != nil }, "no error")
+	testenv.Eventually(t, 2*time.Minute, func() bool { return r.Err() != nil }, "no error")
 	wantFailure(t, r.Err(), job.ConfigInvalid, "not allowed")
 }
 

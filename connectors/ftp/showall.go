@@ -1,7 +1,5 @@
 package ftp
 
-import "log/slog"
-
 // showAll is the option of LIST without which many servers leave out names that begin
 // with a dot. No standard has it: other servers take it for the name of what is to be
 // listed, and then refuse, or list nothing, as if the folder were empty.
@@ -60,7 +58,7 @@ func (s *session) listAgain(dir string, plain *listing, limit int64) (*listing, 
 		return l, err
 	}
 	if s.src.showAll.CompareAndSwap(showAllUnknown, showAllNot) {
-		s.src.env.Log.Info(dotsMayHide, slog.String("folder", dir))
+		s.src.env.Warn(dotsMayHide)
 	}
 	return plain, nil
 }

@@ -108,6 +108,60 @@ func TestGrantsAreRead(t *testing.T) {
 	}
 }
 
+// Of several patterns that match a name the server takes one, of each grantee.
+func TestPatternsThatMatch(t *testing.T) {
+	t.Parallel()
+	on := func(grantee, database string, privileges ...string) grant {
+		return grant{privileges: privileges, database: database, table: "*", grantee: grantee}
+	}
+	const me, role, public = "`u`@`%`", "`role`", "PUBLIC"
+	for what, c := range map[string]struct {
+		g      grants
+		want   bool
+		grants string // on what the rest has to be granted
+	}{
+		"nothing":                       {grants{}, false, "`sh\\_op`"},
+		"the name alone":                {grants{list: []grant{on(me, `sh\_op`, "TRIGGER")}}, true, "`sh\\_op`"},
+		"one pattern":                   {grants{list: []grant{on(me, "sh%", "TRIGGER")}}, true, "`sh%`"},
+		"the name, as a pattern":        {grants{list: []grant{on(me, "sh_op", "TRIGGER")}}, true, "`sh_op`"},
+		"the name has less":             {grants{list: []grant{on(me, "sh%", "TRIGGER"), on(me, `sh\_op`, "SELECT")}}, false, "`sh\\_op`"},
+		"the name has more":             {grants{list: []grant{on(me, "sh%", "SELECT"), on(me, `sh\_op`, "TRIGGER")}}, true, "`sh\\_op`"},
+		"the longer pattern has less":   {grants{list: []grant{on(me, "s%", "TRIGGER"), on(me, "sh%", "SELECT")}}, false, "`sh%`"},
+		"the longer pattern has more":   {grants{list: []grant{on(me, "%", "SELECT"), on(me, "sh%", "ALL PRIVILEGES")}}, true, "`sh%`"},
+		"as special, one has less":      {grants{list: []grant{on(me, "sh%", "TRIGGER"), on(me, "sh_op", "SELECT")}}, false, "`sh%` `sh_op`"},
+		"another's":                     {grants{list: []grant{on(me, `sh\_op`, "SELECT"), on(role, "sh%", "TRIGGER")}}, true, "`sh\\_op`"},
+		"everybody's":                   {grants{list: []grant{on(me, `sh\_op`, "SELECT"), on(public, "sh%", "TRIGGER")}}, true, "`sh\\_op`"},
+		"a role's, and a role's in it":  {grants{list: []grant{on(role, `sh\_op`, "SELECT"), on("`r2`", "sh%", "TRIGGER")}}, false, "`sh\\_op`"},
+		"of two roles, the same":        {grants{list: []grant{on(role, "sh%", "SELECT"), on("`r2`", "sh%", "TRIGGER")}}, true, "`sh\\_op`"},
+		"the name has less, all has it": {grants{list: []grant{on(me, `sh\_op`, "SELECT"), on(me, "*", "TRIGGER")}}, true, "`sh\\_op`"},
+		"no patterns":                   {grants{literal: true, list: []grant{on(me, "sh%", "SELECT"), on(me, "sh_op", "TRIGGER")}}, true, "`sh_op`"},
+		"active roles, patterns":        {grants{merged: true, list: []grant{on(me, "s%", "TRIGGER"), on(me, "sh%", "SELECT")}}, true, "`s%`"},
+		"active roles, a name":          {grants{merged: true, list: []grant{on(me, "%", "TRIGGER"), on(me, "sh-op", "SELECT")}}, true, "`%`"},
+	} {
+		if got := c.g.may("TRIGGER", "sh_op"); got != c.want {
+			t.Errorf("%s: %v, want %v", what, got, c.want)
+		}
+		if got := strings.Join(c.g.targets("sh_op"), " "); got != c.grants {
+			t.Errorf("%s: on %s, want %s", what, got, c.grants)
+		}
+	}
+	roles := grants{merged: true, list: []grant{on(me, "%", "TRIGGER"), on(me, "shop", "SELECT")}}
+	if roles.may("TRIGGER", "shop") || !roles.may("SELECT", "shop") || !roles.may("TRIGGER", "shops") {
+		t.Error("with active roles the name itself counts alone")
+	}
+	for line, want := range map[string]string{
+		"GRANT SELECT ON `d`.* TO `u`@`%`":                                "`u`@`%`",
+		"GRANT SELECT ON `d`.* TO `u u`@`%` WITH GRANT OPTION":            "`u u`@`%`",
+		"GRANT SELECT ON `d`.* TO `role`":                                 "`role`",
+		"GRANT USAGE ON *.* TO 'u'@'%' IDENTIFIED BY PASSWORD '*x'":       "'u'@'%'",
+		"GRANT SELECT, INSERT (`a TO b`) ON `d TO e`.`f TO g` TO `u`@`%`": "`u`@`%`",
+	} {
+		if g, ok := parseGrant(line); !ok || g.grantee != want {
+			t.Errorf("%s: %q, %v", line, g.grantee, ok)
+		}
+	}
+}
+
 func TestToolIsChosen(t *testing.T) {
 	t.Parallel()
 	maria, my := version{mariaDB, 10, 11, 6}, version{oracle, 8, 0, 40}

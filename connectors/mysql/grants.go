@@ -13,6 +13,7 @@ type grants struct {
 	list    []grant
 	account string // as SQL: 'user'@'host'
 	literal bool   // names of databases are no patterns
+	merged  bool   // what roles give is listed as the account's own
 }
 
 // grant is some privileges on something.
@@ -20,6 +21,7 @@ type grant struct {
 	privileges []string // in capitals: "SELECT", "ALL PRIVILEGES"
 	database   string   // "*": all
 	table      string   // "*": all
+	grantee    string   // the account, a role or PUBLIC, as the server writes it
 	revoked    bool     // taken away from what another one gives
 }
 
@@ -40,6 +42,7 @@ func (s *server) readGrants(ctx context.Context) (*grants, error) {
 		}
 		if roles[0] != "NONE" && roles[0] != "" {
 			question = "SHOW GRANTS FOR CURRENT_USER() USING " + roles[0] // names that the server quoted
+			g.merged = true
 		}
 	}
 	lines, err := s.texts(ctx, question)
@@ -87,6 +90,8 @@ func parseGrant(line string) (grant, bool) {
 		return g, false
 	}
 	g.table, on, ok = cutName(on[1:])
+	_, g.grantee, _ = cutOutside(on, " TO ")
+	g.grantee, _, _ = cutOutside(g.grantee, " ") // from "IDENTIFIED BY", "REQUIRE", "WITH"
 	if strings.HasSuffix(on, " WITH GRANT OPTION") || strings.Contains(on, "WITH GRANT OPTION") && !strings.Contains(on, "'") {
 		g.privileges = append(g.privileges, "GRANT OPTION")
 	}
@@ -148,20 +153,17 @@ func cutName(text string) (name, rest string, ok bool) {
 // may reports whether the account has a privilege on a whole database; "*" means on
 // all of them.
 func (g *grants) may(privilege, database string) bool {
-	has := false
+	all := false
 	for _, one := range g.list {
-		if one.table != "*" || !one.gives(privilege) {
-			continue
-		}
 		switch {
+		case one.table != "*" || !one.gives(privilege):
 		case one.revoked && database != "*" && one.database == database:
 			return false
-		case one.revoked:
-		case one.database == "*", database != "*" && g.matches(one.database, database):
-			has = true
+		case !one.revoked && one.database == "*":
+			all = true
 		}
 	}
-	return has
+	return all || database != "*" && g.gives(privilege, database)
 }
 
 // mayTable reports whether it has a privilege on one table.

@@ -141,7 +141,7 @@ func (b *breaking) Read(p []byte) (int, error) {
 		return n, err
 	}
 	b.link.Cut()
-	testenv.Eventually(b.t, 20*time.Second, func() bool { return !b.link.Used() }, "the line still stands")
+	testenv.Eventually(b.t, 2*time.Minute, func() bool { return !b.link.Used() }, "the line still stands")
 	return 0, errUnwanted
 }
 

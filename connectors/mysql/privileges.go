@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"xvault/internal/job"
@@ -24,11 +25,15 @@ func (r *reach) lacking(v version, g *grants, d *database) *job.Error {
 	}
 	var run []string
 	if len(privileges) > 0 {
-		run = append(run, fmt.Sprintf("GRANT %s ON %s.* TO %s;", strings.Join(privileges, ", "), quotePattern(d.name), g.account))
+		for _, on := range g.targets(d.name) {
+			run = append(run, fmt.Sprintf("GRANT %s ON %s.* TO %s;", strings.Join(privileges, ", "), on, g.account))
+		}
 	}
 	routines := r.config.Routines && r.whole() && !seesRoutines(v, g, d.name)
 	if routines {
-		run = append(run, fmt.Sprintf("GRANT %s TO %s;", routinePrivilege(v, d.name), g.account))
+		for _, on := range routinePrivilege(v, g.targets(d.name)) {
+			run = append(run, fmt.Sprintf("GRANT %s TO %s;", on, g.account))
+		}
 	}
 	if len(run) == 0 {
 		return nil
@@ -40,7 +45,11 @@ func (r *reach) lacking(v version, g *grants, d *database) *job.Error {
 		}
 		what += "the right to see stored procedures and functions (or set routines to false, to leave them out)"
 	}
-	return job.Errorf(job.PermissionDenied, "the account lacks privileges for a whole dump of the database %q: %s. Run on the server: %s", d.name, what, strings.Join(run, " "))
+	either := ""
+	if len(d.chosen) > 0 && !r.single() {
+		either = " Or write each of tables as database.table, so that it is looked for in that database alone."
+	}
+	return job.Errorf(job.PermissionDenied, "the account lacks privileges for a whole dump of the database %q: %s. Run on the server: %s%s", d.name, what, strings.Join(run, " "), either)
 }
 
 // whole reports whether databases are dumped with all that belongs to them, rather
@@ -48,16 +57,39 @@ func (r *reach) lacking(v version, g *grants, d *database) *job.Error {
 func (r *reach) whole() bool { return len(r.config.Tables) == 0 }
 
 // onChosen reports whether a privilege on the chosen tables is enough, and there.
-func (*reach) onChosen(g *grants, d *database, privilege string) bool {
+func (r *reach) onChosen(g *grants, d *database, privilege string) bool {
 	if len(d.chosen) == 0 {
 		return false
 	}
-	for _, name := range d.chosen {
-		if !g.mayTable(privilege, d.name, name) {
-			return false
+	names := slices.Clone(d.chosen)
+	if !r.single() && !g.may("SELECT", d.name) {
+		names = append(names, r.meant(d.name)...)
+	}
+	return !slices.ContainsFunc(names, func(name string) bool { return !g.mayTable(privilege, d.name, name) })
+}
+
+// single reports whether a table that is named can only be in one place, so that it
+// is missed where the account may not see it.
+func (r *reach) single() bool {
+	return len(r.config.Databases) == 1 && r.config.Databases[0] != everything
+}
+
+// meant are the named tables that a database may have, also where none is seen: a
+// table that is seen in another one would not be missed here.
+func (r *reach) meant(database string) (names []string) {
+	for _, name := range r.config.Tables {
+		table := name
+		if of, rest, qualified := strings.Cut(name, "."); qualified {
+			if of != database {
+				continue
+			}
+			table = rest
+		}
+		if !means(r.config.ExcludeTables, database, table) {
+			names = append(names, table)
 		}
 	}
-	return true
+	return names
 }
 
 func hidesView(g *grants, d *database) bool {
@@ -88,14 +120,19 @@ func seesRoutines(v version, g *grants, database string) bool {
 	}
 }
 
-// routinePrivilege is the least that shows them.
-func routinePrivilege(v version, database string) string {
+// routinePrivilege is the least that shows them, on the given patterns where it is not
+// on everything.
+func routinePrivilege(v version, patterns []string) []string {
 	switch {
 	case v.flavor == mariaDB && v.atLeast(11, 3):
-		return "SHOW CREATE ROUTINE ON " + quotePattern(database) + ".*"
+		on := make([]string, len(patterns))
+		for i, pattern := range patterns {
+			on[i] = "SHOW CREATE ROUTINE ON " + pattern + ".*"
+		}
+		return on
 	case v.flavor == oracle && v.atLeast(8, 0):
-		return "SHOW_ROUTINE ON *.*"
+		return []string{"SHOW_ROUTINE ON *.*"}
 	default:
-		return "SELECT ON mysql.proc"
+		return []string{"SELECT ON mysql.proc"}
 	}
 }

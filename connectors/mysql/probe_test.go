@@ -60,14 +60,16 @@ func TestMissingPrivileges(t *testing.T) {
 		code   job.Code
 		lacks  []string
 	}{
-		"nothing":      {nil, job.PathNotFound, []string{"GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON"}},
-		"no trigger":   {[]string{"SELECT, SHOW VIEW, EVENT" + on, "SELECT ON mysql.proc"}, job.PermissionDenied, []string{"GRANT TRIGGER ON"}},
-		"no view":      {[]string{"SELECT, TRIGGER, EVENT" + on, "SELECT ON mysql.proc"}, job.PermissionDenied, []string{"GRANT SHOW VIEW ON"}},
-		"no event":     {[]string{"SELECT, TRIGGER, SHOW VIEW" + on, "SELECT ON mysql.proc"}, job.PermissionDenied, []string{"GRANT EVENT ON"}},
-		"no routine":   {[]string{"SELECT, TRIGGER, SHOW VIEW, EVENT" + on}, job.PermissionDenied, []string{"GRANT SELECT ON mysql.proc TO"}},
-		"one table":    {[]string{"SELECT, TRIGGER, SHOW VIEW ON " + quoteName(name) + ".log", "EVENT" + on, "SELECT ON mysql.proc"}, job.PermissionDenied, []string{"GRANT SELECT, TRIGGER ON"}},
-		"almost none":  {[]string{"SELECT (id) ON " + quoteName(name) + ".log"}, job.PermissionDenied, []string{"SELECT, TRIGGER, EVENT", "mysql.proc"}},
-		"another name": {[]string{"SELECT, TRIGGER, SHOW VIEW, EVENT ON `underscore%`.*"}, job.PathNotFound, []string{"GRANT"}},
+		"nothing":                   {nil, job.PathNotFound, []string{"GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON"}},
+		"no trigger":                {[]string{"SELECT, SHOW VIEW, EVENT" + on, "SELECT ON mysql.proc"}, job.PermissionDenied, []string{"GRANT TRIGGER ON"}},
+		"no view":                   {[]string{"SELECT, TRIGGER, EVENT" + on, "SELECT ON mysql.proc"}, job.PermissionDenied, []string{"GRANT SHOW VIEW ON"}},
+		"no event":                  {[]string{"SELECT, TRIGGER, SHOW VIEW" + on, "SELECT ON mysql.proc"}, job.PermissionDenied, []string{"GRANT EVENT ON"}},
+		"no routine":                {[]string{"SELECT, TRIGGER, SHOW VIEW, EVENT" + on}, job.PermissionDenied, []string{"GRANT SELECT ON mysql.proc TO"}},
+		"one table":                 {[]string{"SELECT, TRIGGER, SHOW VIEW ON " + quoteName(name) + ".log", "EVENT" + on, "SELECT ON mysql.proc"}, job.PermissionDenied, []string{"GRANT SELECT, TRIGGER ON"}},
+		"almost none":               {[]string{"SELECT (id) ON " + quoteName(name) + ".log"}, job.PermissionDenied, []string{"SELECT, TRIGGER, EVENT", "mysql.proc"}},
+		"a pattern beside the name": {[]string{"SELECT, SHOW VIEW" + on, "SELECT, TRIGGER, SHOW VIEW, EVENT ON `under%`.*", "SELECT ON mysql.proc"}, job.PermissionDenied, []string{"GRANT TRIGGER, EVENT ON"}},
+		"only by a pattern":         {[]string{"SELECT, SHOW VIEW ON `under%`.*", "SELECT ON mysql.proc"}, job.PermissionDenied, []string{"GRANT TRIGGER, EVENT ON `under%`.*"}},
+		"another name":              {[]string{"SELECT, TRIGGER, SHOW VIEW, EVENT ON `underscore%`.*"}, job.PathNotFound, []string{"GRANT"}},
 	} {
 		l := newLab(t, m, c.grants, name)
 		found, err := l.probe()
@@ -162,6 +164,19 @@ func TestSelection(t *testing.T) {
 	few := newLab(t, m, fullGrants("a"), "*")
 	if dumps := few.mustRead(); len(dumps) != 1 || !strings.Contains(few.log.String(), "may not see all") {
 		t.Errorf("%d dumps of what one account sees\n%s", len(dumps), few.log.String())
+	}
+	// A table that is seen in one database is not missed in another, where it is hidden.
+	hidden := newLab(t, m, append(fullGrants("b"), "SELECT, TRIGGER, SHOW VIEW ON a.one"), "a", "b")
+	hidden.config["tables"] = []string{"one", "two"}
+	_, err = hidden.read()
+	wantError(t, "a hidden table", err, job.PermissionDenied, `"a"`, "database.table")
+	hidden.config["tables"] = []string{"a.one", "b.two"}
+	if dumps := hidden.mustRead(); len(dumps) != 2 {
+		t.Errorf("%d dumps of what is seen", len(dumps))
+	}
+	hidden.config["databases"], hidden.config["tables"] = []string{"*"}, []string{"two"}
+	if dumps := hidden.mustRead(); len(dumps) != 1 || !strings.Contains(hidden.log.String(), "databases are left out") {
+		t.Errorf("%d dumps of one table in all databases\n%s", len(dumps), hidden.log.String())
 	}
 	none := newLab(t, m, nil, "*")
 	_, err = none.read()

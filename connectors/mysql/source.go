@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"log/slog"
+	"slices"
 
 	"golang.org/x/crypto/ssh"
 
@@ -42,7 +43,7 @@ func (s *source) Probe(ctx context.Context) (connectors.ProbeResult, error) {
 		}
 		result.Paths = append(result.Paths, p)
 	}
-	result.Warnings = found.warnings
+	result.Warnings = slices.Concat(found.gaps, found.warnings)
 	t, note, err := s.dumpTool(ctx, srv)
 	if err != nil {
 		return result, err
@@ -96,8 +97,11 @@ func (s *source) Read(ctx context.Context, visit func(connectors.Item) error) er
 	if note != "" {
 		found.warnings = append(found.warnings, note)
 	}
+	for _, gap := range found.gaps {
+		s.env.Warn(gap)
+	}
 	for _, w := range found.warnings {
-		s.env.Log.Warn("the backup is made, and there is something to know about it", slog.String("warning", w))
+		s.env.Log.Warn("there is something to know about the source", slog.String("warning", w))
 	}
 	for _, d := range found.databases {
 		if err := s.dump(ctx, srv, t, d, visit); err != nil {

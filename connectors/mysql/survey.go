@@ -43,6 +43,7 @@ func (t table) transactional() bool {
 type survey struct {
 	databases []*database
 	warnings  []string
+	gaps      []string // what is not in the backup, or not as of one moment with the rest
 }
 
 // missing joins what keeps databases from being dumped; nil: nothing does.
@@ -97,11 +98,11 @@ func (r *reach) look(ctx context.Context, s *server) (*survey, error) {
 			d.err = r.lacking(s.version, g, d)
 		}
 	}
-	r.dropUnchosen(found)
+	r.dropUnchosen(found, g)
 	if err := r.checkTables(found); err != nil {
 		return nil, err
 	}
-	found.warnings = append(found.warnings, r.warn(s, g, found)...)
+	found.warn(r, s, g)
 	return found, nil
 }
 
@@ -157,7 +158,7 @@ func (r *reach) choose(found *survey, all []*database, g *grants) error {
 			return job.Errorf(job.PathNotFound, `databases is "*", and the account %s sees no database but the system's own. Make one, or let it see them: GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, SHOW DATABASES ON *.* TO %s`, g.account, g.account)
 		}
 		if !g.may("SHOW DATABASES", "*") && !g.may("SELECT", "*") {
-			found.warnings = append(found.warnings, fmt.Sprintf(`databases is "*", and the account may not see all: only those are backed up that it was given (%d). To have all: GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, SHOW DATABASES ON *.* TO %s`, len(found.databases), g.account))
+			found.gaps = append(found.gaps, fmt.Sprintf(`databases is "*", and the account may not see all: only those are backed up that it was given (%d). To have all: GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, SHOW DATABASES ON *.* TO %s`, len(found.databases), g.account))
 		}
 	} else {
 		for _, name := range r.config.Databases {
@@ -210,11 +211,20 @@ func (r *reach) pick(d *database) {
 }
 
 // dropUnchosen leaves out, of all databases, those with none of the named tables.
-func (r *reach) dropUnchosen(found *survey) {
+func (r *reach) dropUnchosen(found *survey, g *grants) {
 	if len(r.config.Tables) == 0 || r.config.Databases[0] != everything {
 		return
 	}
-	found.databases = slices.DeleteFunc(found.databases, func(d *database) bool { return len(d.chosen) == 0 })
+	var hiding []string
+	found.databases = slices.DeleteFunc(found.databases, func(d *database) bool {
+		if len(d.chosen) == 0 && !g.may("SELECT", d.name) && len(r.meant(d.name)) > 0 {
+			hiding = append(hiding, d.name)
+		}
+		return len(d.chosen) == 0
+	})
+	if len(hiding) > 0 {
+		found.gaps = append(found.gaps, "databases are left out in which none of the named tables is seen, and of which the account may not see all: "+list(hiding))
+	}
 }
 
 // checkTables: each table that is named must be somewhere.
@@ -243,14 +253,14 @@ func member(database string) string { return "mysql/" + connectors.EncodeName(da
 const maxShown = 10
 
 // warn tells of what works but may not be what was meant.
-func (r *reach) warn(s *server, g *grants, found *survey) (w []string) {
-	if !s.secure && r.config.SSH == nil {
-		w = append(w, "the connection is not encrypted: whoever is on the line can read along. Turn TLS on at the server, or go through ssh")
-	} else if s.secure && !r.config.TLS.verifies() && r.config.SSH == nil {
-		w = append(w, "the server's certificate is not checked: whoever is in between could read along. Give the authority that signed it as ca_pem, with tls verify_identity")
+func (s *survey) warn(r *reach, srv *server, g *grants) {
+	if !srv.secure && r.config.SSH == nil {
+		s.warnings = append(s.warnings, "the connection is not encrypted: whoever is on the line can read along. Turn TLS on at the server, or go through ssh")
+	} else if srv.secure && !r.config.TLS.verifies() && r.config.SSH == nil {
+		s.warnings = append(s.warnings, "the server's certificate is not checked: whoever is in between could read along. Give the authority that signed it as ca_pem, with tls verify_identity")
 	}
 	var loose, versioned []string
-	for _, d := range found.databases {
+	for _, d := range s.databases {
 		for _, t := range d.tables {
 			if !t.transactional() {
 				loose = append(loose, d.name+"."+t.name+" ("+t.engine+")")
@@ -261,15 +271,14 @@ func (r *reach) warn(s *server, g *grants, found *survey) (w []string) {
 		}
 	}
 	if len(loose) > 0 {
-		w = append(w, "tables without transactions are dumped as they are when their turn comes, not as of one moment with the others; convert them to InnoDB where that matters: "+list(loose))
+		s.gaps = append(s.gaps, "tables without transactions are dumped as they are when their turn comes, not as of one moment with the others; convert them to InnoDB where that matters: "+list(loose))
 	}
 	if len(versioned) > 0 {
-		w = append(w, "of system-versioned tables the rows of today are in the dump, not those of the past: "+list(versioned))
+		s.gaps = append(s.gaps, "of system-versioned tables the rows of today are in the dump, not those of the past: "+list(versioned))
 	}
 	if writes := g.writes(); len(writes) > 0 {
-		w = append(w, "the account could change or delete data ("+strings.Join(writes, ", ")+"); an account for backups alone needs SELECT, SHOW VIEW, TRIGGER and EVENT")
+		s.warnings = append(s.warnings, "the account could change or delete data ("+strings.Join(writes, ", ")+"); an account for backups alone needs SELECT, SHOW VIEW, TRIGGER and EVENT")
 	}
-	return w
 }
 
 // list joins names for a message, the first few.

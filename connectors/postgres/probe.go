@@ -31,7 +31,20 @@ func (s *source) Probe(ctx context.Context) (found connectors.ProbeResult, err e
 			return found, err
 		}
 	}
-	return found, p.failure()
+	if err := p.failure(); err != nil {
+		return found, err
+	}
+	for _, name := range s.config.Schemas {
+		if !slices.Contains(p.seen, name) {
+			return found, schemaNowhere(name)
+		}
+	}
+	return found, nil
+}
+
+// schemaNowhere is said of a schema that should be in one of all databases, at least.
+func schemaNowhere(name string) error {
+	return job.Errorf(job.PathNotFound, "no database has the schema %q; check the names in schemas", name)
 }
 
 func (s *source) transport(v survey) string {
@@ -54,6 +67,7 @@ type probing struct {
 	survey
 	found *connectors.ProbeResult
 	first *job.Error
+	seen  []string // schemas that were asked for, of any database
 }
 
 func (p *probing) warn(format string, args ...any) {
@@ -116,6 +130,7 @@ func (p *probing) inspect(ctx context.Context, d database) error {
 	if err != nil {
 		return err
 	}
+	p.seen = append(p.seen, found...)
 	for _, name := range p.config.Schemas {
 		if !slices.Contains(found, name) && !p.all() {
 			return job.Errorf(job.PathNotFound, "the database %q has no schema %q; check the names in schemas", d.name, name)

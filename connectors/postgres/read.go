@@ -74,28 +74,33 @@ func (r *reading) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if len(r.missing) > 0 {
-		return job.Errorf(job.PathNotFound, "no database has the schema %q; check the names in schemas", r.missing[0])
-	}
 	if globals {
 		return nil
 	}
 	return r.globals(ctx)
 }
 
-// lookAhead prepares databases that are named: that one is not there is noticed before
-// any is read. Of all that there are one may be gone when its turn comes.
+// lookAhead prepares databases and schemas that are named: that one is not there is
+// noticed before any is read. Of all that there are one may be gone when its turn comes.
 func (r *reading) lookAhead(ctx context.Context) error {
-	if r.all() {
+	if r.all() && len(r.config.Schemas) == 0 {
 		return nil
 	}
 	r.schemas = map[string][]string{}
 	for _, d := range r.databases {
 		found, err := r.prepare(ctx, d)
+		if r.all() && job.CodeOf(err) == job.PathNotFound {
+			continue
+		}
 		if err != nil {
 			return err
 		}
-		r.schemas[d.name] = found
+		if !r.all() {
+			r.schemas[d.name] = found
+		}
+	}
+	if len(r.missing) > 0 {
+		return schemaNowhere(r.missing[0])
 	}
 	return nil
 }
@@ -110,7 +115,7 @@ func (r *reading) globals(ctx context.Context) error {
 	args := []string{"--globals-only", "--database=" + r.first}
 	if !r.about.passwords {
 		args = append(args, "--no-role-passwords")
-		r.env.Log.Warn("the passwords of roles are not in the backup, for the backup's role may not read them", slog.String("member", globalsName))
+		r.env.Warn("the passwords of roles are not in the backup (" + globalsName + "), for the backup's role may not read them")
 	}
 	return r.dump(ctx, globalsName, r.first, dumptool.Command{
 		Path: r.client.program("pg_dumpall"), Args: args, What: "the dump of roles and tablespaces", Check: trailer(),

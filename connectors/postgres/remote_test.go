@@ -169,7 +169,7 @@ func TestRemotePeer(t *testing.T) {
 	delete(config["ssh"].(map[string]any), "credential_id") //nolint:errcheck // as above
 	env.Credential = sshKey(ssh)
 	var got dumped
-	testenv.Eventually(t, 20*time.Second, func() bool { // the server reads its rules in its own time
+	testenv.Eventually(t, 2*time.Minute, func() bool { // the server reads its rules in its own time
 		got, err = collect(open(t, postgres.Options{}, config, env))
 		return err == nil
 	}, "no dump without a password")
@@ -223,7 +223,7 @@ func TestRemoteWaits(t *testing.T) {
 		waiting := func() string {
 			return testenv.QueryPostgres(t, d.url.String(), "SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")[0]
 		}
-		testenv.Eventually(t, 30*time.Second, func() bool { return waiting() == "1" }, "the dump does not wait")
+		testenv.Eventually(t, 2*time.Minute, func() bool { return waiting() == "1" }, "the dump does not wait")
 		if cut {
 			link.Cut()
 		} else {
@@ -232,7 +232,7 @@ func TestRemoteWaits(t *testing.T) {
 		if err := <-ended; err == nil {
 			t.Errorf("%s: it ended well", what)
 		}
-		testenv.Eventually(t, 20*time.Second, func() bool { return waiting() == "0" }, "%s: it waits on", what)
+		testenv.Eventually(t, 2*time.Minute, func() bool { return waiting() == "0" }, "%s: it waits on", what)
 		release()
 		cancel()
 	}

@@ -216,8 +216,11 @@ func testStar(t *testing.T, d *database, server *testenv.PostgresServer) {
 	}
 	_, err := collect(open(t, postgres.Options{}, d.config(map[string]any{"databases": []string{"*"}, "schemas": []string{"nope"}}), d.env()))
 	wantCode(t, err, job.PathNotFound, "nope")
+	_, err = probe(t, d.config(map[string]any{"databases": []string{"*"}, "schemas": []string{"app", "nope"}}), d.env())
+	wantCode(t, err, job.PathNotFound, "nope")
 
 	testVanished(t, d, star)
+	testVanished(t, d, map[string]any{"databases": []string{"*"}, "schemas": []string{"public"}})
 
 	// What cannot be connected to is not left out in silence, but for what only a
 	// provider can.
@@ -237,6 +240,7 @@ func testStar(t *testing.T, d *database, server *testenv.PostgresServer) {
 // is told of.
 func testVanished(t *testing.T, d *database, config map[string]any) {
 	t.Helper()
+	d.exec("DROP DATABASE IF EXISTS zgone", "CREATE DATABASE zgone")
 	source := open(t, postgres.Options{}, d.config(config), d.env())
 	var vanished []string
 	err := source.Read(t.Context(), func(item connectors.Item) error {

@@ -131,7 +131,7 @@ func (c *counted) Read(p []byte) (int, error) {
 func (c *counted) dry(t *testing.T) {
 	t.Helper()
 	looks, before := 0, int64(0)
-	testenv.Eventually(t, 20*time.Second, func() bool {
+	testenv.Eventually(t, 2*time.Minute, func() bool {
 		n := c.n.Load()
 		if looks++; n != before {
 			looks, before = 0, n
@@ -156,7 +156,7 @@ func TestHalfIsRemovedThroughAnotherTunnel(t *testing.T) {
 	half := io.LimitReader(bytes.NewReader(dump), int64(len(dump)/2))
 	body := io.MultiReader(half, reader(func() (int, error) {
 		link.Cut()
-		testenv.Eventually(t, 20*time.Second, func() bool { return !link.Used() }, "the line still stands")
+		testenv.Eventually(t, 2*time.Minute, func() bool { return !link.Used() }, "the line still stands")
 		cancel(canceled)
 		return 0, canceled
 	}))

@@ -31,7 +31,7 @@ func TestNoHostKeyOfAKindThatIsTaken(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := tries.Load()
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		err = src.Read(ctx, func(connectors.Item) error { return nil })
 		if ctx.Err() != nil {
 			t.Errorf("pinned is %s: still trying, after %d connections", what, tries.Load()-before)

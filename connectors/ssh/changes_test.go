@@ -130,7 +130,7 @@ func TestOneOfSeveralTarsHangs(t *testing.T) {
 	err := src.Read(t.Context(), func(connectors.Item) error {
 		if !waited && strings.Contains(log.String(), "more tars on the server") {
 			waited = true
-			testenv.Eventually(t, 20*time.Second, func() bool { return oneMore(log.String()) }, "more tars")
+			testenv.Eventually(t, 2*time.Minute, func() bool { return oneMore(log.String()) }, "more tars")
 		}
 		return nil
 	})

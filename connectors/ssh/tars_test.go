@@ -103,7 +103,7 @@ func readFar(t *testing.T, s *testenv.SSHServer, o sftp.Options, root string, wa
 	checked(t, src, want, func() {
 		if !waited && strings.Contains(log.String(), says) {
 			waited = true
-			testenv.Eventually(t, 20*time.Second, func() bool { return until(log.String()) }, "more tars")
+			testenv.Eventually(t, 2*time.Minute, func() bool { return until(log.String()) }, "more tars")
 		}
 	})
 	return log.String()

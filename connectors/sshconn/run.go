@@ -2,6 +2,7 @@ package sshconn
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"strings"
 	"sync"
@@ -18,12 +19,29 @@ const goodbye = 2 * time.Second
 // maxOutput is how much of a command's output is kept, in bytes: the end of it.
 const maxOutput = 1 << 10
 
-// Run runs a command on the server with nothing on its standard input, and gives the
+// Run runs a command as command does, once it is known that the server runs what it is
+// told to. A key may be confined to one program, and one that serves files finds its
+// input empty and ends well, as if the command had. So a question that every shell
+// answers comes first; where it is not answered the error is permission_denied.
+func (c *Conn) Run(ctx context.Context, command string) (output string, err error) {
+	marker := "xvault-" + rand.Text()
+	said, err := c.command(ctx, "echo "+marker)
+	switch {
+	case job.CodeOf(err) == job.DumpFailed: // refused, as by who lets some commands pass and not this one
+	case err != nil:
+		return "", err
+	case !strings.Contains(said, marker):
+		return "", job.Errorf(job.PermissionDenied, "the server ran something else than it was told to: key or account are confined to one program (command= in authorized_keys, ForceCommand). Let a key in that may run commands, or do without them; a script that lets some commands pass has to fail for all others, or to answer echo")
+	}
+	return c.command(ctx, command)
+}
+
+// command runs a command on the server with nothing on its standard input, and gives the
 // end of what it said on both outputs, escaped. The user's shell takes the command
 // as it is. When the context ends the command's session is closed, and its cause
 // returned. Errors are *job.Error: dump_failed is a command that ran and did not
 // succeed; what broke instead is told as by Cause.
-func (c *Conn) Run(ctx context.Context, command string) (output string, err error) {
+func (c *Conn) command(ctx context.Context, command string) (output string, err error) {
 	session, err := c.NewSession()
 	if err != nil {
 		return "", c.Cause(err)

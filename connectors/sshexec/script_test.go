@@ -55,7 +55,7 @@ func TestScriptInEveryShell(t *testing.T) {
 	for _, shell := range shells(t) {
 		t.Run(strings.Join(shell, " "), func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			input := strings.Join(words, "\x00")
 			cmd, leash, out, said := local(ctx, t, shell, Command{Program: "sh", Args: append([]string{"-c", `cat; printf '%s\0' "$@"; exit 3`, "sh"}, words...), Input: []byte(input)})

@@ -202,7 +202,7 @@ func TestCloseEndsAWait(t *testing.T) {
 			ended := make(chan error, 1)
 			go func() { ended <- c.wait(conn) }()
 			looks, before := 0, int64(-1)
-			testenv.Eventually(t, 20*time.Second, func() bool {
+			testenv.Eventually(t, 2*time.Minute, func() bool {
 				sent := link.Sent()
 				if looks++; sent != before || conn.(*channel).inUse.Load() == 0 { //nolint:errcheck // it is one
 					looks, before = 0, sent

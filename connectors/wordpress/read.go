@@ -62,7 +62,7 @@ func (s *source) tell(f *site) {
 		s.env.Log.Info("a folder of the site is a link; what it leads to is stored in its place", slog.String("path", link))
 	}
 	for _, o := range f.settings.outside(f.root) {
-		s.env.Log.Warn("part of the site is not in the snapshot, as the configuration says", slog.String("setting", o.String()))
+		s.env.Warn("part of the site is not in the snapshot, as the configuration says: " + o.String())
 	}
 }
 

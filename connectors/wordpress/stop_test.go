@@ -81,7 +81,7 @@ func TestReadIsEnded(t *testing.T) {
 	}
 	s := l.source()
 	_ = l.midway(t.Context(), s, ".sql", s.Close) // which checks that it fails
-	testenv.Eventually(t, 10*time.Second, func() bool {
+	testenv.Eventually(t, 2*time.Minute, func() bool {
 		return len(l.db.Query("", "SELECT id FROM information_schema.processlist WHERE user = '"+l.account+"'")) == 0
 	}, "sessions are left at the server")
 }

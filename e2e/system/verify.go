@@ -29,5 +29,5 @@ func (s *Scene) WaitBackups(before string, more int) {
 		return s.One(s.t, `SELECT count(*) || ' ' || count(*) FILTER (WHERE status = 'completed') FROM jobs WHERE source_id = $1 AND type = 'backup'`, s.SourceID)
 	}
 	want := strconv.Itoa(n + more)
-	testenv.Eventually(s.t, time.Minute, func() bool { return counts() == want+" "+want }, "not %s backups, all completed: %s", want, counts())
+	testenv.Eventually(s.t, 2*time.Minute, func() bool { return counts() == want+" "+want }, "not %s backups, all completed: %s", want, counts())
 }

@@ -63,7 +63,7 @@ func containsAll(line []byte, words []string) bool {
 // session, and no find or tar of one.
 func (s *Scene) CheckServerIsLeft(t testing.TB) {
 	t.Helper()
-	testenv.Eventually(t, 30*time.Second, func() bool {
+	testenv.Eventually(t, 2*time.Minute, func() bool {
 		left, err := s.SSH.Sessions()
 		if err != nil {
 			t.Fatal(err)

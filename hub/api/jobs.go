@@ -50,7 +50,7 @@ type JobProgress struct {
 
 // JobError is why an attempt failed.
 type JobError struct {
-	Code      string `json:"code"`
+	Code      string `json:"code" enum:"connect_failed,auth_failed,host_key_unknown,host_key_changed,path_not_found,permission_denied,source_changed,source_empty,dump_failed,storage_full,storage_failed,lease_lost,canceled,timeout,config_invalid,worker_removed,artifact_missing,artifact_corrupt,unprovable,internal"`
 	Message   string `json:"message" doc:"What happened and what to do"`
 	Retryable bool   `json:"retryable" doc:"Whether failures of this code are tried again by themselves"`
 }

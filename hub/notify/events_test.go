@@ -215,7 +215,7 @@ func TestMaxAge(t *testing.T) {
 	if n != 1 {
 		t.Errorf("%d sources were planned anew", n)
 	}
-	testenv.Eventually(t, 10*time.Second, func() bool {
+	testenv.Eventually(t, 2*time.Minute, func() bool {
 		return d.count("SELECT count(*) FROM sources WHERE max_age_check < xvault_now() + interval '25 h'") == 1
 	}, "not planned anew")
 }

@@ -269,7 +269,7 @@ func (l *lockedLog) String() string {
 
 func (d *desk) wait(what string, state func() bool) {
 	d.t.Helper()
-	testenv.Eventually(d.t, time.Minute, state, "%s\n%s", what, fmt.Stringer(d.log))
+	testenv.Eventually(d.t, 2*time.Minute, state, "%s\n%s", what, fmt.Stringer(d.log))
 }
 
 // settled waits until nothing is left to be told.

@@ -81,7 +81,7 @@ func TestEmail(t *testing.T) {
 // retryUntil lets pauses pass at once.
 func (d *desk) retryUntil(t *testing.T, state func() bool) {
 	t.Helper()
-	testenv.Eventually(t, time.Minute, func() bool {
+	testenv.Eventually(t, 2*time.Minute, func() bool {
 		d.exec("UPDATE notifications SET next_try_at = xvault_now() WHERE status = 'pending' AND last_error <> ''")
 		d.exec("UPDATE notification_channels SET due_at = xvault_now() WHERE failures > 0 AND due_at > xvault_now()")
 		return state()

@@ -206,14 +206,14 @@ func TestRetentionRunsByItself(t *testing.T) {
 		s.must(<-ended)
 		s.must(<-ended)
 	})
-	testenv.Eventually(t, 20*time.Second, func() bool {
+	testenv.Eventually(t, 2*time.Minute, func() bool {
 		return s.status(ids[0]) == "deleting" && s.status(ids[1]) == "deleting"
 	}, "retention does not run by itself")
 	if n := s.count("SELECT count(*) FROM jobs WHERE type = 'delete_snapshot'"); n != 0 {
 		t.Errorf("%d deletions before the grace is over", n)
 	}
 	s.moveClock(2 * grace)
-	testenv.Eventually(t, 20*time.Second, func() bool {
+	testenv.Eventually(t, 2*time.Minute, func() bool {
 		return s.count("SELECT count(*) FROM jobs WHERE type = 'delete_snapshot'") == 2
 	}, "the deletions are not queued")
 	for _, id := range ids[2:] {
@@ -224,7 +224,7 @@ func TestRetentionRunsByItself(t *testing.T) {
 	// Nothing more, however long it runs.
 	rounds := s.count("SELECT extract(epoch FROM retained_at)::bigint FROM sources")
 	s.moveClock(2*grace + 25*time.Hour)
-	testenv.Eventually(t, 20*time.Second, func() bool {
+	testenv.Eventually(t, 2*time.Minute, func() bool {
 		return s.count("SELECT extract(epoch FROM retained_at)::bigint FROM sources") > rounds
 	}, "the source is not looked at once a day")
 	if n := s.count("SELECT count(*) FROM jobs WHERE type = 'delete_snapshot'"); n != 2 {
@@ -275,7 +275,7 @@ func TestWhatIsNeededAgainIsTakenBack(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			ended := make(chan error)
 			go func() { ended <- s.pruner.Run(ctx) }()
-			testenv.Eventually(t, 20*time.Second, func() bool { return s.status(old) == "completed" }, "it is not taken back")
+			testenv.Eventually(t, 2*time.Minute, func() bool { return s.status(old) == "completed" }, "it is not taken back")
 			stop()
 			s.must(<-ended)
 			if n := s.count("SELECT count(*) FROM jobs WHERE type = 'delete_snapshot'"); n != 0 {

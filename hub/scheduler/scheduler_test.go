@@ -145,7 +145,7 @@ func TestTheHubThatWasAtItStops(t *testing.T) {
 	if n := c.count("SELECT count(*) FROM schedule_slots"); n != 1 {
 		t.Errorf("%d slots while one hub holds a schedule", n)
 	}
-	testenv.Eventually(t, time.Minute, func() bool {
+	testenv.Eventually(t, 2*time.Minute, func() bool {
 		c.pass(1)
 		return c.count("SELECT count(*) FROM schedule_slots") == 2
 	}, "the other hub takes its schedule")
@@ -224,12 +224,12 @@ func TestTheLoopRunsThroughAnOutage(t *testing.T) {
 	}
 	c.must(pg.Crash())
 	c.must(pg.Start(t.Context()))
-	testenv.Eventually(t, 20*time.Second, func() bool {
+	testenv.Eventually(t, 2*time.Minute, func() bool {
 		_, err := c.raw.Exec(t.Context(), `CREATE OR REPLACE FUNCTION xvault_now() RETURNS timestamptz LANGUAGE sql STABLE AS
 			$$ SELECT statement_timestamp() + interval '61 s' $$`)
 		return err == nil
 	}, "postgres is back")
-	testenv.Eventually(t, 20*time.Second, func() bool { return c.count("SELECT count(*) FROM jobs") == 1 }, "the slot has a job")
+	testenv.Eventually(t, 2*time.Minute, func() bool { return c.count("SELECT count(*) FROM jobs") == 1 }, "the slot has a job")
 	cancel()
 	hubs.Wait()
 	if n := c.count("SELECT count(*) FROM schedule_slots WHERE outcome = 'job'"); n != 1 {

@@ -3,6 +3,7 @@ package job
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Code is the stable reason for which a job failed. The set is closed.
@@ -42,17 +43,17 @@ func (c Code) Retryable() bool {
 	}
 }
 
-// Valid reports whether c is one of the closed set.
-func (c Code) Valid() bool {
-	switch c {
-	case ConnectFailed, AuthFailed, HostKeyUnknown, HostKeyChanged, PathNotFound, PermissionDenied,
-		SourceChanged, SourceEmpty, DumpFailed, StorageFull, StorageFailed, LeaseLost, CodeCanceled,
-		Timeout, ConfigInvalid, WorkerRemoved, ArtifactMissing, ArtifactCorrupt, Unprovable, Internal:
-		return true
-	default:
-		return false
-	}
+var codes = [...]Code{
+	ConnectFailed, AuthFailed, HostKeyUnknown, HostKeyChanged, PathNotFound, PermissionDenied,
+	SourceChanged, SourceEmpty, DumpFailed, StorageFull, StorageFailed, LeaseLost, CodeCanceled,
+	Timeout, ConfigInvalid, WorkerRemoved, ArtifactMissing, ArtifactCorrupt, Unprovable, Internal,
 }
+
+// Codes is the closed set.
+func Codes() []Code { return slices.Clone(codes[:]) }
+
+// Valid reports whether c is one of the closed set.
+func (c Code) Valid() bool { return slices.Contains(codes[:], c) }
 
 // Error is a failure with a code and a sentence that tells a person what to do.
 // Message is shown to users: no secret, no stack, remote names quoted.

@@ -111,7 +111,7 @@ func TestServersDieWithTheProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	ready := filepath.Join(tmp, "ready")
-	testenv.Eventually(t, time.Minute, func() bool { _, err := os.Stat(ready); return err == nil }, "child has no servers")
+	testenv.Eventually(t, 2*time.Minute, func() bool { _, err := os.Stat(ready); return err == nil }, "child has no servers")
 	if n := running(t, tmp); n < 2 {
 		t.Fatalf("%d server processes while the child lives", n)
 	}
@@ -119,7 +119,7 @@ func TestServersDieWithTheProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = child.Wait() // it was killed
-	testenv.Eventually(t, time.Minute, func() bool { return running(t, tmp) == 0 }, "servers outlive the killed process")
+	testenv.Eventually(t, 2*time.Minute, func() bool { return running(t, tmp) == 0 }, "servers outlive the killed process")
 	if n := scratchFolders(t, tmp); n != 1 {
 		t.Fatalf("%d scratch folders after the kill", n)
 	}

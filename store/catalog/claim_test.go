@@ -261,7 +261,7 @@ func TestQueueAnnouncementsReachOtherHubs(t *testing.T) {
 	l.must(l.AnnounceQueue(ctx, "other"))
 	<-heard
 	l.post()
-	testenv.Eventually(t, 10*time.Second, func() bool {
+	testenv.Eventually(t, 2*time.Minute, func() bool {
 		select {
 		case <-l.QueueChanged():
 			return true

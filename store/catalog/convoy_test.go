@@ -50,7 +50,7 @@ func (r *road) gather(riders ...pgx.Row) (ns []int, errs []error) {
 			}
 		})
 	}
-	testenv.Eventually(r.t, 10*time.Second, func() bool {
+	testenv.Eventually(r.t, 2*time.Minute, func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return len(r.waiting) == len(riders)
@@ -160,7 +160,7 @@ func TestConvoyWaitsAsLongAsSomebodyDoes(t *testing.T) {
 		defer close(done)
 		_, errs = r.gather(riders...)
 	}()
-	testenv.Eventually(t, 10*time.Second, func() bool {
+	testenv.Eventually(t, 2*time.Minute, func() bool {
 		var n int
 		err := r.Pool.QueryRow(t.Context(), "SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())").Scan(&n)
 		return err == nil && n == 1
@@ -220,7 +220,7 @@ func TestConvoysOfMany(t *testing.T) {
 	if n := r.count(); n != len(said) {
 		t.Errorf("%d rows, %d were acknowledged", n, len(said))
 	}
-	testenv.Eventually(t, 10*time.Second, func() bool {
+	testenv.Eventually(t, 2*time.Minute, func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return r.underway == 0 && r.waiting == nil

@@ -251,7 +251,7 @@ func TestSlowReadersAndBusySlots(t *testing.T) {
 	d.must(tcp.SetReadBuffer(64 << 10))
 	_, err = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", u.RequestURI(), u.Host)
 	d.must(err)
-	testenv.Eventually(t, 20*time.Second, func() bool { return d.get(address).StatusCode == http.StatusServiceUnavailable }, "the slot is never taken")
+	testenv.Eventually(t, 2*time.Minute, func() bool { return d.get(address).StatusCode == http.StatusServiceUnavailable }, "the slot is never taken")
 	busy := d.get(address)
 	if busy.StatusCode == http.StatusServiceUnavailable {
 		d.refused(busy, 503, "busy")
@@ -259,7 +259,7 @@ func TestSlowReadersAndBusySlots(t *testing.T) {
 			t.Error("it does not say when to come again")
 		}
 	}
-	testenv.Eventually(t, 30*time.Second, func() bool { return d.get(address).StatusCode == http.StatusOK }, "the slot is never given free")
+	testenv.Eventually(t, 2*time.Minute, func() bool { return d.get(address).StatusCode == http.StatusOK }, "the slot is never given free")
 	if got, err := io.ReadAll(conn); err == nil && len(got) >= len(s.plaintext) {
 		t.Errorf("the slow reader got all %d bytes", len(got))
 	}
