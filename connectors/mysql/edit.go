@@ -146,6 +146,9 @@ func (e *editor) table(ctx context.Context, t editTable) (change TableChange, er
 			_ = tx.Rollback() // the reason counts
 		}
 	}()
+	if lost, err := e.lostKeys(ctx, tx, t, &change); err != nil || lost {
+		return change, errors.Join(err, tx.Rollback())
+	}
 	var last []any
 	for {
 		found, err := e.page(ctx, tx, t, last)
@@ -164,6 +167,24 @@ func (e *editor) table(ctx context.Context, t editTable) (change TableChange, er
 		return change, err
 	}
 	return change, tx.Commit()
+}
+
+// lostKeys reports whether keys of rows that are to be changed do not come through the
+// connection as they are: then no row can be named by them, nor the next page. All
+// rows of the table are left, and noted.
+func (e *editor) lostKeys(ctx context.Context, tx *sql.Tx, t editTable, change *TableChange) (bool, error) {
+	if len(t.textKeys) == 0 || e.charset == "utf8mb4" {
+		return false, nil
+	}
+	where, args := e.holds(slices.Concat(t.texts, t.textKeys))
+	var all, lost int64
+	err := tx.QueryRowContext(ctx, "SELECT COUNT(*), COALESCE(SUM(NOT ("+strings.Join(e.whole(t.textKeys), " AND ")+")), 0) FROM "+quoteName(t.name)+" WHERE "+where, args...).Scan(&all, &lost)
+	if err != nil || lost == 0 {
+		return false, err
+	}
+	change.Left = all
+	change.Places = append(change.Places, "all rows, for some keys have characters that "+e.charset+" does not have")
+	return true, nil
 }
 
 // pageRows changes the rows of a page, some at a time.

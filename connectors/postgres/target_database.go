@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"strings"
@@ -27,12 +29,16 @@ func (t *target) newName(name string) string {
 	return fitName(name, "_restored_"+id[max(0, len(id)-8):])
 }
 
-// fitName cuts a name to what PostgreSQL takes, between characters.
+// fitName cuts a name to what PostgreSQL takes, between characters. Names that begin
+// alike stay apart.
 func fitName(name, suffix string) string {
-	if limit := maxName - len(suffix); len(name) > limit {
-		for name = name[:limit]; len(name) > 0 && !utf8.ValidString(name); {
-			name = name[:len(name)-1]
-		}
+	if len(name) <= maxName-len(suffix) {
+		return name + suffix
+	}
+	sum := sha256.Sum256([]byte(name))
+	suffix = "_" + hex.EncodeToString(sum[:4]) + suffix
+	for name = name[:maxName-len(suffix)]; len(name) > 0 && !utf8.ValidString(name); {
+		name = name[:len(name)-1]
 	}
 	return name + suffix
 }

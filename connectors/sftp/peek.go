@@ -27,6 +27,8 @@ type Peeker interface {
 	// Reach tells what a path leads to, links followed; 0: nothing. Told is false where
 	// the server does not say, as the user may not look there.
 	Reach(ctx context.Context, path string) (kind entry.Kind, told bool, err error)
+	// Owners tells whose each path is, links not followed, and whose what it leads to.
+	Owners(ctx context.Context, paths []string) ([]Owners, error)
 	// Names lists what is in each folder, sorted, up to limit names; more of them are
 	// an error, no such folder is an empty list.
 	Names(ctx context.Context, folders []string, limit int) ([][]string, error)
@@ -94,6 +96,39 @@ func (s *source) Reach(ctx context.Context, path string) (kind entry.Kind, told 
 		return nil
 	})
 	return kind, told, err
+}
+
+// Owners are the users, by number, that have a path and what it leads to; Told is false
+// where the server does not say.
+type Owners struct {
+	Link, Behind uint32
+	Told         bool
+}
+
+// Owners implements Peeker.
+func (s *source) Owners(ctx context.Context, paths []string) ([]Owners, error) {
+	all := make([]Owners, 0, len(paths))
+	err := s.peek(ctx, paths, func(sess *session, some []string) error {
+		found, err := together(some, func(path string) (o Owners, err error) {
+			link, err := sess.Lstat(path).Attrs()
+			if err != nil {
+				return o, notAnswer(err)
+			}
+			behind, err := sess.Stat(path).Attrs()
+			return Owners{Link: link.UID, Behind: behind.UID, Told: err == nil && link.HasOwner && behind.HasOwner}, notAnswer(err)
+		})
+		all = append(all, found...)
+		return err
+	})
+	return all, err
+}
+
+// notAnswer is nil where the server answered, if only that there is nothing.
+func notAnswer(err error) error {
+	if wire.IsStatus(err) {
+		return nil
+	}
+	return err
 }
 
 // Peek implements Peeker.

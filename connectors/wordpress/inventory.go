@@ -17,6 +17,7 @@ const (
 	// plugins and themes are looked into.
 	maxNames   = 5000
 	maxPlugins = 2000
+	fewFolders = 32 // are listed at a time: each may have thousands of names
 )
 
 // component is a plugin or a theme.
@@ -94,14 +95,16 @@ func (f *site) plugins(ctx context.Context, folder string, deep bool) ([]compone
 		}
 	}
 	inner = inner[:min(len(inner), maxPlugins)]
-	lists, err := f.files.Names(ctx, under(folder, inner), maxNames)
-	if err != nil {
-		return nil, err
-	}
-	for i, list := range lists {
-		for _, name := range list {
-			if strings.HasSuffix(name, ".php") && !strings.HasPrefix(name, ".") {
-				candidates = append(candidates, inner[i]+"/"+name)
+	for some := range slices.Chunk(inner, fewFolders) {
+		lists, err := f.files.Names(ctx, under(folder, some), maxNames)
+		if err != nil {
+			return nil, err
+		}
+		for i, list := range lists {
+			for _, name := range list {
+				if strings.HasSuffix(name, ".php") && !strings.HasPrefix(name, ".") && len(candidates) < 4*maxPlugins {
+					candidates = append(candidates, some[i]+"/"+name)
+				}
 			}
 		}
 	}

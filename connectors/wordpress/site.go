@@ -165,6 +165,24 @@ func (f files) links(ctx context.Context, content string) (links []string, err e
 	return links, nil
 }
 
+// wellMade refuses links that lead a restore out of the site though nobody meant them
+// to: who may write in the site's folders can make one there to a folder of somebody
+// else, which only the user who logs in may write to. A link is followed that root
+// made, or whoever has the folder that it leads to.
+func (f files) wellMade(ctx context.Context, links []string) error {
+	owners, err := f.Owners(ctx, links)
+	if err != nil {
+		return err
+	}
+	for i, o := range owners {
+		if o.Told && o.Link != 0 && o.Link != o.Behind {
+			return job.Errorf(job.PermissionDenied, "%q is a link which belongs to the user with the number %d, to a folder of the user with the number %d, so it is not followed: it could lead what is restored to where only the user who logs in may write. "+
+				"If it is meant to be, give it to the folder's owner or to root (chown -h), or restore with another target_path", links[i], o.Link, o.Behind)
+		}
+	}
+	return nil
+}
+
 // reachable says how the machine itself reaches an address: by a socket or by a port.
 func (f files) reachable(ctx context.Context, at address) (address, error) {
 	if !at.local || at.socket != "" {

@@ -44,6 +44,9 @@ func (t *target) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := t.peek.wellMade(ctx, links); err != nil {
+		return err
+	}
 	files, err := t.openFilesTarget(append([]string{t.dest}, links...))
 	if err != nil {
 		return err
@@ -147,7 +150,9 @@ func (t *target) fromSnapshot(ctx context.Context) error {
 	if err != nil {
 		return job.Errorf(job.ConfigInvalid, "the snapshot's wp-config.php does not tell how to reach the database: %w. "+wayOut, err, t.dest, t.dest)
 	}
-	t.with = &foundConfig{file: file, settings: s, asIs: true, told: "the snapshot"}
+	// A copy beside the site has no claim to the site's own database.
+	beside := t.opts.Existing == job.ExistingOverwrite && t.dest != t.config.Root
+	t.with = &foundConfig{file: file, settings: s, asIs: !beside, told: "the snapshot"}
 	return t.openLoader(ctx)
 }
 

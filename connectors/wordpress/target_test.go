@@ -227,6 +227,56 @@ func TestRestoreOver(t *testing.T) {
 	}
 }
 
+// A link in the site leads a restore to another user's folder only if it is that user's,
+// or root's.
+func TestRestoreFollowsNoStrangersLink(t *testing.T) {
+	t.Parallel()
+	const stranger = 65534
+	if os.Getuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	l := newLab(t)
+	s := l.stored()
+	l.write("other/cat.jpg", "somebody's")
+	folder, link := filepath.Join(l.ssh.Root, "other"), filepath.Join(l.root, "wp-content/uploads")
+	for _, err := range []error{os.RemoveAll(link), os.Symlink("../../other", link), os.Lchown(link, stranger, stranger)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := l.restore(s, connectors.TargetOptions{Existing: job.ExistingOverwrite})
+	if job.CodeOf(err) != job.PermissionDenied || !strings.Contains(err.Error(), link) || l.file("other/cat.jpg") != "somebody's" {
+		t.Errorf("%v, %s", err, l.file("other/cat.jpg"))
+	}
+	if err := os.Chown(folder, stranger, stranger); err != nil {
+		t.Fatal(err)
+	}
+	if report, err := l.restore(s, connectors.TargetOptions{Existing: job.ExistingOverwrite}); err != nil || report.Failed > 0 || l.file("other/cat.jpg") != "a picture" {
+		t.Errorf("%v, %+v", err, report)
+	}
+}
+
+// Nothing of the site's own database is replaced for a copy in another folder, also where
+// only the snapshot tells how to reach it.
+func TestRestoreBesideTheSite(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.mayMake()
+	s := l.stored()
+	const siteurl = "SELECT option_value FROM wp_options WHERE option_name = 'siteurl'"
+	l.db.Do(l.name, "UPDATE wp_options SET option_value = 'live'")
+	if err := os.Remove(filepath.Join(l.root, "wp-config.php")); err != nil {
+		t.Fatal(err)
+	}
+	report, err := l.restore(s, connectors.TargetOptions{Folder: filepath.Join(l.ssh.Root, "copy"), Existing: job.ExistingOverwrite})
+	if err != nil || report.Failed > 0 {
+		t.Fatalf("%v, %+v\n%s", err, report, l.log.String())
+	}
+	if live, copied := l.one(l.name, siteurl), l.one(l.name+"_restored_aaaaaaaa", siteurl); live != "live" || copied != "https://a.example" {
+		t.Errorf("live %q, copied %q", live, copied)
+	}
+}
+
 // What an account may not, and what is in the way, shows before a file is written.
 func TestRestoreFails(t *testing.T) {
 	t.Parallel()
@@ -357,7 +407,8 @@ func TestRestoreMovesThroughAFewCharacters(t *testing.T) {
 	l.mayMake()
 	l.db.Do(l.name, "ALTER TABLE wp_options ADD PRIMARY KEY (option_name)",
 		"CREATE TABLE wp_wide (id INT PRIMARY KEY, t TEXT CHARACTER SET utf8mb4)", "INSERT INTO wp_wide VALUES (1, 'https://a.example 🐈'), (2, 'https://a.example ü')",
-		"CREATE TABLE wp_keys (k VARCHAR(99) PRIMARY KEY)", "INSERT INTO wp_keys VALUES ('https://a.example')")
+		"CREATE TABLE wp_keys (k VARCHAR(99) PRIMARY KEY)", "INSERT INTO wp_keys VALUES ('https://a.example')",
+		"CREATE TABLE wp_cats (k VARCHAR(50) CHARACTER SET utf8mb4 PRIMARY KEY, t TEXT)", "INSERT INTO wp_cats SELECT CONCAT(_utf8mb4 X'F09F9088', LPAD(seq, 5, '0')), 'https://a.example' FROM seq_1_to_1100")
 	l.configure("site/wp-config.php", "define('DB_CHARSET', 'latin1');\n")
 	report, err := l.restore(l.stored(), connectors.TargetOptions{SiteURL: "https://b.example"})
 	if err != nil || report.Failed > 0 {
@@ -368,12 +419,13 @@ func TestRestoreMovesThroughAFewCharacters(t *testing.T) {
 		"SELECT HEX(t) FROM wp_wide WHERE id = 1":                           "68747470733A2F2F612E6578616D706C6520F09F9088",
 		"SELECT HEX(t) FROM wp_wide WHERE id = 2":                           "68747470733A2F2F622E6578616D706C6520C3BC",
 		"SELECT option_value FROM wp_options WHERE option_name = 'siteurl'": "https://b.example",
+		"SELECT COUNT(*) FROM wp_cats WHERE t = 'https://a.example'":        "1100",
 	} {
 		if got := l.one(name, question); got != want {
 			t.Errorf("%s: %q, not %q", question, got, want)
 		}
 	}
-	if told := strings.Join(report.Notes, "\n"); !strings.Contains(told, "latin1 does not have") || !strings.Contains(told, "part of the key") {
+	if told := strings.Join(report.Notes, "\n"); !strings.Contains(told, "latin1 does not have") || !strings.Contains(told, "all rows") || !strings.Contains(told, "part of the key") {
 		t.Errorf("not told: %s", told)
 	}
 }

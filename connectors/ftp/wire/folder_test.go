@@ -2,9 +2,14 @@ package wire
 
 import (
 	"bufio"
+	"errors"
+	"io"
+	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 )
 
 func TestUnquote(t *testing.T) {
@@ -72,4 +77,31 @@ func TestReplies(t *testing.T) {
 
 func itoa(n int) string {
 	return string([]byte{byte('0' + n/100), byte('0' + n/10%10), byte('0' + n%10)})
+}
+
+// A server that asks for patience again and again is not waited for without end.
+func TestGreetingThatNeverComes(t *testing.T) {
+	t.Parallel()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	defer func() { _ = l.Close() }()
+	serving.Go(func() {
+		server, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer func() { _ = server.Close() }()
+		for err == nil {
+			_, err = io.WriteString(server, "120 in some minutes\r\n")
+		}
+	})
+	_, err = Dial(t.Context(), Config{Address: l.Addr().String(), Patience: time.Minute, Dial: (&net.Dialer{}).DialContext})
+	var refused *ReplyError
+	if !errors.As(err, &refused) || refused.Reply.Code != 120 {
+		t.Errorf("%v", err)
+	}
 }

@@ -139,7 +139,7 @@ func (e *TLSError) Unwrap() error { return e.err }
 
 func (c *Conn) greet() error {
 	r, err := c.read("")
-	for err == nil && r.Code == 120 {
+	for waits := 0; err == nil && r.Code == 120 && waits < maxWaits; waits++ {
 		r, err = c.read("") // ready in some minutes
 	}
 	if err != nil {

@@ -24,11 +24,14 @@ func (it *interpreter) call(t token) value {
 		return v
 	}
 	why := cut(t.text) + "()"
-	if first.kind == tokenText {
+	if first.kind == tokenText && asksFor[name] { // others may be given a password
 		why = cut(t.text) + "('" + cut(first.text) + "')"
 	}
 	return unknown(why)
 }
+
+// asksFor are the functions whose first argument is a name or a pattern.
+var asksFor = map[string]bool{"getenv": true, "getenv_docker": true, "preg_replace": true, "env": true, `env\env`: true, "defined": true, "constant": true, "file_exists": true, "is_file": true, "is_readable": true}
 
 // known does the functions that are known; false: it is none of them, or what it is
 // given is unknown.
@@ -44,6 +47,7 @@ func (it *interpreter) known(name string, args []value) (value, bool) {
 		return value{}, false
 	}
 	text := arg.asText()
+	it.spend(len(text))
 	switch name {
 	case "define":
 		if len(args) < 2 {
@@ -68,7 +72,7 @@ func (it *interpreter) known(name string, args []value) (value, bool) {
 	case "getenv", "getenv_docker", "env", `env\env`:
 		return it.environment(name, args)
 	case "preg_replace":
-		return replaced(args)
+		return it.replaced(args)
 	}
 	return value{}, false
 }

@@ -90,7 +90,7 @@ func (it *interpreter) expression(least int) value {
 		case bindOr, bindEither, bindAnd, bindBoth:
 			left = it.shortCut(left, how, line)
 		default:
-			left = operate(sign, left, it.expression(how+1))
+			left = it.operate(sign, left, it.expression(how+1))
 		}
 	}
 	return left
@@ -162,7 +162,7 @@ func (it *interpreter) coalesce(left value, line int) value {
 }
 
 // operate combines two values; what is seldom in settings is unknown.
-func operate(sign string, a, b value) value {
+func (it *interpreter) operate(sign string, a, b value) value {
 	if a.kind == isUnknown {
 		return unknown(a.why)
 	}
@@ -174,6 +174,7 @@ func operate(sign string, a, b value) value {
 		if len(a.text)+len(b.text) > maxText {
 			return unknown("a text that is too long")
 		}
+		it.spend(len(a.text) + len(b.text))
 		return textValue(a.asText() + b.asText())
 	case "===", "!==":
 		return boolValue(a.equal(b) == (sign == "==="))

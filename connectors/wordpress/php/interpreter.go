@@ -11,7 +11,11 @@ import (
 // shared is what all files of one reading have in common.
 type shared struct {
 	steps, depth, branches, includes int
-	err                              error // ends the whole reading
+
+	work        int    // bytes of texts that were made or searched
+	complete    *env   // of ways that reached Config.Last while others went on; may be nil
+	completeWhy string // of the last of them
+	err         error  // ends the whole reading
 }
 
 // interpreter goes through the tokens of one file, and keeps what is set.
@@ -24,6 +28,12 @@ type interpreter struct {
 	env    *env
 	bad    bool    // the statement is not understood
 	places []Place // of the elements that were read last
+
+	gone    *env   // of ways that returned from the file while others went on; may be nil
+	goneWhy string // of the last of them
+	// unsure is why what is set is not known, whatever it is set to: it is read in one go
+	// and run in parts, in another order, or again.
+	unsure string
 }
 
 var errTooMuch = errors.New("it is too large or too nested to be understood")
@@ -124,7 +134,29 @@ func (it *interpreter) perhaps(why string, read func()) {
 	}
 	it.branch()
 	run := it.within(it.env.clone(), read)
-	it.env = merge(run, it.env, why)
+	it.env = it.merge(run, it.env, why)
+}
+
+// repeated reads what is run any number of times, or in parts.
+func (it *interpreter) repeated(why string, read func()) {
+	outer := it.unsure
+	it.unsure = why
+	it.perhaps(why, read)
+	it.unsure = outer
+}
+
+// ends notes that nothing after comes to be run.
+func (it *interpreter) ends(how ending) {
+	if !it.env.dead && it.unsure == "" {
+		it.env.ended = how
+	}
+}
+
+// spend bounds what texts are made and searched: a few lines can ask for terabytes.
+func (it *interpreter) spend(bytes int) {
+	if it.work += bytes; it.work > maxWork {
+		it.fail(errTooMuch)
+	}
 }
 
 func (it *interpreter) branch() {
@@ -173,6 +205,8 @@ func (it *interpreter) define(name string, v value) {
 		return
 	case ok:
 		v = value{why: old.why}
+	case it.unsure != "":
+		v = value{why: it.unsure, maybe: true}
 	}
 	v.line = it.line()
 	it.keep(it.env.constants, name, v)
@@ -182,6 +216,9 @@ func (it *interpreter) define(name string, v value) {
 func (it *interpreter) assign(name string, v value) {
 	if it.env.dead {
 		return
+	}
+	if it.unsure != "" {
+		v = unknown(it.unsure)
 	}
 	v.line = it.line()
 	it.keep(it.env.variables, name, v)
@@ -208,7 +245,7 @@ func (it *interpreter) include(v value, must bool) {
 	}
 	name := v.text
 	if it.config.Last != "" && path.Base(name) == it.config.Last {
-		it.env.ended = exited
+		it.ends(reached)
 		return
 	}
 	if it.config.Load == nil {
@@ -233,7 +270,7 @@ func (it *interpreter) include(v value, must bool) {
 		it.fail(fmt.Errorf("it includes %.200q, which is too long", name))
 		return
 	}
-	inner := &interpreter{config: it.config, shared: it.shared, file: name, env: it.env}
+	inner := &interpreter{config: it.config, shared: it.shared, file: name, env: it.env, unsure: it.unsure}
 	leave := it.deeper()
 	defer leave()
 	if err := inner.run(src); err != nil {
@@ -243,5 +280,9 @@ func (it *interpreter) include(v value, must bool) {
 	it.env = inner.env
 	if it.env.ended == returned {
 		it.env.ended = goesOn
+	}
+	if inner.gone != nil {
+		inner.gone.ended = goesOn
+		it.env = it.merge(inner.gone, it.env, inner.goneWhy)
 	}
 }

@@ -131,11 +131,15 @@ func (l *lexer) code() error {
 	return nil
 }
 
+// maxAttribute bounds, in bytes, how far the end of an attribute is looked for: in a file
+// of many beginnings that would take the square of its length.
+const maxAttribute = 1 << 10
+
 // lineComment ends with the line or with PHP. An attribute is passed over like one.
 func (l *lexer) lineComment() {
 	if l.starts("#[") {
 		depth := 0
-		for i, c := range l.rest() {
+		for i, c := range l.rest()[:min(len(l.rest()), maxAttribute)] {
 			switch c {
 			case '[':
 				depth++

@@ -35,6 +35,7 @@ const (
 	maxBranches = 5000      // conditions that cannot be decided
 	maxIncludes = 16
 	maxText     = 1 << 20 // of one value
+	maxWork     = 32 << 20
 )
 
 // Config says what surrounds the file.
@@ -98,7 +99,15 @@ func Read(src []byte, c Config) (*Settings, error) {
 	if err := it.run(src); err != nil {
 		return nil, err
 	}
-	return &Settings{it.env.constants, it.env.variables}, nil
+	e := it.env
+	switch {
+	case it.complete == nil:
+	case e.ended == exited:
+		e = it.complete
+	default:
+		e = either(e, it.complete, it.completeWhy)
+	}
+	return &Settings{e.constants, e.variables}, nil
 }
 
 // Constant gives a constant as a text; false where it is not defined. The error is

@@ -22,6 +22,9 @@ func read(t *testing.T, code, name string) (string, bool, error) {
 			if path == "/srv/site/local.php" {
 				return []byte("<?php define('LOCAL', 'yes'); $inner = __DIR__; return;"), nil
 			}
+			if path == "/srv/site/cut.php" {
+				return []byte("<?php if (PHP_SAPI !== 'cli') return; define('X', 'dev');"), nil
+			}
 			return nil, fs.ErrNotExist
 		},
 	})
@@ -116,16 +119,25 @@ func TestUnknownSettings(t *testing.T) {
 		`if ($_SERVER['HTTP_HOST'] == 'a') define('X', 'a'); else define('X', 'b');`:            "line 2",
 		`if ($_SERVER['HTTP_HOST'] == 'a') { define('X', 'a'); } define('X', 'b');`:             "condition",
 		`switch ($_SERVER['a']) { case 1: define('X', 'a'); break; case 2: define('X', 'b'); }`: "switch",
-		`foreach ($list as $l) { define('X', $l); }`:                                            "loop",
-		`function f() { define('X', 'a'); } f();`:                                               "function",
-		`class A { function f() { define('X', 'a'); } }`:                                        "not understood",
-		`define('X', $_SERVER['a'] ? 'b' : 'c');`:                                               "condition",
-		`define('X', SOMEBODY);`:                                                                "SOMEBODY",
-		`define('X', file_exists('/srv/closed/x.php') ? 'a' : 'b');`:                            "condition",
-		`define('X', 1 + 2);`:                                                                   "operator",
-		`$x = match(true) { default => define('X', 'a') };`:                                     "not understood",
-		`) define('X', 'a');`:                                                                   "not understood",
-		`$r = $_GET['a'] && define('X', 'a');`:                                                  "condition",
+		`$d = 'main'; switch ($_SERVER['a']) { case 1: $d = 'shop'; break; default: $d = 'main'; } define('X', $d);`:                   "switch",
+		`$d = 'main'; switch ($_SERVER['a']) { case 1: $d = 'a'; exit; case 2: $d = 'b'; } define('X', $d);`:                           "switch",
+		`$d = 'a'; while (f()) { $d = 'b'; $d = 'a'; } define('X', $d);`:                                                               "loop",
+		`function f() { if (g()) { define('X', 'a'); return; } h(); }`:                                                                 "function",
+		`include 'cut.php'; defined('X') or define('X', 'prod');`:                                                                      "condition",
+		`if ($_SERVER['a']) { define('X', 'shop'); require 'wp-settings.php'; return; } define('X', 'blog');`:                          "condition",
+		`if ($_SERVER['a']) { define('X', 'shop'); require 'wp-settings.php'; exit; } define('X', 'blog'); require 'wp-settings.php';`: "condition",
+		`define('X', base64_decode('c2VjcmV0'));`:                                                                                      "base64_decode()",
+		`define('X', 12345678901234567890);`:                                                                                           "a number",
+		`foreach ($list as $l) { define('X', $l); }`:                                                                                   "loop",
+		`function f() { define('X', 'a'); } f();`:                                                                                      "function",
+		`class A { function f() { define('X', 'a'); } }`:                                                                               "not understood",
+		`define('X', $_SERVER['a'] ? 'b' : 'c');`:                                                                                      "condition",
+		`define('X', SOMEBODY);`:                                     "SOMEBODY",
+		`define('X', file_exists('/srv/closed/x.php') ? 'a' : 'b');`: "condition",
+		`define('X', 1 + 2);`:                                        "operator",
+		`$x = match(true) { default => define('X', 'a') };`:          "not understood",
+		`) define('X', 'a');`:                                        "not understood",
+		`$r = $_GET['a'] && define('X', 'a');`:                       "condition",
 	} {
 		got, ok, err := read(t, code, "X")
 		var u *UnknownError
@@ -209,4 +221,25 @@ func FuzzRead(f *testing.F) {
 			_, _, _ = s.Constant(name)
 		}
 	})
+}
+
+// A few lines that ask for terabytes, or for hours, are refused at once.
+func TestGreedySettings(t *testing.T) {
+	t.Parallel()
+	million := "<?php $b = 'a'; " + strings.Repeat("$b .= $b; ", 20)
+	for what, src := range map[string]string{
+		"doubled":   million + strings.Repeat("$c = $b . 'c'; ", 100),
+		"replaced":  million + "$x = preg_replace('/a/', $b, $b); define('X', $x);",
+		"searched":  "<?php $b = '" + strings.Repeat("a", maxReplaced) + "'; " + strings.Repeat("$x = preg_replace('/[^x]+[^x]+[^x]+[^x]+[^x]+[^x]+[^x]+[^x]+y/', '', $b); ", 10_000),
+		"lowered":   million + strings.Repeat("$c = strtolower($b); ", 100),
+		"attribute": "<?php " + strings.Repeat("#[\n", MaxFile/4),
+	} {
+		s, err := Read([]byte(src), Config{})
+		if err != nil {
+			continue
+		}
+		if text, _, err := s.Constant("X"); err == nil && text != "" {
+			t.Errorf("%s: %d bytes", what, len(text))
+		}
+	}
 }

@@ -21,7 +21,7 @@ func (it *interpreter) primary() value {
 		if n, err := strconv.ParseInt(t.text, 0, 64); err == nil && (t.text == "0" || t.text[0] != '0' || len(t.text) > 1) {
 			return numberValue(n)
 		}
-		return unknown("the number " + cut(t.text))
+		return unknown("a number") // it may be a password
 	case tokenVariable:
 		it.next()
 		return it.variable(t)
@@ -108,7 +108,7 @@ func (it *interpreter) variable(t token) value {
 		return v
 	case ".=":
 		it.next()
-		v := operate(".", it.valueOf(name), it.expression(bindTernary))
+		v := it.operate(".", it.valueOf(name), it.expression(bindTernary))
 		it.assign(name, v)
 		return v
 	case "??=", "+=", "-=", "*=", "/=", "%=", "**=", "<<=", ">>=", "&=", "|=", "^=":
@@ -240,9 +240,7 @@ func (it *interpreter) named(t token) value {
 		if it.is("(") {
 			it.array("(", ")")
 		}
-		if !it.env.dead {
-			it.env.ended = exited
-		}
+		it.ends(exited)
 		return unknown("the end")
 	}
 	if it.is("(") {

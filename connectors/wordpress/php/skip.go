@@ -36,10 +36,9 @@ func (it *interpreter) signature() {
 // are its own.
 func (it *interpreter) body() {
 	variables := it.env.variables
-	it.perhaps("a function", func() {
+	it.repeated("a function", func() {
 		it.env.variables = map[string]value{}
 		it.block()
-		it.env.ended = goesOn
 	})
 	it.env.variables = variables
 }

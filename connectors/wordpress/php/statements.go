@@ -70,7 +70,7 @@ func (it *interpreter) keyword(word string) bool {
 		it.loop(word)
 	case "do":
 		it.next()
-		it.perhaps("a loop", it.statement)
+		it.repeated("a loop", it.statement)
 		it.expect("while")
 		it.parentheses()
 		it.terminator()
@@ -100,9 +100,7 @@ func (it *interpreter) end(how ending) {
 		it.expression(0)
 	}
 	it.terminator()
-	if !it.env.dead {
-		it.env.ended = how
-	}
+	it.ends(how)
 }
 
 // simple reads statements that set nothing, or what nobody can tell.
@@ -126,8 +124,8 @@ func (it *interpreter) simple(word string) bool {
 		}
 	}
 	switch {
-	case word == "throw" && !it.env.dead:
-		it.env.ended = exited
+	case word == "throw":
+		it.ends(exited)
 	case word == "namespace" && it.is("{"):
 		it.block()
 		return true
@@ -216,7 +214,7 @@ func (it *interpreter) ifStatement() {
 	case it.env.dead || other.dead:
 		it.env = living(it.env, other)
 	default:
-		it.env = merge(it.env, other, conditionAt(line, condition))
+		it.env = it.merge(it.env, other, conditionAt(line, condition))
 	}
 }
 
@@ -265,7 +263,7 @@ func (it *interpreter) loop(word string) {
 		}
 	}
 	if it.accept(":") {
-		it.perhaps(why, func() { it.statements(func() bool { return it.is("end" + word) }) })
+		it.repeated(why, func() { it.statements(func() bool { return it.is("end" + word) }) })
 		it.expect("end" + word)
 		it.terminator()
 		return
@@ -273,7 +271,7 @@ func (it *interpreter) loop(word string) {
 	if it.bad {
 		return
 	}
-	it.perhaps(why, it.statement)
+	it.repeated(why, it.statement)
 }
 
 func (it *interpreter) tryStatement() {

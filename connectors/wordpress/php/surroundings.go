@@ -69,6 +69,7 @@ func (it *interpreter) docker(args []value, v value, ok bool) (value, bool) {
 		if err != nil {
 			return value{}, false
 		}
+		it.spend(len(content))
 		return textValue(strings.TrimRight(string(content), "\r\n")), true
 	case ok && v.kind == isText:
 		return v, true
@@ -81,9 +82,12 @@ func (it *interpreter) docker(args []value, v value, ok bool) (value, bool) {
 // plainPattern is an expression that means the same here as in PHP.
 var plainPattern = regexp.MustCompile(`^(?:[A-Za-z0-9_:@%=,; -]|\^|\.|\*|\+|\\[./\-@]|\[\^?(?:[A-Za-z0-9_.:/ -]|\\[.\-/])+\])+$`)
 
+// maxReplaced is how long, in bytes, what is searched and what is put in may be.
+const maxReplaced = 4 << 10
+
 // replaced does preg_replace for simple expressions.
-func replaced(args []value) (value, bool) {
-	if len(args) != 3 || args[1].kind != isText || args[2].kind != isText || strings.ContainsAny(args[1].text, `\$`) {
+func (it *interpreter) replaced(args []value) (value, bool) {
+	if len(args) != 3 || len(args[1].text) > maxReplaced || len(args[2].text) > maxReplaced || args[1].kind != isText || args[2].kind != isText || strings.ContainsAny(args[1].text, `\$`) {
 		return value{}, false
 	}
 	pattern := args[0].text
@@ -96,6 +100,10 @@ func replaced(args []value) (value, bool) {
 	if flags != "" && flags != "i" || !plainPattern.MatchString(pattern) || len(pattern) > 200 {
 		return value{}, false
 	}
+	it.spend(len(pattern) * len(args[2].text))
+	if it.err != nil {
+		return value{}, false
+	}
 	if flags == "i" {
 		pattern = "(?i)" + pattern
 	}
@@ -103,7 +111,9 @@ func replaced(args []value) (value, bool) {
 	if err != nil || strings.ContainsAny(args[2].text, "\n\r") {
 		return value{}, false
 	}
-	return textValue(re.ReplaceAllLiteralString(args[2].text, args[1].text)), true
+	text := re.ReplaceAllLiteralString(args[2].text, args[1].text)
+	it.spend(len(text))
+	return textValue(text), true
 }
 
 // Of gives settings that were found out otherwise. Values are texts, whole numbers as

@@ -1,6 +1,7 @@
 package php
 
 import (
+	"cmp"
 	"maps"
 	"strconv"
 )
@@ -72,8 +73,9 @@ func (v value) truth() (truth, known bool) {
 type ending uint8
 
 const (
-	goesOn ending = iota
-	returned
+	goesOn   ending = iota
+	returned        // from the file
+	reached         // Config.Last: the settings are complete
 	exited
 )
 
@@ -91,18 +93,38 @@ func (e *env) clone() *env {
 }
 
 // merge is what is known after either of two ways was gone. A way that ended does not
-// come here.
-func merge(a, b *env, why string) *env {
+// come here, but it may come to the end of the file, or of the settings.
+func (it *interpreter) merge(a, b *env, why string) *env {
 	switch {
 	case a.ended != goesOn && b.ended == goesOn:
+		it.leave(a, why)
 		return b
 	case b.ended != goesOn && a.ended == goesOn:
+		it.leave(b, why)
 		return a
+	}
+	return either(a, b, why)
+}
+
+// either is what is known where one of two ways came, or the other; a nil one did not.
+func either(a, b *env, why string) *env {
+	if a == nil || b == nil {
+		return cmp.Or(a, b)
 	}
 	mergeNames(a.constants, b.constants, why)
 	mergeNames(a.variables, b.variables, why)
 	a.ended = min(a.ended, b.ended)
 	return a
+}
+
+// leave keeps what is set on a way that ended, for where it comes to.
+func (it *interpreter) leave(e *env, why string) {
+	switch e.ended {
+	case returned:
+		it.gone, it.goneWhy = either(it.gone, e, why), why
+	case reached:
+		it.complete, it.completeWhy = either(it.complete, e, why), why
+	}
 }
 
 func mergeNames(a, b map[string]value, why string) {
