@@ -25,7 +25,7 @@ import (
 // time, or it says that it is not.
 func TestFilesThatChangeAllTheTime(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []connectors.Type{ssh.New(quick), sftp.New(quick)} {
+	for _, kind := range []connectors.Type{ssh.New(calm), sftp.New(calm)} {
 		t.Run(kind.Name, func(t *testing.T) {
 			t.Parallel()
 			s := testenv.SSHD(t, testenv.SSHOptions{})
@@ -101,7 +101,7 @@ func rewrite(t *testing.T, path string, letter byte) {
 // A tar that hangs is a disk that hangs.
 func TestTarHangs(t *testing.T) {
 	t.Parallel()
-	o := quick
+	o := calm
 	o.StallAfter /= 4
 	// It hangs for as long as the server that started it is there.
 	s := testenv.SSHD(t, fake{"tar": realTar + "while kill -0 $PPID; do sleep 0.1; done"}.options(t))
@@ -144,7 +144,7 @@ func TestOneOfSeveralTarsHangs(t *testing.T) {
 // being told to send that.
 func TestNobodyWaitsForTar(t *testing.T) {
 	t.Parallel()
-	o := quick
+	o := calm
 	o.StallAfter, o.Ahead = 2*time.Second, 1 // the least
 	s := testenv.SSHD(t, testenv.SSHOptions{})
 	const films = 10
@@ -177,7 +177,7 @@ func TestProbeTellsTheWay(t *testing.T) {
 	t.Parallel()
 	for want, opts := range map[string]testenv.SSHOptions{"shell, with GNU tar": {}, "SFTP alone, because": onlySFTP} {
 		s := testenv.SSHD(t, opts)
-		src, _ := open(t, ssh.New(quick), s, s.Config(s.Root))
+		src, _ := open(t, ssh.New(calm), s, s.Config(s.Root))
 		result, err := src.Probe(t.Context())
 		if err != nil || !strings.HasPrefix(result.Transport, want) {
 			t.Errorf("the probe tells %q, error %v, want %q", result.Transport, err, want)

@@ -103,7 +103,7 @@ func TestPathsTooLongToOpen(t *testing.T) {
 	for _, c := range []struct {
 		kind   connectors.Type
 		unread []int
-	}{{ssh.New(quick), []int{tooLong}}, {sftp.New(quick), doubtful}} {
+	}{{ssh.New(calm), []int{tooLong}}, {sftp.New(calm), doubtful}} {
 		if files, unread := told(t, c.kind, s); files != want || !slices.Equal(unread, c.unread) {
 			t.Errorf("%s: %d files of %d, told of %d, want %d", c.kind.Name, files, want, unread, c.unread)
 		}
@@ -132,7 +132,7 @@ func TestNamesLeftOut(t *testing.T) {
 	for _, c := range []struct {
 		kind   connectors.Type
 		unread []int
-	}{{ssh.New(quick), []int{4201, longest + 1}}, {sftp.New(quick), append(doubtful, longest+1)}} {
+	}{{ssh.New(calm), []int{4201, longest + 1}}, {sftp.New(calm), append(doubtful, longest+1)}} {
 		if files, unread := told(t, c.kind, s); files != 1 || !slices.Equal(unread, c.unread) {
 			t.Errorf("%s: %d files, told of %d, want %d", c.kind.Name, files, unread, c.unread)
 		}
@@ -142,7 +142,7 @@ func TestNamesLeftOut(t *testing.T) {
 	deep(t, fine.Root, deepest, func(at int, path string) error {
 		return touch(at, strings.Repeat("f", 255))
 	})
-	if _, unread := told(t, sftp.New(quick), fine); len(unread) > 0 {
+	if _, unread := told(t, sftp.New(calm), fine); len(unread) > 0 {
 		t.Errorf("told of %d", unread)
 	}
 }

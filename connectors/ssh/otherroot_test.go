@@ -69,7 +69,7 @@ func TestNoSuchPathInTheShell(t *testing.T) {
 func readsAlone(t *testing.T, programs fake, dir, why string) {
 	t.Helper()
 	s := testenv.SSHD(t, programs.options(t))
-	patient := quick
+	patient := calm
 	patient.ShellPatience, patient.FindPatience = time.Minute, time.Minute
 	src, log := open(t, ssh.New(patient), s, s.Config(filepath.Join(dir, "data")))
 	probed, err := src.Probe(t.Context())

@@ -33,10 +33,10 @@ func TestConnectionIsSliced(t *testing.T) {
 	t.Parallel()
 	whole, sliced := testenv.SSHD(t, testenv.SSHOptions{}), slicing(t)
 	plant(t, whole.Root)
-	src, _ := open(t, sftp.New(quick), whole, whole.Config(whole.Root))
+	src, _ := open(t, sftp.New(calm), whole, whole.Config(whole.Root))
 	want := pack(t, src, nil)
 	line := testenv.Slices{Dial: connectors.NewDialer(connectors.DialerConfig{})}
-	for _, kind := range []connectors.Type{sftp.New(quick), ssh.New(quick)} {
+	for _, kind := range []connectors.Type{sftp.New(calm), ssh.New(calm)} {
 		src, log := openBy(t, kind, sliced, sliced.Config(whole.Root), line)
 		got := pack(t, src, nil)
 		if !bytes.Equal(got, want) {

@@ -14,8 +14,11 @@ import (
 
 func TestMain(m *testing.M) { testenv.Main(m) }
 
-// quick makes a server's silence show within seconds.
-var quick = sftp.Options{HandshakeTimeout: 10 * time.Second, KeepAlive: time.Second, StallAfter: 10 * time.Second}
+// quick makes a server's silence show within seconds, calm bears that of a busy machine.
+var (
+	quick = sftp.Options{HandshakeTimeout: 10 * time.Second, KeepAlive: time.Second, StallAfter: 10 * time.Second}
+	calm  = sftp.Options{HandshakeTimeout: time.Minute, KeepAlive: 10 * time.Second, StallAfter: 10 * time.Second}
+)
 
 func TestSuiteThroughTheShell(t *testing.T) {
 	t.Parallel()

@@ -22,7 +22,7 @@ import (
 
 // farAway has more tars started as soon as one has been waited for.
 func farAway() sftp.Options {
-	o := quick
+	o := calm
 	o.TarsAfter, o.WidenAt = time.Millisecond, 1
 	return o
 }
@@ -186,7 +186,7 @@ func TestOneTarNearby(t *testing.T) {
 	d := testenv.Dir(t)
 	s := testenv.SSHD(t, fake{"tar": realTar + writesDown(d)}.options(t))
 	files := plantMany(t, s.Root)
-	o := quick
+	o := calm
 	o.TarsAfter = time.Millisecond
 	src, log := open(t, ssh.New(o), s, s.Config(s.Root))
 	checked(t, src, files, func() {})

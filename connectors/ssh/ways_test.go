@@ -23,14 +23,14 @@ func TestBothWaysGiveTheSameTar(t *testing.T) {
 	t.Parallel()
 	s := testenv.SSHD(t, testenv.SSHOptions{})
 	plant(t, s.Root)
-	folders := quick
+	folders := calm
 	folders.FindMemory = 1 // lists folder by folder
-	over, _ := open(t, sftp.New(quick), s, s.Config(s.Root))
+	over, _ := open(t, sftp.New(calm), s, s.Config(s.Root))
 	want, about := tarOf(t, over)
 	if about.Content.Files < 390 || about.Content.Skipped != 2 || len(want) < 7<<20 {
 		t.Fatalf("this proves little: %+v, %d bytes of tar", about.Content, len(want))
 	}
-	for name, o := range map[string]sftp.Options{"all at once": quick, "folder by folder": folders} {
+	for name, o := range map[string]sftp.Options{"all at once": calm, "folder by folder": folders} {
 		src, log := open(t, ssh.New(o), s, s.Config(s.Root))
 		got, found := tarOf(t, src)
 		if !strings.Contains(log.String(), "read through its shell") || !strings.Contains(log.String(), "GNU tar") || !strings.Contains(log.String(), "GNU findutils") {
@@ -93,7 +93,7 @@ func complaining(words string) string {
 // packPlain reads a tree over SFTP alone.
 func packPlain(t *testing.T, s *testenv.SSHServer, root string) []byte {
 	t.Helper()
-	src, _ := open(t, sftp.New(quick), s, s.Config(root))
+	src, _ := open(t, sftp.New(calm), s, s.Config(root))
 	return pack(t, src, nil)
 }
 
@@ -107,7 +107,7 @@ func TestOddServers(t *testing.T) {
 	root := first.Root
 	plant(t, root)
 	whole := packPlain(t, first, root)
-	patient := quick // a busy machine is silent for a while
+	patient := calm
 	patient.StallAfter = 30 * time.Second
 	for name, c := range map[string]struct {
 		opts testenv.SSHOptions
@@ -175,7 +175,7 @@ func TestOddServers(t *testing.T) {
 func TestSlowShells(t *testing.T) {
 	t.Parallel()
 	const shell = "read through its shell"
-	patient := quick
+	patient := calm
 	patient.FindPatience, patient.ShellPatience, patient.StallAfter = time.Second, time.Minute, time.Minute
 	slow := testenv.SSHD(t, fake{".bashrc": "sleep 4"}.options(t))
 	if err := os.WriteFile(filepath.Join(slow.Root, "small"), []byte("x"), 0o644); err != nil {
@@ -223,7 +223,7 @@ func TestOddServersAndManyFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	hasty := quick
+	hasty := calm
 	hasty.ShellPatience, hasty.FindPatience = 2*time.Second, 2*time.Second
 	for name, c := range map[string]struct {
 		fake fake
@@ -232,9 +232,9 @@ func TestOddServersAndManyFiles(t *testing.T) {
 	}{
 		"find hangs":       {fake{"find": `[ "$1" = --version ] && exec /usr/bin/find --version; exec sleep 20`}, hasty, alone},
 		"start files hang": {fake{".bashrc": "exec sleep 20"}, hasty, alone},
-		"no error output":  {fake{".bashrc": "exec 2>/dev/null"}, quick, alone},
-		"tar is a script":  {fake{"tar": realTar + `exec /usr/bin/tar "$@"`}, quick, shell},
-		"tar says nothing": {fake{"tar": realTar + `exec /usr/bin/tar "$@" 2>/dev/null`}, quick, shell},
+		"no error output":  {fake{".bashrc": "exec 2>/dev/null"}, calm, alone},
+		"tar is a script":  {fake{"tar": realTar + `exec /usr/bin/tar "$@"`}, calm, shell},
+		"tar says nothing": {fake{"tar": realTar + `exec /usr/bin/tar "$@" 2>/dev/null`}, calm, shell},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
