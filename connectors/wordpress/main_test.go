@@ -65,7 +65,7 @@ func newLabOn(t *testing.T, db *testenv.MariaDBServer, o testenv.SSHOptions) *la
 		l.write("site/"+name, content)
 	}
 	l.configure("site/wp-config.php", "")
-	l.options = Options{SSH: sftp.Options{KeepAlive: time.Second}, MySQL: mysql.Options{Patience: time.Minute}}
+	l.options = Options{SSH: sftp.Options{KeepAlive: 10 * time.Second}, MySQL: mysql.Options{Patience: time.Minute}}
 	l.config = l.ssh.Config()
 	delete(l.config, "paths")
 	l.config["root"] = l.root

@@ -59,7 +59,7 @@ func newHalves(t *testing.T) *lab {
 func TestConnectionStalls(t *testing.T) {
 	t.Parallel()
 	l := newHalves(t)
-	l.options.MySQL.Tunnel.KeepAlive = time.Second
+	l.options.SSH.KeepAlive, l.options.MySQL.Tunnel.KeepAlive = time.Second, time.Second
 	address := fmt.Sprintf("%v:%v", l.config["host"], l.config["port"])
 	link := testenv.SlowLink(t, address, 0)
 	l.config["host"], l.config["port"] = link.Host, link.Port
