@@ -145,7 +145,7 @@ func TestOneOfSeveralTarsHangs(t *testing.T) {
 func TestNobodyWaitsForTar(t *testing.T) {
 	t.Parallel()
 	o := calm
-	o.StallAfter, o.Ahead = 2*time.Second, 1 // the least
+	o.StallAfter, o.KeepAlive, o.Ahead = 2*time.Second, 2*time.Second, 1 // the least
 	s := testenv.SSHD(t, testenv.SSHOptions{})
 	const films = 10
 	for i := range films {
