@@ -10,7 +10,8 @@ import (
 
 // How a session decides that it needs more lanes. Nothing is opened unless
 // whoever visits waits for the server much of the time, and what came in that time
-// is near what one round trip can bring.
+// is near what one round trip can bring; or where a file's turn comes for which one
+// lane would take many round trips.
 const (
 	// nearby is the round trip below which one channel brings more than SSH
 	// encrypts in the same time.
@@ -22,6 +23,9 @@ const (
 	maxConns     = 4
 	// fastest is what SSH encrypts on a connection at best, in bytes a second.
 	fastest = 250 << 20
+	// manyWindows is from which size on a file is known to need more lanes than one: in
+	// a round trip, that one brings a 32th of it at best.
+	manyWindows = 32 * laneWindow
 	// laneMemory is what is read ahead for each channel of the first connection,
 	// so that no server waits for a request. Further connections share that.
 	laneMemory = laneWindow + laneWindow/4
@@ -141,13 +145,18 @@ func (s *session) grow(o Options, log *slog.Logger) {
 	}
 	trip := s.conn.RoundTrip()
 	before := int64(0)
+	var machine processors
+	machine.busy()
 	for conns := 1; conns < maxConns; {
 		m, ok := s.measure(max(3*trip, 200*time.Millisecond))
+		busy := machine.busy()
 		switch {
 		case !ok:
 			return
 		case !m.starving(0.5) || m.inTrip(trip) < o.WidenAt:
 			continue // as wide as it need be, for now
+		case busy > o.BusyAt:
+			continue // it waits for this machine, and another would make it wait longer
 		case m.inTrip(trip) < before+before/8:
 			return // the last one did not help
 		}
@@ -161,6 +170,7 @@ func (s *session) grow(o Options, log *slog.Logger) {
 		if _, ok := s.measure(4 * trip); !ok { // until it is in use
 			return
 		}
+		machine.busy()
 	}
 }
 
@@ -188,7 +198,7 @@ func (s *session) moreChannels(o Options, log *slog.Logger) bool {
 		last = append(last, m)
 		sum := sumOf(last)
 		// What comes in one burst counts as what comes in a round trip.
-		if trip > 0 && sum.starving(0.3) && sum.bytes >= o.WidenAt {
+		if trip > 0 && (s.large.Load() || sum.starving(0.3) && sum.bytes >= o.WidenAt) {
 			break
 		}
 		if sum.took > trip {

@@ -313,6 +313,30 @@ func TestFolderTurnsIntoALinkWhileListed(t *testing.T) {
 	}
 }
 
+// Of a folder as most are, one batch brings the names and one says that there are no
+// more; a server that is far away may be asked for a third.
+func TestSmallFoldersTakeFewRequests(t *testing.T) {
+	t.Parallel()
+	f := &fakeServer{openssh: true, nodes: dirs("/d")}
+	f.nodes["/d"] = fakeNode{mode: directory, size: 4096}
+	f.nodes["/d/f"] = fakeNode{mode: regular, data: "x"}
+	asked := 0
+	f.answer = func(typ byte, _ uint32, body []byte) []byte {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if o := f.open[text(body)]; typ == 12 && o != nil && o.path == "/d" {
+			asked++
+		}
+		return nil
+	}
+	if all, err := readFake(t, f, quick); err != nil || len(all) != 2 {
+		t.Fatal(paths(all), err)
+	}
+	if asked > 3 {
+		t.Errorf("asked for %d batches", asked)
+	}
+}
+
 // A server that opens few files at once refuses the others; they are read later.
 func TestFewOpenFiles(t *testing.T) {
 	t.Parallel()

@@ -26,10 +26,10 @@ import (
 )
 
 // far makes a source open more channels and connections as soon as anything has
-// come over a line with a round trip.
+// come over a line with a round trip, however busy this machine is.
 func far() sftp.Options {
 	o := quick
-	o.WidenAt = 1
+	o.WidenAt, o.BusyAt = 1, 2
 	return o
 }
 
@@ -212,6 +212,44 @@ func TestMoreConnectionsWhereSessionsAreFew(t *testing.T) {
 	}
 	if c := dialed.conn(1); c == nil || c.read.Load() < 1<<20 {
 		t.Errorf("%d connections, and the second brought little or nothing", dialed.count())
+	}
+}
+
+// Where this machine has no processor left, no more is made to wait for.
+func TestNoMoreConnectionsOnABusyMachine(t *testing.T) {
+	t.Parallel()
+	s := testenv.SSHD(t, testenv.SSHOptions{Extra: []string{"MaxSessions 1"}})
+	content := largeFile(t, filepath.Join(s.Root, "f"), 64<<20)
+	link := testenv.SlowLink(t, s.Addr(), oneWay)
+	o := far()
+	o.BusyAt = 1e-9
+	var dialed routes
+	sum, ended, err := readFar(t, o, link.Config(s, s.Root), connectors.Env{Credential: keyOf(s), Dial: &dialed}, nil)
+	if err != nil || ended != nil || sum != content {
+		t.Error(err, ended, "or other content")
+	}
+	if n := dialed.count(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+// What is known to take many round trips through one channel is read through several
+// from the beginning, and nothing else is before there is a need.
+func TestALargeFileIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	for size, several := range map[int64]bool{64 << 20: true, 32 << 20: false} {
+		s := testenv.SSHD(t, testenv.SSHOptions{})
+		content := largeFile(t, filepath.Join(s.Root, "f"), size)
+		link := testenv.SlowLink(t, s.Addr(), oneWay)
+		o := quick
+		o.WidenAt = 1 << 40
+		sum, ended, err := readFar(t, o, link.Config(s, s.Root), connectors.Env{Credential: keyOf(s)}, nil)
+		if err != nil || ended != nil || sum != content {
+			t.Error(err, ended, "or other content")
+		}
+		if n := servers(s); n > 1 != several {
+			t.Errorf("%d MiB were read through %d channels", size>>20, n)
+		}
 	}
 }
 

@@ -92,25 +92,25 @@ func tooDeep(path string) bool { return len(join(path, ""))+longestName > maxPat
 
 // standing is what a directory and the folders above it are.
 type standing struct {
-	self    *wire.Call
-	parents []*wire.Call
+	self    *look
+	parents []*look
 }
 
 // lookAt asks for it.
 func (l *lister) lookAt(d dirToList) standing {
-	look := l.s.Lstat
-	if d.follow {
-		look = l.s.Stat
+	s := standing{self: l.looks.at(d.path, d.follow)}
+	for _, path := range between(d.root, d.path) {
+		s.parents = append(s.parents, l.looks.at(path, false))
 	}
-	return standing{look(d.path), l.s.between(d.root, d.path)}
+	return s
 }
 
 // answer gives the directory's attributes, or those of what is no directory above
 // it: a folder there may be a link by now, and this the inside of another one.
 func (s standing) answer() (wire.Attrs, error) {
-	self, err := s.self.Attrs()
-	for _, call := range s.parents {
-		above, aboveErr := call.Attrs()
+	self, err := s.self.answer()
+	for _, parent := range s.parents {
+		above, aboveErr := parent.answer()
 		switch {
 		case err != nil:
 		case aboveErr == nil && notDir(above):
@@ -133,28 +133,27 @@ func (s standing) stillDir() error {
 
 func notDir(a wire.Attrs) bool { return a.HasMode && a.Mode&wire.ModeType != wire.ModeDir }
 
-// between asks what the folders are that lead from a configured path to a path,
-// both left out.
-func (s *session) between(root, path string) []*wire.Call {
-	var calls []*wire.Call
+// between gives the folders that lead from a configured path to a path, both left out.
+func between(root, path string) (folders []string) {
 	for i := len(strings.TrimSuffix(root, "/")) + 1; i < len(path); i++ {
 		if path[i] == '/' {
-			calls = append(calls, s.Lstat(path[:i]))
+			folders = append(folders, path[:i])
 		}
 	}
-	return calls
+	return folders
 }
 
 // maxDots is how often "." and "..", which are not kept, may come in one folder.
 const maxDots = 1000
 
-// readAll asks for several batches at once, for a batch is a round trip and
-// OpenSSH puts a hundred names into it.
+// fullBatch is how many names OpenSSH puts into a batch; a shorter one is the last.
+const fullBatch = 100
+
+// readAll asks for several batches at once, for a batch is a round trip. What is asked
+// for in vain costs the server as much as a file does, so that there are more only
+// where batches come full.
 func (l *lister) readAll(path, handle string, list *listing, charge func(int64) error) (dots int, err error) {
-	window, limit := 1, 1
-	if l.pipelined {
-		window, limit = 2+int(min(list.self.Size/4096, 14)), 32
-	}
+	window := l.batchesOf(list.self.Size)
 	var calls []*wire.Call
 	var failure error
 	over := false // nothing more is asked for
@@ -162,6 +161,7 @@ func (l *lister) readAll(path, handle string, list *listing, charge func(int64) 
 		for !over && len(calls) < window && l.mayAsk(len(calls) == 0) {
 			calls = append(calls, l.s.ReadDir(handle))
 		}
+		before := list.count
 		seen, err := l.readBatch(path, calls[0], list, charge)
 		dots += seen
 		if dots > maxDots && err == nil {
@@ -169,7 +169,9 @@ func (l *lister) readAll(path, handle string, list *listing, charge func(int64) 
 		}
 		calls = calls[1:]
 		<-l.batches
-		window = min(2*window, limit)
+		if l.pipelined && list.count-before+seen >= fullBatch {
+			window = min(2*window, 32)
+		}
 		if errors.Is(err, io.EOF) {
 			// Later answers may still bring names.
 			over, err = true, nil
@@ -179,6 +181,21 @@ func (l *lister) readAll(path, handle string, list *listing, charge func(int64) 
 		}
 	}
 	return dots, failure
+}
+
+// batchesOf is for how many batches a directory of a size is asked at first, with the
+// one that says that there are no more. A block of a disk holds one, or two: that is
+// asked for at once where the answer is far.
+func (l *lister) batchesOf(size uint64) int {
+	const block = 4096
+	switch {
+	case !l.pipelined:
+		return 1
+	case size <= block && l.s.near():
+		return 2
+	default:
+		return 2 + int(min(size/block, 14))
+	}
 }
 
 // searchable finds a directory whose names can be read, but that cannot be

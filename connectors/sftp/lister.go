@@ -20,6 +20,7 @@ type lister struct {
 	o         Options
 	excludes  connectors.Excludes
 	owners    *owners
+	looks     *looks
 	pipelined bool          // the server answers batches of one directory in order
 	batches   chan struct{} // bounds the batches of names on their way
 	running   sync.WaitGroup
@@ -55,7 +56,7 @@ type dirTask struct {
 func newLister(s *session, o Options, excludes connectors.Excludes, own *owners) *lister {
 	_, limits := s.Extension("limits@openssh.com")
 	return &lister{
-		s: s, o: o, excludes: excludes, owners: own,
+		s: s, o: o, excludes: excludes, owners: own, looks: newLooks(s.Client, s.near),
 		// Another server might serve two batches at once and lose names.
 		pipelined: limits || strings.Contains(string(s.conn.ServerVersion()), "OpenSSH"),
 		batches:   make(chan struct{}, maxBatches),

@@ -29,6 +29,9 @@ type Options struct {
 	// WidenAt is how many bytes must come in one round trip before more channels
 	// are opened. Default 800 KiB, which is near what one channel brings.
 	WidenAt int64
+	// BusyAt is from which share of the time on this machine's processors are so busy
+	// that no more connections are made, as they would not be of use. Default 0.85.
+	BusyAt float64
 	// TarsAfter is for how long one tar must have been too few before more are
 	// started. Default 400 ms, which is what it may take to start them.
 	TarsAfter time.Duration
@@ -69,6 +72,9 @@ func (o Options) withDefaults() Options {
 	orInt(&o.ListingMemory, 192<<20)
 	orInt(&o.ListAhead, 12<<20)
 	orInt(&o.FindMemory, 24<<20)
+	if o.BusyAt <= 0 {
+		o.BusyAt = 0.85
+	}
 	if o.Handles <= 0 {
 		o.Handles = 1000
 	}

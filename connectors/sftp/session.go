@@ -26,6 +26,7 @@ type session struct {
 	lanes atomic.Pointer[[]*lane] // all of them; it only grows
 
 	wanted atomic.Pointer[string] // the path of a large file whose turn it is; nil: none
+	large  atomic.Bool            // there is a file of manyWindows to read
 
 	adding sync.Mutex // held while it does
 

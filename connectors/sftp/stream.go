@@ -52,8 +52,16 @@ const checkEnd = 64 << 20
 // startStream opens a large file and begins to read it.
 func (r *reader) startStream(sl *slot) {
 	l := r.s.lightest()
-	handle, err := l.Open(sl.path).Handle()
+	opening := l.Open(sl.path)
+	if sl.item.Size >= worthStriping {
+		r.s.wanted.CompareAndSwap(nil, &sl.path) // before its turn: lanes may be opened by then
+	}
+	if sl.item.Size >= manyWindows {
+		r.s.large.Store(true)
+	}
+	handle, err := opening.Handle()
 	if err != nil {
+		r.s.wanted.CompareAndSwap(&sl.path, nil)
 		r.handles.Release(1)
 		r.lost(sl, err)
 		return
@@ -64,9 +72,6 @@ func (r *reader) startStream(sl *slot) {
 		st.last = l.Read(handle, st.size-1, make([]byte, 1))
 	}
 	st.fill()
-	if st.size >= worthStriping {
-		r.s.wanted.CompareAndSwap(nil, &sl.path) // before its turn: lanes may be opened by then
-	}
 	now, err := look.Attrs()
 	if err != nil {
 		if !wire.IsStatus(err) {

@@ -255,7 +255,10 @@ const (
 // look tells what is at a path now. A path that leads through something that is
 // no longer a directory is gone: what a link there leads to is another file.
 func (r *reader) look(sl *slot) (wire.Attrs, state, error) {
-	parents := r.s.between(sl.root, sl.path)
+	var parents []*wire.Call
+	for _, path := range between(sl.root, sl.path) {
+		parents = append(parents, r.s.Lstat(path))
+	}
 	own := r.s.Lstat
 	if sl.path == sl.root {
 		own = r.s.Stat

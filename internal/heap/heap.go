@@ -1,8 +1,9 @@
-// Package heap says how large the heap of a process may grow before it is collected.
+// Package heap says how the heap of a process grows, and out of what pages.
 package heap
 
 import (
 	"os"
+	"runtime"
 	"runtime/debug"
 )
 
@@ -10,10 +11,19 @@ import (
 // use, a few megabytes, and each request leaves garbage.
 func ForHub() { percent(400) }
 
+// region is how much of a worker's heap is made of large pages, in bytes: what one
+// backup takes. It bounds as well what the kernel may add to make a page large.
+const region = 128 << 20
+
 // ForWorker lets it grow to one and a half times what is in use. Every packet of an
 // SSH connection becomes garbage, which is quicker where few pages are used again and
-// again: the kernel has to clear each new one.
-func ForWorker() { percent(50) }
+// again: the kernel has to clear each new one. The first of them are large ones where
+// the kernel has such, so that there are fewer to clear.
+func ForWorker() {
+	preferLargePages(region)
+	runtime.GC() // the region is free, and what is made next lies in it
+	percent(50)
+}
 
 // percent sets GOGC, which still decides where it is given.
 func percent(p int) {

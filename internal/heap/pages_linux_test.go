@@ -1,0 +1,48 @@
+package heap
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// advised is how much of this process's memory may lie in large pages, and how much of
+// that is in use, in bytes.
+func advised(t *testing.T) (size, used int) {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/smaps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var area, resident int
+	for line := range strings.Lines(string(b)) {
+		name, rest, _ := strings.Cut(line, ":")
+		switch kib, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(rest), " kB")); name {
+		case "Size":
+			area = kib << 10
+		case "Rss":
+			resident = kib << 10
+		case "VmFlags":
+			if strings.Contains(rest, " hg") {
+				size += area
+				used += resident
+			}
+		}
+	}
+	return size, used
+}
+
+func TestAWorkersHeapPrefersLargePages(t *testing.T) {
+	if _, err := os.Stat("/sys/kernel/mm/transparent_hugepage"); err != nil {
+		t.Skip("this kernel has no large pages:", err)
+	}
+	ForWorker()
+	size, used := advised(t)
+	if size < region {
+		t.Errorf("%d MiB may lie in large pages", size>>20)
+	}
+	if used > region/4 {
+		t.Errorf("%d MiB of them were taken", used>>20)
+	}
+}
