@@ -20,9 +20,11 @@ const region = 128 << 20
 // again: the kernel has to clear each new one. The first of them are large ones where
 // the kernel has such, so that there are fewer to clear.
 func ForWorker() {
+	before := debug.SetGCPercent(-1) // one collection will do
 	preferLargePages(region)
-	runtime.GC() // the region is free, and what is made next lies in it
+	debug.SetGCPercent(before)
 	percent(50)
+	runtime.GC() // the region is free, and what is made next lies in it
 }
 
 // percent sets GOGC, which still decides where it is given.

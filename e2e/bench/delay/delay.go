@@ -80,10 +80,16 @@ func (p *Proxy) accept() {
 	}
 }
 
-// serve carries one connection. Over a real line the server learns of it one
-// and a half round trips after the client began: SYN, SYN-ACK, ACK.
+// serve carries one connection. Over a real line the client may send after a round
+// trip, SYN and SYN-ACK, and the server learns of it half a round trip later. Here the
+// client takes the connection for open at once: what it sends before it may is kept.
 func (p *Proxy) serve(client net.Conn) {
 	defer func() { _ = client.Close() }()
+	up, err := p.take(client, time.Now().Add(p.cfg.RoundTrip))
+	if err != nil {
+		return
+	}
+	defer up.end()
 	if !p.sleep(p.cfg.RoundTrip + p.cfg.RoundTrip/2) {
 		return
 	}
@@ -97,9 +103,14 @@ func (p *Proxy) serve(client net.Conn) {
 		_ = server.Close()
 	})
 	defer stop()
+	down, err := p.take(server, time.Now())
+	if err != nil {
+		return
+	}
+	defer down.end()
 	var both sync.WaitGroup
-	both.Go(func() { p.carry(server, client) })
-	both.Go(func() { p.carry(client, server) })
+	both.Go(func() { up.bring(server) })
+	both.Go(func() { down.bring(client) })
 	both.Wait()
 }
 
@@ -114,26 +125,43 @@ func (p *Proxy) sleep(d time.Duration) bool {
 	}
 }
 
-// carry brings everything that comes out of one connection to the other, late.
-func (p *Proxy) carry(to, from net.Conn) {
+// direction is what one side of a connection sends, on its way.
+type direction struct {
+	from    net.Conn
+	q       *queue
+	reading sync.WaitGroup
+}
+
+// take begins to take what comes out of a connection, which is as if it came when that
+// is open, if it comes earlier.
+func (p *Proxy) take(from net.Conn, open time.Time) (*direction, error) {
 	source, err := socketOf(from)
 	if err != nil {
-		return
+		return nil, err
 	}
+	d := &direction{from: from, q: newQueue(p.cfg.Queue, open, p.cfg.RoundTrip/2)}
+	d.reading.Go(func() { d.q.fill(source) })
+	return d, nil
+}
+
+// bring passes everything on, late.
+func (d *direction) bring(to net.Conn) {
 	target, err := socketOf(to)
 	if err != nil {
 		return
 	}
-	q := newQueue(p.cfg.Queue, p.cfg.RoundTrip/2)
-	defer q.close()
-	var reading sync.WaitGroup
-	reading.Go(func() { q.fill(source) })
-	ended := q.drain(target)
+	ended := d.q.drain(target)
 	if !ended {
-		_ = from.Close() // the other side is gone: nothing more can be brought there
+		_ = d.from.Close() // the other side is gone: nothing more can be brought there
 	} else if half, ok := to.(*net.TCPConn); ok {
 		_ = half.CloseWrite() // as the sender did; if it cannot be, it is closed already
 	}
-	q.abandon()
-	reading.Wait()
+}
+
+// end waits until nothing more is taken.
+func (d *direction) end() {
+	_ = d.from.Close() // ended or not, nobody wants more of it
+	d.q.abandon()
+	d.reading.Wait()
+	d.q.close()
 }

@@ -103,6 +103,30 @@ func TestConnectionTakesTwoRoundTripsToAnswer(t *testing.T) {
 	}
 }
 
+// What the client sends at once arrives with the end of the handshake: SYN, SYN-ACK,
+// and its answer comes after two round trips.
+func TestFirstBytesGoOutWithTheHandshake(t *testing.T) {
+	t.Parallel()
+	const roundTrip = 80 * time.Millisecond
+	addr := start(t, serve(t, echo), roundTrip)
+	var took []time.Duration
+	for range 10 {
+		began := time.Now()
+		conn := dial(t, addr)
+		if _, err := conn.Write([]byte{1}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		took = append(took, time.Since(began))
+	}
+	// The shortest: a machine that is busy makes the others longer.
+	if least := slices.Min(took); least < 2*roundTrip || least > 2*roundTrip+roundTrip/3 {
+		t.Errorf("the first bytes were answered after %v, of %v for a round trip", least, roundTrip)
+	}
+}
+
 // Far more than any socket holds is under way while nobody takes anything, so that
 // no window of either side limits what passes; and it comes out unharmed.
 func TestDelayIsNoLimitOfThroughput(t *testing.T) {

@@ -18,6 +18,7 @@ type piece struct {
 // never copied, so that a line costs those who are measured as little of their
 // processors as it can.
 type queue struct {
+	open  time.Time // when the first byte can be sent
 	delay time.Duration
 
 	mu     sync.Mutex
@@ -31,8 +32,8 @@ type queue struct {
 	all    []*pipe
 }
 
-func newQueue(limit int64, delay time.Duration) *queue {
-	q := &queue{limit: limit, delay: delay}
+func newQueue(limit int64, open time.Time, delay time.Duration) *queue {
+	q := &queue{limit: limit, open: open, delay: delay}
 	q.change.L = &q.mu
 	return q
 }
@@ -83,7 +84,7 @@ func (q *queue) pipe() (*pipe, error) {
 
 // put waits for room; false means that nobody takes it.
 func (q *queue) put(p *pipe, n int) bool {
-	if !q.add(piece{n: n, due: time.Now().Add(q.delay), from: p}, int64(n)) {
+	if !q.add(piece{n: n, due: q.due(), from: p}, int64(n)) {
 		return false
 	}
 	q.mu.Lock()
@@ -103,11 +104,20 @@ func (q *queue) add(p piece, held int64) bool {
 	return !q.broken
 }
 
+// due is when what is sent now arrives.
+func (q *queue) due() time.Time {
+	sent := time.Now()
+	if sent.Before(q.open) {
+		sent = q.open
+	}
+	return sent.Add(q.delay)
+}
+
 // end says that no more comes; the end takes as long as a byte.
 func (q *queue) end() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.pieces = append(q.pieces, piece{due: time.Now().Add(q.delay)})
+	q.pieces = append(q.pieces, piece{due: q.due()})
 	q.ended = true
 	q.change.Broadcast()
 }
