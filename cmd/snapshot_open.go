@@ -14,6 +14,7 @@ import (
 
 	"xvault/archive"
 	"xvault/archive/seal"
+	"xvault/internal/heap"
 	"xvault/internal/secret"
 )
 
@@ -53,6 +54,7 @@ itself says that something could not be read at the source; a listing marks it.`
 			if err := opts.settle(args[1:]); err != nil {
 				return err
 			}
+			heap.ForArchives()
 			return runSnapshotOpen(c.Context(), c, opts, args[0], args[1:])
 		},
 	}

@@ -90,7 +90,7 @@ func runWorker(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	heap.ForWorker()
+	heap.ForArchives()
 	cfg, err := workerConfig(s, log)
 	if err != nil {
 		return err

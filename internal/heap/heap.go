@@ -11,15 +11,16 @@ import (
 // use, a few megabytes, and each request leaves garbage.
 func ForHub() { percent(400) }
 
-// region is how much of a worker's heap is made of large pages, in bytes: what one
-// backup takes. It bounds as well what the kernel may add to make a page large.
+// region is how much of the heap is made of large pages, in bytes: what one backup
+// takes. It bounds as well what the kernel may add to make a page large.
 const region = 128 << 20
 
-// ForWorker lets it grow to one and a half times what is in use. Every packet of an
-// SSH connection becomes garbage, which is quicker where few pages are used again and
-// again: the kernel has to clear each new one. The first of them are large ones where
-// the kernel has such, so that there are fewer to clear.
-func ForWorker() {
+// ForArchives is for a process that writes or reads archives. Its heap grows to one and
+// a half times what is in use: every packet of an SSH connection becomes garbage, which
+// is quicker where few pages are used again and again, as the kernel has to clear each
+// new one. The first of them are large ones where the kernel has such, so that there
+// are fewer to clear.
+func ForArchives() {
 	before := debug.SetGCPercent(-1) // one collection will do
 	preferLargePages(region)
 	debug.SetGCPercent(before)

@@ -33,14 +33,14 @@ func advised(t *testing.T) (size, used int) {
 	return size, used
 }
 
-func TestAWorkersHeapPrefersLargePages(t *testing.T) {
+func TestHeapPrefersLargePages(t *testing.T) {
 	if _, err := os.Stat("/sys/kernel/mm/transparent_hugepage"); err != nil {
 		t.Skip("this kernel has no large pages:", err)
 	}
 	if size, _ := advised(t); size > 0 {
 		t.Skip("it was done in this process before, and is for fresh memory")
 	}
-	ForWorker()
+	ForArchives()
 	size, used := advised(t)
 	if size < region {
 		t.Errorf("%d MiB may lie in large pages", size>>20)

@@ -59,7 +59,7 @@ type done struct {
 // but hub and queue left out. It is a process of its own, so that its memory can be
 // told.
 func work(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
-	heap.ForWorker()
+	heap.ForArchives()
 	var o order
 	if err := json.NewDecoder(stdin).Decode(&o); err != nil {
 		return fmt.Errorf("read order: %w", err)
