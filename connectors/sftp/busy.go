@@ -19,17 +19,24 @@ func (p *processors) busy() float64 {
 	if err != nil {
 		return 0
 	}
-	now := stat.CPUTotal
-	idle := now.Idle + now.Iowait - p.last.Idle - p.last.Iowait
-	all := sumOfTimes(now) - sumOfTimes(p.last)
-	known := p.known
-	p.known, p.last = true, now
-	if !known || all <= 0 {
+	before, known := p.last, p.known
+	p.last, p.known = stat.CPUTotal, true
+	if !known {
 		return 0
 	}
+	return busyShare(before, stat.CPUTotal)
+}
+
+// busyShare is that of the time between two looks; 0 where none has passed.
+func busyShare(before, after procfs.CPUStat) float64 {
+	all := allTimes(after) - allTimes(before)
+	if all <= 0 {
+		return 0
+	}
+	idle := after.Idle + after.Iowait - before.Idle - before.Iowait
 	return 1 - max(0, min(1, idle/all))
 }
 
-func sumOfTimes(c procfs.CPUStat) float64 {
+func allTimes(c procfs.CPUStat) float64 {
 	return c.User + c.Nice + c.System + c.Idle + c.Iowait + c.IRQ + c.SoftIRQ + c.Steal
 }

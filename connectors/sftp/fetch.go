@@ -33,6 +33,9 @@ func (r *reader) putFile(sl *slot) error {
 		r.discard(sl)
 		return r.problem(err)
 	}
+	if !small {
+		r.expect(sl)
+	}
 	sl.ready = make(chan struct{})
 	r.running.Go(func() {
 		defer close(sl.ready)
@@ -43,6 +46,18 @@ func (r *reader) putFile(sl *slot) error {
 		}
 	})
 	return r.put(sl)
+}
+
+// expect lets lanes that are opened from now on open a large file with their first words,
+// before its turn, and has them opened at once where one is known to be too few. Tars,
+// where there are any, have the first claim to channels.
+func (r *reader) expect(sl *slot) {
+	if sl.item.Size >= worthStriping {
+		r.s.wanted.CompareAndSwap(nil, &sl.path)
+	}
+	if sl.item.Size >= manyWindows && r.tars == nil {
+		r.s.large.Store(true)
+	}
 }
 
 // fetchSmall reads a whole file in two round trips: one opens it, and in the

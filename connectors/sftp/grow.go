@@ -10,8 +10,8 @@ import (
 
 // How a session decides that it needs more lanes. Nothing is opened unless
 // whoever visits waits for the server much of the time, and what came in that time
-// is near what one round trip can bring; or where a file's turn comes for which one
-// lane would take many round trips.
+// is near what one round trip can bring; or where a file was met for which one lane
+// would take many round trips.
 const (
 	// nearby is the round trip below which one channel brings more than SSH
 	// encrypts in the same time.
@@ -23,9 +23,13 @@ const (
 	maxConns     = 4
 	// fastest is what SSH encrypts on a connection at best, in bytes a second.
 	fastest = 250 << 20
-	// manyWindows is from which size on a file is known to need more lanes than one: in
-	// a round trip, that one brings a 32th of it at best.
+	// manyWindows is from which size on a file far away has more lanes than one from the
+	// beginning: in a round trip, that one would bring a 32nd of it at best.
 	manyWindows = 32 * laneWindow
+	// tripsToPay is in how many round trips such lanes must have shown that they pay.
+	tripsToPay = 20
+	// noMemory is after how long it is asked for again.
+	noMemory = time.Second
 	// laneMemory is what is read ahead for each channel of the first connection,
 	// so that no server waits for a request. Further connections share that.
 	laneMemory = laneWindow + laneWindow/4
@@ -138,9 +142,9 @@ func (s *session) grow(o Options, log *slog.Logger) {
 			s.stretch.giveBack() // nothing came of it
 		}
 	}()
-	more := s.moreChannels(o, log)
+	more, guessed := s.moreChannels(o, log)
 	s.settled.Store(true)
-	if !more {
+	if !more || guessed && !s.paid(o) {
 		return
 	}
 	trip := s.conn.RoundTrip()
@@ -156,7 +160,7 @@ func (s *session) grow(o Options, log *slog.Logger) {
 		case !m.starving(0.5) || m.inTrip(trip) < o.WidenAt:
 			continue // as wide as it need be, for now
 		case busy > o.BusyAt:
-			continue // it waits for this machine, and another would make it wait longer
+			continue // it is this machine that it waits for
 		case m.inTrip(trip) < before+before/8:
 			return // the last one did not help
 		}
@@ -185,36 +189,74 @@ func (s *session) near() bool {
 // comes after it has to wait for it.
 func (s *session) mayWiden() bool { return !s.settled.Load() && !s.near() }
 
-// moreChannels waits until one channel is too few and opens more; false where
-// that never comes.
-func (s *session) moreChannels(o Options, log *slog.Logger) bool {
+// paid waits for as much in a round trip as makes it worth to have more lanes than one.
+// Where the line is too slow for that, their memory goes to other sessions; what one
+// window has keeps such a line busy.
+func (s *session) paid(o Options) bool {
+	trip := s.conn.RoundTrip()
+	for range tripsToPay {
+		m, ok := s.measure(trip)
+		if !ok {
+			return false
+		}
+		if m.inTrip(trip) >= o.WidenAt {
+			return true
+		}
+	}
+	s.stretch.giveBack()
+	return false
+}
+
+// moreChannels waits until one channel is too few, or known to be, and opens more; false
+// where that never comes. guessed means that nothing was measured.
+func (s *session) moreChannels(o Options, log *slog.Logger) (more, guessed bool) {
+	for {
+		guessed, ok := s.tooFew(o)
+		if !ok {
+			return false, false
+		}
+		trip := s.conn.RoundTrip()
+		free := s.channels.forLanes(lanesAt(trip))
+		n := s.stretch.take(free, laneMemory)
+		s.channels.giveBack(free - n)
+		switch {
+		case n > 0:
+			opened := s.moreLanes(s.conn, n)
+			s.channels.giveBack(n - opened)
+			log.Debug("more channels to the server", slog.Int("lanes", 1+opened), slog.Duration("round_trip", trip))
+			return true, guessed
+		case free == 0:
+			return false, false
+		}
+		if _, ok := s.measure(noMemory); !ok { // other sessions have all of it, for now
+			return false, false
+		}
+	}
+}
+
+// tooFew waits until one channel is; false where the session ends before that, or is
+// with a server nearby.
+func (s *session) tooFew(o Options) (guessed, ok bool) {
 	var last []sample // of about a round trip
 	for {
 		m, ok := s.measure(10 * time.Millisecond)
 		trip := s.conn.RoundTrip()
 		if !ok || s.near() {
-			return false
+			return false, false
 		}
 		last = append(last, m)
 		sum := sumOf(last)
 		// What comes in one burst counts as what comes in a round trip.
-		if trip > 0 && (s.large.Load() || sum.starving(0.3) && sum.bytes >= o.WidenAt) {
-			break
+		if trip > 0 && sum.starving(0.3) && sum.bytes >= o.WidenAt {
+			return false, true
+		}
+		if s.large.Load() && lanesAt(trip) > 1 {
+			return true, true
 		}
 		if sum.took > trip {
 			last = last[1:]
 		}
 	}
-	free := s.channels.forLanes(lanesAt(s.conn.RoundTrip()))
-	n := s.stretch.take(free, laneMemory)
-	s.channels.giveBack(free - n)
-	if n == 0 {
-		return false
-	}
-	opened := s.moreLanes(s.conn, n)
-	s.channels.giveBack(n - opened)
-	log.Debug("more channels to the server", slog.Int("lanes", 1+opened), slog.Duration("round_trip", s.conn.RoundTrip()))
-	return true
 }
 
 // lanesAt is how many more channels a distance may ask for: with all of them it is not

@@ -146,17 +146,18 @@ func between(root, path string) (folders []string) {
 // maxDots is how often "." and "..", which are not kept, may come in one folder.
 const maxDots = 1000
 
-// fullBatch is how many names OpenSSH puts into a batch; a shorter one is the last.
+// fullBatch is how many names OpenSSH puts into a batch; a shorter one is its last.
 const fullBatch = 100
 
 // readAll asks for several batches at once, for a batch is a round trip. What is asked
 // for in vain costs the server as much as a file does, so that there are more only
-// where batches come full.
+// where names keep coming: in full batches, or, from other servers, in shorter ones.
 func (l *lister) readAll(path, handle string, list *listing, charge func(int64) error) (dots int, err error) {
 	window := l.batchesOf(list.self.Size)
 	var calls []*wire.Call
 	var failure error
-	over := false // nothing more is asked for
+	over := false  // nothing more is asked for
+	short := false // a batch was not full
 	for !over || len(calls) > 0 {
 		for !over && len(calls) < window && l.mayAsk(len(calls) == 0) {
 			calls = append(calls, l.s.ReadDir(handle))
@@ -169,8 +170,12 @@ func (l *lister) readAll(path, handle string, list *listing, charge func(int64) 
 		}
 		calls = calls[1:]
 		<-l.batches
-		if l.pipelined && list.count-before+seen >= fullBatch {
+		switch got := list.count - before + seen; {
+		case !l.pipelined || got == 0:
+		case got >= fullBatch || short:
 			window = min(2*window, 32)
+		default: // most likely that was all, as what was asked for already will tell
+			short, window = true, max(1, len(calls))
 		}
 		if errors.Is(err, io.EOF) {
 			// Later answers may still bring names.
@@ -183,9 +188,10 @@ func (l *lister) readAll(path, handle string, list *listing, charge func(int64) 
 	return dots, failure
 }
 
-// batchesOf is for how many batches a directory of a size is asked at first, with the
-// one that says that there are no more. A block of a disk holds one, or two: that is
-// asked for at once where the answer is far.
+// batchesOf is how many batches of a directory are asked for at first: as many as its
+// size may hold, and the one that says that there are no more. What has one block of a
+// disk mostly holds one batch, and seldom two; the second is asked for at once where it
+// would come late.
 func (l *lister) batchesOf(size uint64) int {
 	const block = 4096
 	switch {

@@ -11,7 +11,8 @@ import (
 // answer is on its way shares the next one with all who do so until that is asked for.
 // What is far away is asked for at once instead, as it is round trips that count there.
 //
-// An answer is never of a moment before at was called, since a server answers in order.
+// What is told is never of a moment before at was called, nor before requests that were
+// made earlier, as a server serves them in order.
 type looks struct {
 	server *wire.Client
 	near   func() bool
@@ -30,8 +31,12 @@ type look struct {
 	path   string
 	before *look // must be answered first; nil where this one was sent at once
 
+	// next is sent when this one is answered, and call nil until this one is sent, from
+	// when on it cannot be shared. Both are the lock's.
+	next *look
+	call *wire.Call
+
 	once  sync.Once
-	call  *wire.Call // nil until it is sent, from when on it cannot be shared
 	attrs wire.Attrs
 	err   error
 }
@@ -51,7 +56,8 @@ func (l *looks) at(path string, follow bool) *look {
 	case last == nil:
 		last = &look{from: l, path: path, call: l.server.Lstat(path)}
 	case last.call != nil:
-		last = &look{from: l, path: path, before: last}
+		last.next = &look{from: l, path: path, before: last}
+		last = last.next
 	default:
 		return last
 	}
@@ -59,31 +65,28 @@ func (l *looks) at(path string, follow bool) *look {
 	return last
 }
 
-// answer waits. It is whoever waits for a look that sends it, if that had to wait.
+// answer waits. A look that had to wait is sent by whoever first learns that it may be.
 func (k *look) answer() (wire.Attrs, error) {
 	k.once.Do(func() {
 		if k.before != nil {
 			_, _ = k.before.answer() // those who asked for it see its error
 			k.before = nil
-			k.from.send(k)
 		}
 		k.attrs, k.err = k.call.Attrs()
-		k.from.forget(k)
+		k.from.answered(k)
 	})
 	return k.attrs, k.err
 }
 
-func (l *looks) send(k *look) {
+// answered sends what waits for this answer, or forgets a path that nobody has asked
+// about since.
+func (l *looks) answered(k *look) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	k.call = l.server.Lstat(k.path)
-}
-
-// forget drops a path that nobody has asked about since.
-func (l *looks) forget(k *look) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.last[k.path] == k {
+	switch {
+	case k.next != nil:
+		k.next.call, k.next = l.server.Lstat(k.path), nil
+	case l.last[k.path] == k:
 		delete(l.last, k.path)
 	}
 }

@@ -29,8 +29,9 @@ type Options struct {
 	// WidenAt is how many bytes must come in one round trip before more channels
 	// are opened. Default 800 KiB, which is near what one channel brings.
 	WidenAt int64
-	// BusyAt is from which share of the time on this machine's processors are so busy
-	// that no more connections are made, as they would not be of use. Default 0.85.
+	// BusyAt is the share of their time from which on this machine's processors are so
+	// busy that large files get no further connections, as these would be of no use. In
+	// a container it is still the whole machine's. Default 0.85.
 	BusyAt float64
 	// TarsAfter is for how long one tar must have been too few before more are
 	// started. Default 400 ms, which is what it may take to start them.

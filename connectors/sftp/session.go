@@ -25,8 +25,8 @@ type session struct {
 	conn  *sshconn.Conn
 	lanes atomic.Pointer[[]*lane] // all of them; it only grows
 
-	wanted atomic.Pointer[string] // the path of a large file whose turn it is; nil: none
-	large  atomic.Bool            // there is a file of manyWindows to read
+	wanted atomic.Pointer[string] // the path of the large file that comes next; nil: none
+	large  atomic.Bool            // a file of manyWindows was met
 
 	adding sync.Mutex // held while it does
 

@@ -52,14 +52,7 @@ const checkEnd = 64 << 20
 // startStream opens a large file and begins to read it.
 func (r *reader) startStream(sl *slot) {
 	l := r.s.lightest()
-	opening := l.Open(sl.path)
-	if sl.item.Size >= worthStriping {
-		r.s.wanted.CompareAndSwap(nil, &sl.path) // before its turn: lanes may be opened by then
-	}
-	if sl.item.Size >= manyWindows {
-		r.s.large.Store(true)
-	}
-	handle, err := opening.Handle()
+	handle, err := l.Open(sl.path).Handle()
 	if err != nil {
 		r.s.wanted.CompareAndSwap(&sl.path, nil)
 		r.handles.Release(1)

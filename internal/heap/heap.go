@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"sync"
 )
 
 // ForHub lets it grow to five times what is in use, instead of twice: little is in
@@ -12,7 +13,7 @@ import (
 func ForHub() { percent(400) }
 
 // region is how much of the heap is made of large pages, in bytes: what one backup
-// takes. It bounds as well what the kernel may add to make a page large.
+// takes. The kernel may fill up pages that are used in part, and no more than that.
 const region = 128 << 20
 
 // ForArchives is for a process that writes or reads archives. Its heap grows to one and
@@ -20,12 +21,18 @@ const region = 128 << 20
 // is quicker where few pages are used again and again, as the kernel has to clear each
 // new one. The first of them are large ones where the kernel has such, so that there
 // are fewer to clear.
-func ForArchives() {
-	before := debug.SetGCPercent(-1) // one collection will do
+//
+// Only the first call does something: later ones would find memory that is in use.
+func ForArchives() { once.Do(forArchives) }
+
+var once sync.Once
+
+func forArchives() {
+	before := debug.SetGCPercent(-1) // the one collection that follows will do
 	preferLargePages(region)
+	runtime.GC() // the region is free, and what is made next lies in it
 	debug.SetGCPercent(before)
 	percent(50)
-	runtime.GC() // the region is free, and what is made next lies in it
 }
 
 // percent sets GOGC, which still decides where it is given.
