@@ -4,6 +4,7 @@ import (
 	"context"
 	"regexp"
 	"strings"
+	"sync"
 
 	"xvault/connectors/mysql"
 	"xvault/internal/job"
@@ -93,11 +94,12 @@ func count(rows [][]string) int {
 	return n
 }
 
-// pluginName is a plugin's main file in a serialized list of them.
-var pluginName = regexp.MustCompile(`s:\d+:"([^"]{1,500}\.php)";`)
+// pluginName is a plugin's main file in a serialized list of them. It is made when it is
+// needed, as that takes time which no command should lose at its start.
+var pluginName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`s:\d+:"([^"]{1,500}\.php)";`) })
 
 func pluginsIn(serialized string) (names []string) {
-	for _, m := range pluginName.FindAllStringSubmatch(serialized, maxNames) {
+	for _, m := range pluginName().FindAllStringSubmatch(serialized, maxNames) {
 		if !strings.Contains(m[1], "..") {
 			names = append(names, m[1])
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"regexp"
 	"strconv"
+	"sync"
 )
 
 // parser goes through one serialized value, and writes it anew.
@@ -28,8 +29,11 @@ func (p *parser) sign(c byte) bool {
 	return p.at < len(p.src) && p.src[p.at] == c && p.keep(1)
 }
 
-// scalar is a value without a text.
-var scalar = regexp.MustCompile(`^(?:N;|b:[01];|i:[+-]?\d{1,20};|d:(?:[+-]?[0-9.][0-9.eE+-]{0,400}|-?INF|NAN);|[rR]:\d{1,20};)`)
+// scalar is a value without a text. It is made when it is needed: to repeat something
+// hundreds of times is long work, for which no command should wait at its start.
+var scalar = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(?:N;|b:[01];|i:[+-]?\d{1,20};|d:(?:[+-]?[0-9.][0-9.eE+-]{0,400}|-?INF|NAN);|[rR]:\d{1,20};)`)
+})
 
 // value reads one, of any kind; false: it is not whole.
 func (p *parser) value(depth int) bool {
@@ -54,7 +58,7 @@ func (p *parser) value(depth int) bool {
 		_, at, ok := quoted(p.src, p.at+1, ";")
 		return ok && p.keep(at-p.at)
 	default:
-		m := scalar.Find(p.rest())
+		m := scalar().Find(p.rest())
 		return m != nil && p.keep(len(m))
 	}
 }
