@@ -480,13 +480,15 @@ func TestChannelsOpenTheFileWithTheirFirstWords(t *testing.T) {
 	}
 }
 
-// What all sources together hold for long lines is bounded.
+// What all sources together hold for long lines is bounded. Each may have it after
+// another.
 func TestSharedMemoryBoundsChannels(t *testing.T) {
 	t.Parallel()
 	s := testenv.SSHD(t, testenv.SSHOptions{})
 	largeFile(t, filepath.Join(s.Root, "f"), 48<<20)
 	o := far()
 	o.Stretch = 6 << 20 // two more channels
+	o.BusyAt = 1e-9     // and no further connections, which share them
 	kind := sftp.New(o)
 	link := testenv.SlowLink(t, s.Addr(), oneWay)
 	var reading sync.WaitGroup
