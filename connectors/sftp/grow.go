@@ -189,22 +189,25 @@ func (s *session) near() bool {
 // comes after it has to wait for it.
 func (s *session) mayWiden() bool { return !s.settled.Load() && !s.near() }
 
-// paid waits for as much in a round trip as makes it worth to have more lanes than one.
-// Where the line is too slow for that, their memory goes to other sessions; what one
-// window has keeps such a line busy.
+// paid waits for as much in a round trip as makes it worth to have more lanes than one;
+// false where that never comes. As long as the line is too slow for it, their memory goes
+// to other sessions; what one window has keeps such a line busy.
 func (s *session) paid(o Options) bool {
 	trip := s.conn.RoundTrip()
-	for range tripsToPay {
+	for n := 1; ; n++ {
 		m, ok := s.measure(trip)
-		if !ok {
+		switch {
+		case !ok:
 			return false
-		}
-		if m.inTrip(trip) >= o.WidenAt {
+		case m.inTrip(trip) >= o.WidenAt:
+			if n > tripsToPay {
+				s.stretch.take(len(s.all())-1, laneMemory)
+			}
 			return true
+		case n == tripsToPay:
+			s.stretch.giveBack()
 		}
 	}
-	s.stretch.giveBack()
-	return false
 }
 
 // moreChannels waits until one channel is too few, or known to be, and opens more; false
