@@ -33,8 +33,9 @@ type fakeServer struct {
 	maxRead  int      // a read brings no more than this; 0 means all
 	maxOpen  int      // files open at once; 0 means any number
 
-	open    map[string]*fakeOpen
-	longest int // of the reads asked for
+	open    map[string]*fakeOpen // by handle, of all channels
+	handles uint32               // given so far
+	longest int                  // of the reads asked for
 	opens   int
 	most    int // of files ever open at once
 }
@@ -56,7 +57,9 @@ func (f *fakeServer) serve(ch ssh.Channel) { f.serveAfter(ch, func(byte) bool { 
 // serveAfter answers nothing before a request of a type for which begin is true.
 func (f *fakeServer) serveAfter(ch ssh.Channel, begin func(typ byte) bool) {
 	f.mu.Lock()
-	f.open = map[string]*fakeOpen{}
+	if f.open == nil {
+		f.open = map[string]*fakeOpen{}
+	}
 	f.mu.Unlock()
 	var owed []byte
 	for begun := false; ; {
@@ -143,7 +146,8 @@ func (f *fakeServer) opened(id uint32, path string, file bool) []byte {
 		f.opens++
 		f.most = max(f.most, f.opens)
 	}
-	handle := strings.Repeat("h", 1+len(f.open)%5) + string(u32(id))
+	f.handles++
+	handle := strings.Repeat("h", 1+len(f.open)%5) + string(u32(f.handles))
 	f.open[handle] = &fakeOpen{path: path, file: file}
 	return packet(102, u32(id), str(handle))
 }

@@ -19,7 +19,7 @@ func (r *reader) putFile(sl *slot) error {
 	charge := int64(streamAhead)
 	if small {
 		charge = max(sl.item.Size+1, leastCharge)
-	} else if len(r.s.all()) > 1 {
+	} else if len(r.s.all()) > 1 && !r.s.near() {
 		charge = min(sl.item.Size, farAhead)
 	}
 	if err := r.ahead.Acquire(r.ctx, charge); err != nil {

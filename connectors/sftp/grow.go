@@ -144,6 +144,9 @@ func (s *session) grow(o Options, log *slog.Logger) {
 	}()
 	more, guessed := s.moreChannels(o, log)
 	s.settled.Store(true)
+	if !more && s.near() {
+		s.growNearby(log)
+	}
 	if !more || guessed && !s.paid(o) {
 		return
 	}

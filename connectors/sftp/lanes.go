@@ -91,7 +91,7 @@ func (s *session) lightest() *lane {
 	all := s.all()
 	best := all[0]
 	for _, l := range all[1:] {
-		if l.load.Load() < best.load.Load() {
+		if l.load.Load() <= best.load.Load() { // the first has what there is to list as well
 			best = l
 		}
 	}
@@ -131,7 +131,7 @@ func (s *session) moreLanes(conn *sshconn.Conn, n int) int {
 // where there is none, or the server does not read on.
 func (s *session) openWanted(conn *sshconn.Conn, first *earlyOpen) func(*wire.Client) {
 	path := s.wanted.Load()
-	if path == nil || !isOpenSSH(conn) {
+	if path == nil || s.near() || !isOpenSSH(conn) {
 		return nil
 	}
 	return func(c *wire.Client) { *first = earlyOpen{*path, c.Open(*path)} }

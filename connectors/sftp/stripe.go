@@ -62,6 +62,10 @@ func (st *stream) widen() (open int) {
 	if st.alone {
 		return 1
 	}
+	if st.tried == 0 && st.r.s.near() { // where one brings all that there is
+		st.unwant()
+		return 1
+	}
 	if st.size-st.asked >= worthStriping {
 		st.r.s.wanted.Store(&st.sl.path)
 	} else {
