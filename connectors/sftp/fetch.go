@@ -78,7 +78,7 @@ func (r *reader) fetchSmall(sl *slot, handles *semaphore.Weighted) {
 	calls := r.readSpan(l, handle, buf)
 	after := l.Fstat(handle)
 	l.CloseHandle(handle)
-	// The server closes the file before it opens whatever comes next.
+	// The lane's server closes the file before it opens whatever comes next.
 	handles.Release(1)
 	n, err := gather(calls)
 	now, statErr := after.Attrs()

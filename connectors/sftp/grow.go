@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// How a session decides that it needs more lanes. Nothing is opened unless
+// How a session decides that it needs more lanes to a server far away; nearby.go is about
+// others. Nothing is opened unless
 // whoever visits waits for the server much of the time, and what came in that time
 // is near what one round trip can bring; or where a file was met for which one lane
 // would take many round trips.
@@ -135,8 +136,9 @@ func (s *session) measure(d time.Duration) (sample, bool) {
 	return gauge{waits: &s.waits, received: s.received, done: s.conn.Done()}.measure(d)
 }
 
-// grow opens more lanes for as long as that pays.
-func (s *session) grow(o Options, log *slog.Logger) {
+// grow opens more lanes for as long as that pays. alone is whether no tars read beside
+// them: nearby these read all that is small, and need channels themselves.
+func (s *session) grow(o Options, log *slog.Logger, alone bool) {
 	defer func() {
 		if len(s.all()) == 1 {
 			s.stretch.giveBack() // nothing came of it
@@ -144,7 +146,7 @@ func (s *session) grow(o Options, log *slog.Logger) {
 	}()
 	more, guessed := s.moreChannels(o, log)
 	s.settled.Store(true)
-	if !more && s.near() {
+	if !more && alone && s.near() {
 		s.growNearby(log)
 	}
 	if !more || guessed && !s.paid(o) {
@@ -181,7 +183,7 @@ func (s *session) grow(o Options, log *slog.Logger) {
 	}
 }
 
-// near reports whether the server is so near that one lane is enough.
+// near reports whether the server is so near that one lane is enough for bytes.
 func (s *session) near() bool {
 	trip := s.conn.RoundTrip()
 	return trip > 0 && trip < nearby

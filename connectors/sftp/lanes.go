@@ -27,6 +27,7 @@ type lane struct {
 	*wire.Client
 	conn *sshconn.Conn
 	load atomic.Int64 // bytes that are being read through it
+	gone atomic.Bool  // its server ended while nothing was read through it
 	// first was opened with the lane's first words, a round trip earlier than it could
 	// be after them. Of the goroutine that visits.
 	first earlyOpen
@@ -71,7 +72,8 @@ func (s *session) all() []*lane {
 	return nil
 }
 
-// add takes a lane into use; when its server ends, so does the session.
+// add takes a lane into use; when its server ends, so does the session. One beside the
+// first that nothing was read through is done without: some servers end what is idle.
 func (s *session) add(l *lane) {
 	s.adding.Lock()
 	all := append(slices.Clone(s.all()), l)
@@ -81,6 +83,10 @@ func (s *session) add(l *lane) {
 		select {
 		case <-s.conn.Done():
 		case <-l.Done():
+			if l != s.all()[0] && l.load.Load() == 0 {
+				l.gone.Store(true)
+				return
+			}
 			s.fail(l.Err())
 		}
 	})
@@ -91,7 +97,7 @@ func (s *session) lightest() *lane {
 	all := s.all()
 	best := all[0]
 	for _, l := range all[1:] {
-		if l.load.Load() <= best.load.Load() { // the first has what there is to list as well
+		if !l.gone.Load() && l.load.Load() <= best.load.Load() { // the first has what there is to list as well
 			best = l
 		}
 	}

@@ -415,6 +415,8 @@ func TestChannelsOpenTheFileWithTheirFirstWords(t *testing.T) {
 	data, want := string(random), sha256.Sum256(random)
 	var channels, early atomic.Int32
 	enough := make(chan struct{})
+	patience, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
 	serve := func(ch ssh.Channel) {
 		nodes := dirs()
 		nodes["/f"] = fakeNode{mode: regular, data: data}
@@ -424,7 +426,7 @@ func TestChannelsOpenTheFileWithTheirFirstWords(t *testing.T) {
 				if typ == 5 {
 					select {
 					case <-enough:
-					case <-time.After(30 * time.Second):
+					case <-patience.Done():
 					}
 				}
 				return nil

@@ -19,20 +19,26 @@ const (
 	fewBytes = fastest / 2
 )
 
-// growNearby opens more lanes to a server nearby once visits wait for it and it is not
-// bytes that it is busy with.
+// growNearby opens more lanes to a server nearby once visits wait for its small files and
+// it is not bytes that it is busy with, two looks in a row: the first may be of a moment
+// at which nothing is on its way yet.
 func (s *session) growNearby(log *slog.Logger) {
-	for {
+	for busy := 0; busy < 2; {
 		m, ok := s.measure(nearbyLook)
 		if !ok {
 			return
 		}
 		if m.starving(0.1) && m.inTrip(time.Second) < fewBytes {
-			break
+			busy++
+		} else {
+			busy = 0
 		}
 	}
 	n := s.channels.forLanes(moreNearby)
 	opened := s.moreLanes(s.conn, n)
 	s.channels.giveBack(n - opened)
+	if opened == 0 {
+		return
+	}
 	log.Debug("more channels to the server", slog.Int("lanes", 1+opened), slog.Duration("round_trip", s.conn.RoundTrip()))
 }

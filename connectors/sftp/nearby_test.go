@@ -1,9 +1,12 @@
 package sftp_test
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +34,8 @@ func TestASlowServerNearby(t *testing.T) {
 	var mu sync.Mutex
 	channels, small, opened := 0, map[int]int{}, 0
 	more := make(chan struct{})
+	patience, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
 	serve := func(ch ssh.Channel) {
 		mu.Lock()
 		channels++
@@ -54,7 +59,7 @@ func TestASlowServerNearby(t *testing.T) {
 				if n == 1 { // which the others come for
 					select {
 					case <-more:
-					case <-time.After(30 * time.Second):
+					case <-patience.Done():
 					}
 				}
 			}
@@ -84,5 +89,80 @@ func TestASlowServerNearby(t *testing.T) {
 	}
 	if opened != 1 {
 		t.Errorf("the large file was opened %d times", opened)
+	}
+}
+
+// A server that ends channels which are idle ends no backup: here the two that came for a
+// small file end while a large one is read, before which nothing was read through them.
+func TestIdleChannelsMayEnd(t *testing.T) {
+	t.Parallel()
+	large := strings.Repeat("x", 48<<20)
+	nodes := dirs("a", "large")
+	nodes["/a"] = fakeNode{mode: regular, data: "a"}
+	nodes["/large"] = fakeNode{mode: regular, data: large}
+
+	patience, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	more, idle, over := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	var channels, ended atomic.Int32
+	var once sync.Once
+	serve := func(ch ssh.Channel) {
+		f := &fakeServer{nodes: nodes}
+		n := channels.Add(1)
+		if n == 3 {
+			close(more)
+		}
+		if n > 1 {
+			greeting, end := make([]byte, 9), make(chan struct{})
+			_, _ = io.ReadFull(ch, greeting) // the test finds out
+			_, _ = ch.Write(f.reply(1, nil))
+			go func() {
+				defer close(end)
+				_, _ = io.Copy(io.Discard, ch) // nothing is asked, and the end comes from here
+			}()
+			select {
+			case <-idle:
+			case <-patience.Done():
+			}
+			_ = ch.Close()
+			<-end
+			if ended.Add(1) == 2 {
+				close(over)
+			}
+			return
+		}
+		reads := 0
+		f.answer = func(typ byte, _ uint32, _ []byte) []byte {
+			if typ != 5 {
+				return nil
+			}
+			select {
+			case <-more:
+			case <-patience.Done():
+			}
+			if reads++; reads > 16 {
+				once.Do(func() { close(idle) })
+				select { // what is left is read when they have ended
+				case <-over:
+				case <-patience.Done():
+				}
+			}
+			return nil
+		}
+		f.serve(ch)
+	}
+	s := testenv.GoSSH(t, testenv.GoSSHOptions{Password: "p", SFTP: serve})
+	o := quick
+	o.WidenAt = 1 << 40
+	o.StallAfter = time.Minute
+	src, err := sourceWith(t, o, s.Config("/"), password("p"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, bytes := readAll(t, src); n != 2 || bytes != int64(len(large))+1 {
+		t.Errorf("%d files with %d bytes", n, bytes)
+	}
+	if channels.Load() != 3 || ended.Load() != 2 {
+		t.Errorf("%d channels, of which %d ended", channels.Load(), ended.Load())
 	}
 }

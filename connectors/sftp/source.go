@@ -169,7 +169,7 @@ func (s *source) Read(ctx context.Context, visit func(connectors.Item) error) er
 		defer h.holdChannels(&sess.channels)()
 		defer h.help(ctx, r)()
 	}
-	sess.grown.Do(func() { sess.growing.Go(func() { sess.grow(s.options, s.env.Log) }) })
+	sess.grown.Do(func() { sess.growing.Go(func() { sess.grow(s.options, s.env.Log, r.tars == nil) }) })
 	return r.run(ctx, roots, visit)
 }
 

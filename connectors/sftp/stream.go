@@ -51,7 +51,10 @@ const checkEnd = 64 << 20
 
 // startStream opens a large file and begins to read it.
 func (r *reader) startStream(sl *slot) {
-	l := r.s.lightest()
+	l := r.s.lane
+	if !r.s.near() { // where one lane is quickest for it, and the first must not be idle
+		l = r.s.lightest()
+	}
 	handle, err := l.Open(sl.path).Handle()
 	if err != nil {
 		r.s.wanted.CompareAndSwap(&sl.path, nil)
@@ -247,11 +250,11 @@ func (st *stream) await(s span) (int, error) {
 	if s.call.Answered() {
 		return s.call.Data()
 	}
-	st.r.s.waits.start()
-	defer st.r.s.waits.stop()
-	if st.r.s.near() {
+	if st.r.s.near() { // no lane is opened for it, so that waiting for it does not count
 		return s.call.Data()
 	}
+	st.r.s.waits.start()
+	defer st.r.s.waits.stop()
 	// What comes meanwhile is made use of: more lanes, more handles.
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()

@@ -136,7 +136,7 @@ func (s *stripe) open() bool { return s != nil && s.opening == nil }
 func (st *stream) lightest() *stripe {
 	best := st.stripes[0]
 	for _, s := range st.stripes[1:] {
-		if s.open() && s.lane.load.Load() < best.lane.load.Load() {
+		if s.open() && !s.lane.gone.Load() && s.lane.load.Load() < best.lane.load.Load() {
 			best = s
 		}
 	}
