@@ -9,10 +9,9 @@ import (
 )
 
 // How a session decides that it needs more lanes to a server far away; nearby.go is about
-// others. Nothing is opened unless
-// whoever visits waits for the server much of the time, and what came in that time
-// is near what one round trip can bring; or where a file was met for which one lane
-// would take many round trips.
+// others. Nothing is opened unless whoever visits waits for the server much of the time,
+// and what came in that time is near what one round trip can bring; or where a file was
+// met for which one lane would take many round trips.
 const (
 	// nearby is the round trip below which one channel brings more than SSH
 	// encrypts in the same time.

@@ -2,6 +2,8 @@ package sftp
 
 import (
 	"context"
+	"errors"
+	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -83,11 +85,13 @@ func (s *session) add(l *lane) {
 		select {
 		case <-s.conn.Done():
 		case <-l.Done():
-			if l != s.all()[0] && l.load.Load() == 0 {
+			err := l.Err()
+			// What breaks the protocol is no such end.
+			if l != s.all()[0] && l.load.Load() == 0 && errors.Is(err, io.ErrUnexpectedEOF) {
 				l.gone.Store(true)
 				return
 			}
-			s.fail(l.Err())
+			s.fail(err)
 		}
 	})
 }

@@ -51,9 +51,9 @@ const checkEnd = 64 << 20
 
 // startStream opens a large file and begins to read it.
 func (r *reader) startStream(sl *slot) {
-	l := r.s.lane
-	if !r.s.near() { // where one lane is quickest for it, and the first must not be idle
-		l = r.s.lightest()
+	l := r.s.lightest()
+	if r.s.near() {
+		l = r.s.lane // one lane is quickest for it, and a server may end the first if that is idle
 	}
 	handle, err := l.Open(sl.path).Handle()
 	if err != nil {
