@@ -16,6 +16,14 @@ func ForHub() { percent(400) }
 // takes. The kernel may fill up pages that are used in part, and no more than that.
 const region = 128 << 20
 
+// least counts as in use from the beginning, in bytes: half of it is what becomes garbage
+// before the first collection. Without it a process that has only begun would collect
+// every other megabyte.
+const least = 16 << 20
+
+// floor is that much memory. Nothing touches it, and so it has no pages.
+var floor []byte
+
 // ForArchives is for a process that writes or reads archives. Its heap grows to one and
 // a half times what is in use: every packet of an SSH connection becomes garbage, which
 // is quicker where few pages are used again and again, as the kernel has to clear each
@@ -29,6 +37,7 @@ var once sync.Once
 
 func forArchives() {
 	before := debug.SetGCPercent(-1) // the one collection that follows will do
+	floor = make([]byte, least)
 	preferLargePages(region)
 	runtime.GC() // the region is free, and what is made next lies in it
 	debug.SetGCPercent(before)
