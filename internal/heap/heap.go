@@ -16,9 +16,9 @@ func ForHub() { percent(400) }
 // takes. The kernel may fill up pages that are used in part, and no more than that.
 const region = 128 << 20
 
-// least counts as in use from the beginning, in bytes: half of it is what becomes garbage
-// before the first collection. Without it a process that has only begun would collect
-// every other megabyte.
+// least counts as in use from the beginning, in bytes: half of it may become garbage
+// before each collection, on top of half of what is. Without it a process that has only
+// begun would collect every other megabyte.
 const least = 16 << 20
 
 // floor is that much memory. Nothing touches it, and so it has no pages.
