@@ -60,4 +60,22 @@ func TestHeapPrefersLargePages(t *testing.T) {
 		t.Errorf("of %d MiB that were made then, %d MiB lie there", len(block)>>20, (after-used)>>20)
 	}
 	runtime.KeepAlive(block)
+	collectsLate(t)
 }
+
+// collectsLate is where next to nothing is in use.
+func collectsLate(t *testing.T) {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for range 96 {
+		garbage = make([]byte, 64<<10)
+	}
+	runtime.ReadMemStats(&after)
+	if n := after.NumGC - before.NumGC; n > 0 {
+		t.Errorf("6 MiB of garbage were collected %d times", n)
+	}
+}
+
+var garbage []byte // so that it is made on the heap
