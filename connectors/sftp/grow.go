@@ -1,6 +1,7 @@
 package sftp
 
 import (
+	"context"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,10 @@ const (
 	manyWindows = 32 * laneWindow
 	// tripsToPay is in how many round trips such lanes must have shown that they pay.
 	tripsToPay = 20
+	// tripsToConnect is for how many round trips the connections that there are must have
+	// been too few before another is made: it comes into use after some twelve, and takes
+	// processor time from those until then, which is in vain where little is left to read.
+	tripsToConnect = 20
 	// noMemory is after how long it is asked for again.
 	noMemory = time.Second
 	// laneMemory is what is read ahead for each channel of the first connection,
@@ -130,52 +135,59 @@ func (g gauge) measure(d time.Duration) (sample, bool) {
 	return sample{time.Duration(g.waits.now() - begin), g.waits.sum() - waited, g.received() - bytes}, true
 }
 
-// measure is that of the lanes; false when the session ended.
-func (s *session) measure(d time.Duration) (sample, bool) {
-	return gauge{waits: &s.waits, received: s.received, done: s.conn.Done()}.measure(d)
+// measure is that of the lanes; false when the reading is over.
+func (s *session) measure(ctx context.Context, d time.Duration) (sample, bool) {
+	return gauge{waits: &s.waits, received: s.received, done: ctx.Done()}.measure(d)
 }
 
-// grow opens more lanes for as long as that pays. alone is whether no tars read beside
+// grow opens more lanes for as long as that pays, until the context ends with the
+// reading. alone is whether no tars read beside
 // them: nearby these read all that is small, and need channels themselves.
-func (s *session) grow(o Options, log *slog.Logger, alone bool) {
+func (s *session) grow(ctx context.Context, o Options, log *slog.Logger, alone bool) {
 	defer func() {
 		if len(s.all()) == 1 {
 			s.stretch.giveBack() // nothing came of it
 		}
 	}()
-	more, guessed := s.moreChannels(o, log)
+	more, guessed := s.moreChannels(ctx, o, log)
 	s.settled.Store(true)
 	if !more && alone && s.near() {
-		s.growNearby(log)
+		s.growNearby(ctx, log)
 	}
-	if !more || guessed && !s.paid(o) {
+	if !more || guessed && !s.paid(ctx, o) {
 		return
 	}
 	trip := s.conn.RoundTrip()
-	before := int64(0)
+	before, starved := int64(0), time.Duration(0)
 	var machine processors
 	machine.busy()
 	for conns := 1; conns < maxConns; {
-		m, ok := s.measure(max(3*trip, 200*time.Millisecond))
+		m, ok := s.measure(ctx, max(3*trip, 200*time.Millisecond))
 		busy := machine.busy()
 		switch {
 		case !ok:
 			return
 		case !m.starving(0.5) || m.inTrip(trip) < o.WidenAt:
-			continue // as wide as it need be, for now
+			starved = 0 // as wide as it need be, for now
+			continue
 		case busy > o.BusyAt:
-			continue // it is this machine that it waits for
+			starved = 0 // it is this machine that it waits for
+			continue
 		case m.inTrip(trip) < before+before/8:
 			return // the last one did not help
 		}
+		if starved += m.took; starved < tripsToConnect*trip {
+			continue
+		}
+		starved = 0
 		before = m.inTrip(trip)
-		conn := s.further(conns-1, log)
+		conn := s.further(ctx, conns-1, log)
 		if conn == nil || s.moreLanes(conn, lanesPerMore) == 0 {
 			return
 		}
 		conns++
 		log.Debug("more channels to the server", slog.Int("lanes", len(s.all())), slog.Duration("round_trip", trip))
-		if _, ok := s.measure(4 * trip); !ok { // until it is in use
+		if _, ok := s.measure(ctx, 4*trip); !ok { // until it is in use
 			return
 		}
 		machine.busy()
@@ -196,10 +208,10 @@ func (s *session) mayWiden() bool { return !s.settled.Load() && !s.near() }
 // paid waits for as much in a round trip as makes it worth to have more lanes than one;
 // false where that never comes. As long as the line is too slow for it, their memory goes
 // to other sessions; what one window has keeps such a line busy.
-func (s *session) paid(o Options) bool {
+func (s *session) paid(ctx context.Context, o Options) bool {
 	trip := s.conn.RoundTrip()
 	for n := 1; ; n++ {
-		m, ok := s.measure(trip)
+		m, ok := s.measure(ctx, trip)
 		switch {
 		case !ok:
 			return false
@@ -216,9 +228,9 @@ func (s *session) paid(o Options) bool {
 
 // moreChannels waits until one channel is too few, or known to be, and opens more; false
 // where that never comes. guessed means that nothing was measured.
-func (s *session) moreChannels(o Options, log *slog.Logger) (more, guessed bool) {
+func (s *session) moreChannels(ctx context.Context, o Options, log *slog.Logger) (more, guessed bool) {
 	for {
-		guessed, ok := s.tooFew(o)
+		guessed, ok := s.tooFew(ctx, o)
 		if !ok {
 			return false, false
 		}
@@ -235,18 +247,18 @@ func (s *session) moreChannels(o Options, log *slog.Logger) (more, guessed bool)
 		case free == 0:
 			return false, false
 		}
-		if _, ok := s.measure(noMemory); !ok { // other sessions have all of it, for now
+		if _, ok := s.measure(ctx, noMemory); !ok { // other sessions have all of it, for now
 			return false, false
 		}
 	}
 }
 
-// tooFew waits until one channel is; false where the session ends before that, or is
+// tooFew waits until one channel is; false where the reading ends before that, or is
 // with a server nearby.
-func (s *session) tooFew(o Options) (guessed, ok bool) {
+func (s *session) tooFew(ctx context.Context, o Options) (guessed, ok bool) {
 	var last []sample // of about a round trip
 	for {
-		m, ok := s.measure(10 * time.Millisecond)
+		m, ok := s.measure(ctx, 10*time.Millisecond)
 		trip := s.conn.RoundTrip()
 		if !ok || s.near() {
 			return false, false

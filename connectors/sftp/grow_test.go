@@ -120,3 +120,19 @@ func TestMemoryThatDoesNotPayIsLent(t *testing.T) {
 		})
 	})
 }
+
+// No connection is made that would come into use when little is left to read.
+func TestNoConnectionForWhatIsSoonOver(t *testing.T) {
+	t.Parallel()
+	s := testenv.SSHD(t, testenv.SSHOptions{Extra: []string{"MaxSessions 1"}})
+	content := largeFile(t, filepath.Join(s.Root, "f"), 20<<20) // ten round trips
+	link := testenv.SlowLink(t, s.Addr(), 10*oneWay)
+	var dialed routes
+	sum, ended, err := readFar(t, far(), link.Config(s, s.Root), connectors.Env{Credential: keyOf(s), Dial: &dialed}, nil)
+	if err != nil || ended != nil || sum != content {
+		t.Error(err, ended, "or other content")
+	}
+	if n := dialed.count(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}

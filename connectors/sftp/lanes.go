@@ -137,6 +137,14 @@ func (s *session) moreLanes(conn *sshconn.Conn, n int) int {
 	return int(opened.Load())
 }
 
+// openAhead opens the channels that are needed at once and those that a distance may ask
+// for, when it is not known yet whether it does: these are there a round trip earlier then.
+func openAhead(conn *sshconn.Conn, atOnce int) {
+	if more := lanesAt(conn.LoginTrip()); more > 1 && isOpenSSH(conn) {
+		conn.OpenAhead(min(atOnce+more, sessions))
+	}
+}
+
 // openWanted opens, with the first words of a lane, the file that the lane is for; nil
 // where there is none, or the server does not read on.
 func (s *session) openWanted(conn *sshconn.Conn, first *earlyOpen) func(*wire.Client) {
@@ -150,16 +158,17 @@ func (s *session) openWanted(conn *sshconn.Conn, first *earlyOpen) func(*wire.Cl
 // further gives the nth connection beside the first, which whoever asks for it first
 // makes; nil where it cannot be had. The server must show the same host key again:
 // where it does not, nothing is sent to it, and what there is goes on.
-func (s *session) further(n int, log *slog.Logger) *sshconn.Conn {
+func (s *session) further(ctx context.Context, n int, log *slog.Logger) *sshconn.Conn {
 	s.connecting.Lock()
 	defer s.connecting.Unlock()
 	if n < len(s.conns) {
 		return s.conns[n]
 	}
-	conn, err := s.conn.Another(context.Background()) // which ends with the session
+	conn, err := s.conn.Another(ctx)
 	if err != nil {
 		select {
-		case <-s.conn.Done(): // the reading is over
+		case <-s.conn.Done():
+		case <-ctx.Done(): // the reading is over
 		default:
 			log.Info("reading goes on over the connections that there are", slog.Any("error", err))
 		}

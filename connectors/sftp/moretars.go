@@ -48,7 +48,7 @@ func (f *tarFetch) grow(ctx context.Context, h *helper) {
 			}
 			before = now
 		}
-		conn := f.r.s.further(n, f.r.env.Log)
+		conn := f.r.s.further(ctx, n, f.r.env.Log)
 		if conn == nil {
 			return
 		}

@@ -1,6 +1,7 @@
 package sftp
 
 import (
+	"context"
 	"log/slog"
 	"time"
 )
@@ -22,9 +23,9 @@ const (
 // growNearby opens more lanes to a server nearby once visits wait for its small files and
 // it is not bytes that it is busy with, two looks in a row: the first may be of a moment
 // at which nothing is on its way yet.
-func (s *session) growNearby(log *slog.Logger) {
+func (s *session) growNearby(ctx context.Context, log *slog.Logger) {
 	for busy := 0; busy < 2; {
-		m, ok := s.measure(nearbyLook)
+		m, ok := s.measure(ctx, nearbyLook)
 		if !ok {
 			return
 		}

@@ -127,11 +127,14 @@ func (s *source) connected(ctx context.Context, start func(*sshconn.Conn), ask b
 // reads beside it.
 func (s *source) helped(ctx context.Context) (*session, *helper, error) {
 	if !s.options.Shell {
-		sess, err := s.connected(ctx, nil, true)
+		sess, err := s.connected(ctx, func(conn *sshconn.Conn) { openAhead(conn, 1) }, true)
 		return sess, nil, err
 	}
 	var h *helper
-	sess, err := s.connected(ctx, func(conn *sshconn.Conn) { h = s.startHelper(conn, true) }, true)
+	sess, err := s.connected(ctx, func(conn *sshconn.Conn) {
+		openAhead(conn, 2)
+		h = s.startHelper(conn, true)
+	}, true)
 	if err == nil || h == nil {
 		return sess, h, err
 	}
@@ -169,7 +172,9 @@ func (s *source) Read(ctx context.Context, visit func(connectors.Item) error) er
 		defer h.holdChannels(&sess.channels)()
 		defer h.help(ctx, r)()
 	}
-	sess.grown.Do(func() { sess.growing.Go(func() { sess.grow(s.options, s.env.Log, r.tars == nil) }) })
+	growing, stop := context.WithCancel(ctx)
+	defer stop()
+	sess.grown.Do(func() { sess.growing.Go(func() { sess.grow(growing, s.options, s.env.Log, r.tars == nil) }) })
 	return r.run(ctx, roots, visit)
 }
 

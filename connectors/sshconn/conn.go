@@ -16,7 +16,7 @@ import (
 // be opened, as many as the server allows. Its methods may be called from many
 // goroutines.
 type Conn struct {
-	// Client opens channels. What it does not close itself ends with the Conn.
+	// What of Client is not closed ends with the Conn.
 	*ssh.Client
 
 	raw     *heardConn
@@ -24,6 +24,7 @@ type Conn struct {
 	from    *connector
 	fate    *fate
 	trip    atomic.Int64 // shortest round trip so far
+	ahead   atomic.Pointer[chan *session]
 
 	running sync.WaitGroup
 	ended   chan struct{} // closed when this connection is no longer wanted
@@ -115,6 +116,10 @@ func (c *Conn) Version() string { return Escape(string(c.ServerVersion()), 255) 
 // RoundTrip is the shortest time in which the server answered something that
 // costs it nothing; 0 before the first answer.
 func (c *Conn) RoundTrip() time.Duration { return time.Duration(c.trip.Load()) }
+
+// LoginTrip is the shortest time in which the server answered while it let the user in:
+// a first guess of the round trip.
+func (c *Conn) LoginTrip() time.Duration { return time.Duration(c.raw.login.least.Load()) }
 
 // Held is for how long reading was held back so far by a limit on bandwidth, which
 // is no silence of the server.

@@ -30,6 +30,7 @@ type handshake struct {
 
 	shown    ssh.PublicKey // what the server showed
 	accepted ssh.PublicKey // what was found good; a later key exchange must show it again
+	keyed    func()        // is called when the key was found good: now the login begins
 	refusal  error         // of firstUse
 }
 
@@ -50,6 +51,7 @@ func (h *handshake) check(ctx context.Context) ssh.HostKeyCallback {
 			return errUnpinned
 		}
 		h.accepted = key
+		h.keyed()
 		return nil
 	}
 }
@@ -131,11 +133,12 @@ func (c *connector) try(ctx context.Context, h *handshake) (*Conn, error) {
 		HostKeyAlgorithms: h.algorithms,
 		ClientVersion:     "SSH-2.0-xVault",
 	}
-	h.shown, h.accepted, h.refusal = nil, nil, nil
+	h.shown, h.accepted, h.refusal, h.keyed = nil, nil, nil, raw.login.start
 	conn, channels, requests, err := ssh.NewClientConn(raw, c.address, config) // closes raw when it fails
 	if err != nil {
 		return nil, err
 	}
+	raw.login.stop()
 	client := ssh.NewClient(conn, channels, requests) // which refuses the server's own channels
 	if err := tcp.SetDeadline(time.Time{}); err != nil {
 		return nil, errors.Join(err, client.Close())

@@ -22,6 +22,7 @@ type heardConn struct {
 	in    *bufio.Reader
 	since time.Time    // when the connection was made
 	heard atomic.Int64 // after how long of listening bytes last came
+	login distance
 }
 
 func newHeardConn(conn net.Conn) *heardConn {
@@ -32,6 +33,12 @@ func newHeardConn(conn net.Conn) *heardConn {
 
 // Read is called by one goroutine at a time.
 func (c *heardConn) Read(p []byte) (int, error) { return c.in.Read(p) }
+
+// Write implements net.Conn.
+func (c *heardConn) Write(p []byte) (int, error) {
+	c.login.saying(c.age())
+	return c.Conn.Write(p)
+}
 
 func (c *heardConn) age() time.Duration    { return time.Since(c.since) }
 func (c *heardConn) silent() time.Duration { return c.listened() - time.Duration(c.heard.Load()) }
@@ -54,6 +61,7 @@ func (l listener) Read(p []byte) (int, error) {
 	n, err := l.c.Conn.Read(p)
 	if n > 0 {
 		l.c.heard.Store(int64(l.c.listened()))
+		l.c.login.heard(l.c.age())
 		if n < shortRead {
 			acknowledge(l.c.Conn)
 		}

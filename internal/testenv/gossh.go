@@ -30,6 +30,8 @@ type GoSSHOptions struct {
 	NoSFTP bool
 	// OpenSSH greets as that does.
 	OpenSSH bool
+	// Opened, where it is not nil, is called with each session that is opened.
+	Opened func(channel ssh.Channel)
 }
 
 // GoSSHServer is an SSH server inside the test process, for what OpenSSH cannot
@@ -160,6 +162,9 @@ func (s *GoSSHServer) serve(conn net.Conn) {
 		channel, requests, err := c.Accept()
 		if err != nil {
 			return
+		}
+		if s.opts.Opened != nil {
+			s.opts.Opened(channel)
 		}
 		serving.Go(func() { s.session(channel, requests) })
 	}

@@ -1,7 +1,11 @@
 package delay
 
 import (
+	"errors"
+	"fmt"
+	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -133,12 +137,19 @@ func (q *queue) abandon() {
 // drain passes every piece on when it is due. It reports whether it came to the
 // sender's end.
 func (q *queue) drain(to socket) bool {
+	clock, err := newAlarm()
+	if err != nil {
+		return false
+	}
+	defer func() { _ = clock.file.Close() }()
 	for {
 		next, ok := q.take()
 		if !ok {
 			return true
 		}
-		waitUntil(next.due)
+		if err := clock.wait(next.due); err != nil {
+			return false
+		}
 		if next.n == 0 {
 			q.reuse(next.from)
 			continue
@@ -197,15 +208,36 @@ func (q *queue) reuse(p *pipe) {
 	q.spare = append(q.spare, p)
 }
 
-// waitUntil sleeps in the kernel, because a runtime that is idle rounds its
-// timers to a millisecond.
-func waitUntil(due time.Time) {
-	for {
-		left := time.Until(due)
-		if left <= 0 {
-			return
-		}
-		ts := unix.NsecToTimespec(int64(left))
-		_ = unix.Nanosleep(&ts, nil) // interrupted: what is left is slept next
+// alarm wakes a goroutine when the kernel's clock says so, because a runtime that is idle
+// rounds its own timers to a millisecond. Waiting for it keeps no thread, so that the
+// runtime need not look after one.
+type alarm struct {
+	file *os.File
+	raw  syscall.RawConn
+}
+
+func newAlarm() (*alarm, error) {
+	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("delaying proxy: make a timer: %w", err)
 	}
+	f := os.NewFile(uintptr(fd), "timer")
+	raw, err := f.SyscallConn()
+	return &alarm{f, raw}, err
+}
+
+// wait until then.
+func (a *alarm) wait(due time.Time) error {
+	left := time.Until(due)
+	if left <= 0 {
+		return nil
+	}
+	var err error
+	set := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(left))}
+	if ctlErr := a.raw.Control(func(fd uintptr) { err = unix.TimerfdSettime(int(fd), 0, &set, nil) }); ctlErr != nil || err != nil {
+		return errors.Join(ctlErr, err)
+	}
+	var expired [8]byte
+	_, err = a.file.Read(expired[:])
+	return err
 }
