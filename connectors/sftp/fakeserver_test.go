@@ -28,6 +28,7 @@ type fakeServer struct {
 	answer func(typ byte, id uint32, body []byte) []byte
 	// longOnly tells the type of a file in its long name only.
 	longOnly bool
+	numbered bool     // its handles are numbers from 0 on, as OpenSSH's are, and it sets the attributes of links
 	openssh  bool     // greets as OpenSSH does, so that several batches are asked for at once
 	limits   []uint64 // of a packet, a read, a write and open files; nil: it refuses to tell
 	maxRead  int      // a read brings no more than this; 0 means all
@@ -84,6 +85,9 @@ func (f *fakeServer) serveAfter(ch ssh.Channel, begin func(typ byte) bool) {
 
 func (f *fakeServer) reply(typ byte, body []byte) []byte {
 	if typ == 1 {
+		if f.numbered {
+			return packet(2, u32(3), str("limits@openssh.com"), str("1"), str("lsetstat@openssh.com"), str("1"))
+		}
 		if f.openssh {
 			return packet(2, u32(3), str("limits@openssh.com"), str("1"))
 		}
@@ -117,6 +121,9 @@ func (f *fakeServer) usual(typ byte, id uint32, body []byte) []byte {
 	case 7, 17: // lstat, stat
 		return f.stat(id, arg, typ == 17)
 	case 8: // fstat
+		if f.open[arg] == nil {
+			return status(id, 4)
+		}
 		return f.stat(id, f.open[arg].path, false)
 	case 12:
 		return f.readdir(id, f.open[arg])
@@ -146,8 +153,11 @@ func (f *fakeServer) opened(id uint32, path string, file bool) []byte {
 		f.opens++
 		f.most = max(f.most, f.opens)
 	}
+	handle := string(u32(f.handles))
 	f.handles++
-	handle := strings.Repeat("h", 1+len(f.open)%5) + string(u32(f.handles))
+	if !f.numbered {
+		handle = strings.Repeat("h", 1+len(f.open)%5) + string(u32(f.handles))
+	}
 	f.open[handle] = &fakeOpen{path: path, file: file}
 	return packet(102, u32(id), str(handle))
 }

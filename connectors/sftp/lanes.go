@@ -37,19 +37,24 @@ type lane struct {
 
 // earlyOpen is a file and the call that opens it; the zero value is of none.
 type earlyOpen struct {
-	path string
-	call *wire.Call
+	path  string
+	call  *wire.Call
+	guess string // what its handle will be, most likely; empty where nobody knows
 }
 
+// firstHandle is what OpenSSH's SFTP server calls the first thing that it opens: it
+// counts them (sftp-server.c, handle_to_string).
+const firstHandle = "\x00\x00\x00\x00"
+
 // openOnce opens a file, unless that was done with the first words.
-func (l *lane) openOnce(s *session, path string) *wire.Call {
+func (l *lane) openOnce(s *session, path string) earlyOpen {
 	first := l.first
 	if first.call == nil || first.path != path {
 		l.closeFirst(s)
-		return l.Open(path)
+		return earlyOpen{path: path, call: l.Open(path)}
 	}
 	l.first = earlyOpen{}
-	return first.call
+	return first
 }
 
 // closeFirst closes what the first words opened in vain.
@@ -86,8 +91,9 @@ func (s *session) add(l *lane) {
 		case <-s.conn.Done():
 		case <-l.Done():
 			err := l.Err()
-			// What breaks the protocol is no such end.
-			if l != s.all()[0] && l.load.Load() == 0 && errors.Is(err, io.ErrUnexpectedEOF) {
+			// What breaks the protocol is no such end, but for one that never spoke it.
+			idle := l.load.Load() == 0 && errors.Is(err, io.ErrUnexpectedEOF)
+			if l != s.all()[0] && (idle || !l.Speaks()) {
 				l.gone.Store(true)
 				return
 			}
@@ -101,11 +107,17 @@ func (s *session) lightest() *lane {
 	all := s.all()
 	best := all[0]
 	for _, l := range all[1:] {
-		if !l.gone.Load() && l.load.Load() <= best.load.Load() { // the first has what there is to list as well
+		if l.Speaks() && !l.gone.Load() && l.load.Load() <= best.load.Load() { // the first has what there is to list as well
 			best = l
 		}
 	}
 	return best
+}
+
+// giveUp does without a lane whose server says nothing.
+func (s *session) giveUp(l *lane) {
+	l.gone.Store(true)
+	s.running.Go(func() { _ = l.Client.Close() }) // ends with the connection at the latest
 }
 
 // received is how many bytes came through all lanes.
@@ -123,18 +135,31 @@ func (s *session) moreLanes(conn *sshconn.Conn, n int) int {
 	var opened atomic.Int32
 	for range n {
 		opening.Go(func() {
-			var first earlyOpen
-			if l, err := s.open(conn, s.openWanted(conn, &first)); err == nil {
-				if l.first = first; s.wanted.Load() == nil {
-					l.closeFirst(s) // it came too late
-				}
-				s.add(l)
+			if s.openLane(conn) {
 				opened.Add(1)
 			}
 		})
 	}
 	opening.Wait()
 	return int(opened.Load())
+}
+
+// openLane opens one more and takes it into use, before its server's hello where the
+// handle of the file that it is for can be guessed. It tells whether that came.
+func (s *session) openLane(conn *sshconn.Conn) bool {
+	var first earlyOpen
+	l, _, err := s.start(conn, s.openWanted(conn, &first))
+	if err != nil {
+		return false
+	}
+	if first.guess == "" && l.Greeted() != nil {
+		return false
+	}
+	if l.first = first; s.wanted.Load() == nil {
+		l.closeFirst(s) // it came too late
+	}
+	s.add(l)
+	return l.Greeted() == nil
 }
 
 // openAhead opens the channels that are needed at once and those that a distance may ask
@@ -152,7 +177,11 @@ func (s *session) openWanted(conn *sshconn.Conn, first *earlyOpen) func(*wire.Cl
 	if path == nil || s.near() || !isOpenSSH(conn) {
 		return nil
 	}
-	return func(c *wire.Client) { *first = earlyOpen{*path, c.Open(*path)} }
+	guess := ""
+	if s.Abilities().Lsetstat && !s.misguessed.Load() {
+		guess = firstHandle
+	}
+	return func(c *wire.Client) { *first = earlyOpen{*path, c.Open(*path), guess} }
 }
 
 // further gives the nth connection beside the first, which whoever asks for it first

@@ -28,6 +28,8 @@ type session struct {
 	wanted atomic.Pointer[string] // the path of the large file that comes next; nil: none
 	large  atomic.Bool            // a file of manyWindows was met
 
+	misguessed atomic.Bool // a handle was another than OpenSSH's would be
+
 	adding sync.Mutex // held while it does
 
 	connecting sync.Mutex      // held while another is made
@@ -76,16 +78,28 @@ func isOpenSSH(conn *sshconn.Conn) bool {
 	return strings.HasPrefix(string(conn.ServerVersion()), "SSH-2.0-OpenSSH_")
 }
 
-// open opens a channel, the subsystem on it and the protocol in that. To wait for
-// the word that there is such a subsystem costs no round trip: OpenSSH takes no data
-// before that.
+// open opens a channel, the subsystem on it and the protocol in that.
 func (s *session) open(conn *sshconn.Conn, early func(*wire.Client)) (*lane, error) {
+	l, words, err := s.start(conn, early)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.Greeted(); err != nil {
+		return nil, s.noSFTP(conn, err, words)
+	}
+	return l, nil
+}
+
+// start does not wait for the server's hello; words are what it prints beside that. To
+// wait for the word that there is such a subsystem costs no round trip: OpenSSH takes no
+// data before that.
+func (s *session) start(conn *sshconn.Conn, early func(*wire.Client)) (*lane, *firstWords, error) {
 	channel, requests, err := conn.OpenChannel("session", nil)
 	if err != nil {
 		if _, ok := errors.AsType[*ssh.OpenChannelError](err); ok {
-			return nil, job.Errorf(job.ConfigInvalid, "the server let the user in but opens no session: %w", quoted(err))
+			return nil, nil, job.Errorf(job.ConfigInvalid, "the server let the user in but opens no session: %w", quoted(err))
 		}
-		return nil, err
+		return nil, nil, err
 	}
 	words := &firstWords{end: make(chan struct{})}
 	s.running.Go(func() { ssh.DiscardRequests(requests) })
@@ -93,22 +107,16 @@ func (s *session) open(conn *sshconn.Conn, early func(*wire.Client)) (*lane, err
 		defer close(words.end)
 		_, _ = io.Copy(words, channel.Stderr()) // ends with the channel
 	})
-	l := &lane{conn: conn}
 	ok, err := channel.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{"sftp"}))
 	if err == nil && !ok {
 		err = job.Errorf(job.ConfigInvalid,
 			"the server let the user in but has no SFTP; add \"Subsystem sftp internal-sftp\" to its sshd_config and reload sshd")
 	}
-	if err == nil {
-		if l.Client, err = wire.New(channel, early); err != nil {
-			err = s.noSFTP(conn, err, words)
-		}
-	}
 	if err != nil {
 		_ = channel.Close() // the reason counts
-		return nil, err
+		return nil, nil, err
 	}
-	return l, nil
+	return &lane{conn: conn, Client: wire.Start(channel, early)}, words, nil
 }
 
 // noSFTP explains a subsystem that was promised but does not speak.
@@ -214,6 +222,9 @@ func (s *session) watch(o Options) {
 		case <-ticker.C:
 		}
 		for _, l := range s.all() {
+			if l.gone.Load() || !l.Speaks() {
+				continue // one that may be done without
+			}
 			if patience[l] == nil {
 				patience[l] = &sshconn.Patience{}
 			}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"xvault/connectors/sftp/wire"
@@ -186,7 +187,7 @@ func (st *stream) fill() {
 	}
 	if st.asked >= st.size && st.end == nil {
 		for _, s := range st.stripes {
-			if s.open() {
+			if s.open() && s.opening == nil {
 				st.end = append(st.end, s.lane.Fstat(s.handle))
 			}
 		}
@@ -217,8 +218,12 @@ func (st *stream) advance() error {
 		return st.finish()
 	}
 	st.fill()
+	n, err := st.await()
 	next := st.pending[0]
-	n, err := st.await(next)
+	if next.from.opening != nil { // only now it becomes known of what it came
+		st.opened(slices.Index(st.stripes, next.from))
+		return nil
+	}
 	if err == nil && !st.proven(next.from) {
 		st.again()
 		return nil
@@ -245,23 +250,20 @@ func (st *stream) advance() error {
 	}
 }
 
-// await waits for a read, and lets it be known if that takes time.
-func (st *stream) await(s span) (int, error) {
-	if s.call.Answered() {
-		return s.call.Data()
-	}
-	if st.r.s.near() { // no lane is opened for it, so that waiting for it does not count
-		return s.call.Data()
+// await waits for the next read, and lets it be known if that takes time.
+func (st *stream) await() (int, error) {
+	if call := st.pending[0].call; call.Answered() || st.r.s.near() {
+		return call.Data() // nearby no lane is opened for it, so that waiting for it does not count
 	}
 	st.r.s.waits.start()
 	defer st.r.s.waits.stop()
 	// What comes meanwhile is made use of: more lanes, more handles.
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
-	for !s.call.AnsweredBy(ticker.C) {
+	for !st.pending[0].call.AnsweredBy(ticker.C) {
 		st.fill()
 	}
-	return s.call.Data()
+	return st.pending[0].call.Data()
 }
 
 // again asks for everything once more through the first handle: what is wrong

@@ -3,6 +3,7 @@ package sftp
 import (
 	"bytes"
 	"slices"
+	"time"
 
 	"xvault/connectors/sftp/wire"
 )
@@ -24,6 +25,8 @@ type stripe struct {
 	lane    *lane
 	handle  string
 	opening *wire.Call // until handle is known
+	guessed bool       // handle is read through while that is being opened
+	since   int64      // by the clock of waits, when it was
 	look    *wire.Call // until it is proven to be of the same file
 	samples samples
 }
@@ -75,9 +78,8 @@ func (st *stream) widen() (open int) {
 		return 1
 	}
 	for i, s := range st.stripes {
-		if s != nil && s.opening != nil && s.opening.Answered() {
-			s = st.opened(s)
-			st.stripes[i] = s
+		if s != nil && s.opening != nil && (s.opening.Answered() || st.overdue(s)) {
+			s = st.opened(i)
 		}
 		if s.open() {
 			open++
@@ -91,25 +93,89 @@ func (st *stream) widen() (open int) {
 		first.samples.ask(first, st.size)
 	}
 	for _, l := range all[st.tried:] {
-		if l != first.lane {
-			st.stripes = append(st.stripes, &stripe{lane: l, opening: l.openOnce(st.r.s, st.sl.path)})
+		if l == first.lane {
+			continue
+		}
+		file := l.openOnce(st.r.s, st.sl.path)
+		s := &stripe{lane: l, opening: file.call, guessed: file.guess != "", since: st.r.s.waits.now()}
+		st.stripes = append(st.stripes, s)
+		if s.guessed {
+			st.use(s, file.guess)
+			open++
 		}
 	}
 	st.tried = len(all)
 	return open
 }
 
-// opened takes a handle into use; nil where there is none. What it is a handle of
-// is asked before anything is read through it, and looked at before anything of
-// that is given out.
-func (st *stream) opened(s *stripe) *stripe {
+// use asks what a handle is of, before anything is read through it. That is looked at
+// before anything of it is given out.
+func (st *stream) use(s *stripe, handle string) {
+	s.handle, s.look = handle, s.lane.Fstat(handle)
+	s.samples.ask(s, st.size)
+}
+
+// opened takes the handle of the ith stripe into use; it gives nil where there is none.
+// What was asked for through a handle that was guessed wrong is asked for again.
+func (st *stream) opened(i int) *stripe {
+	s := st.stripes[i]
+	if st.overdue(s) {
+		st.r.s.giveUp(s.lane)
+		return st.without(i)
+	}
 	handle, err := s.opening.Handle()
 	if err != nil {
-		return nil // a lost connection shows elsewhere
+		return st.without(i) // a lost connection shows elsewhere
 	}
-	s.opening, s.handle, s.look = nil, handle, s.lane.Fstat(handle)
-	s.samples.ask(s, st.size)
+	s.opening = nil
+	if !s.guessed || handle != s.handle {
+		st.r.s.misguessed.CompareAndSwap(false, s.guessed)
+		st.use(s, handle)
+		st.askAgain(s, s)
+	}
+	if st.end != nil {
+		st.end = append(st.end, s.lane.Fstat(handle))
+	}
 	return s
+}
+
+// without goes on without the ith stripe.
+func (st *stream) without(i int) *stripe {
+	s := st.stripes[i]
+	st.stripes[i] = nil
+	st.askAgain(s, nil)
+	return nil
+}
+
+// overdueAfter is for how long the server of a handle that was guessed may say nothing.
+const overdueAfter = 5 * time.Second
+
+// overdue reports whether a server of which it is not known that it speaks is no longer
+// waited for.
+func (st *stream) overdue(s *stripe) bool {
+	return s.guessed && !s.lane.Speaks() && time.Duration(st.r.s.waits.now()-s.since) > overdueAfter
+}
+
+// askAgain asks for everything that was asked for through a stripe through another, or
+// through whichever has the least to do, where that is nil. A buffer that an answer may
+// still be written to is left to that.
+func (st *stream) askAgain(s, through *stripe) {
+	for i, old := range st.pending {
+		if old.from != s {
+			continue
+		}
+		s.lane.load.Add(-int64(len(old.buf)))
+		if old.call.Answered() {
+			st.r.recycle(old.buf)
+		}
+		from := through
+		if from == nil {
+			from = st.lightest()
+		}
+		buf := make([]byte, len(old.buf))
+		from.lane.load.Add(int64(len(buf)))
+		st.pending[i] = span{from.read(old.at, buf), buf, old.at, from}
+	}
 }
 
 // proven reports whether a handle is of the same file as the first.
@@ -130,7 +196,8 @@ func (st *stream) widening() bool {
 	return slices.ContainsFunc(st.stripes, func(s *stripe) bool { return s != nil && s.opening != nil })
 }
 
-func (s *stripe) open() bool { return s != nil && s.opening == nil }
+// open reports whether a handle is read through.
+func (s *stripe) open() bool { return s != nil && (s.opening == nil || s.guessed) }
 
 // lightest gives the handle whose lane has the least to do.
 func (st *stream) lightest() *stripe {
@@ -172,7 +239,7 @@ func (st *stream) closeStripe(s *stripe) {
 		s.lane.CloseHandle(s.handle)
 		return
 	}
-	st.r.running.Go(func() {
+	st.r.s.running.Go(func() { // a lane may be one whose server never says anything
 		if handle, err := s.opening.Handle(); err == nil {
 			s.lane.CloseHandle(handle)
 		}

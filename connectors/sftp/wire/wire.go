@@ -98,13 +98,23 @@ type Client struct {
 	received atomic.Int64 // bytes that came
 }
 
-// New says hello over rw and starts the session, which owns rw from then on, also
+// New starts a session and waits for the server's hello.
+func New(rw io.ReadWriteCloser, early func(*Client)) (*Client, error) {
+	c := Start(rw, early)
+	if err := c.Greeted(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Start says hello over rw and starts the session, which owns rw from then on, also
 // when that fails.
 //
 // early, where it is not nil, makes calls that go out together with the hello, which
 // saves them a round trip. That is for servers which are known to read on, and to
-// have limits or refuse them: OpenSSH.
-func New(rw io.ReadWriteCloser, early func(*Client)) (*Client, error) {
+// have limits or refuse them: OpenSSH. The same goes for calls before Greeted has
+// returned. Where the hello fails, so do they.
+func Start(rw io.ReadWriteCloser, early func(*Client)) *Client {
 	c := &Client{
 		rw: rw, calls: map[uint32]*Call{}, extensions: map[string]string{}, done: make(chan struct{}),
 		greeted: make(chan struct{}),
@@ -129,11 +139,25 @@ func New(rw io.ReadWriteCloser, early func(*Client)) (*Client, error) {
 		running.Wait()
 		close(c.done)
 	}()
+	return c
+}
+
+// Greeted waits for the server's hello. Where that fails, the session has ended.
+func (c *Client) Greeted() error {
 	if <-c.greeted; c.helloErr != nil {
 		<-c.done
-		return nil, c.helloErr
 	}
-	return c, nil
+	return c.helloErr
+}
+
+// Speaks reports whether the server has said hello by now.
+func (c *Client) Speaks() bool {
+	select {
+	case <-c.greeted:
+		return c.helloErr == nil
+	default:
+		return false
+	}
 }
 
 // converse says hello and then answers calls until the connection ends.
