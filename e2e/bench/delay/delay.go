@@ -13,6 +13,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Config says what stands in front of what.
@@ -31,6 +33,8 @@ type Config struct {
 type Proxy struct {
 	cfg      Config
 	listener net.Listener
+	loop     *loop
+	looping  chan error      // how the loop ended
 	ctx      context.Context //nolint:containedctx // the proxy's own lifetime
 	cancel   context.CancelFunc
 	running  sync.WaitGroup
@@ -48,7 +52,12 @@ func Start(cfg Config) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start delaying proxy: %w", err)
 	}
-	p := &Proxy{cfg: cfg, listener: listener}
+	l, err := newLoop()
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	p := &Proxy{cfg: cfg, listener: listener, loop: l, looping: make(chan error, 1)}
+	go func() { p.looping <- l.run() }()
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.running.Go(p.accept)
 	return p, nil
@@ -64,10 +73,10 @@ func (p *Proxy) Close() error {
 	p.cancel()
 	err := p.listener.Close()
 	p.running.Wait()
-	if errors.Is(err, net.ErrClosed) {
-		return nil
+	if !p.loop.do(func() { p.loop.closing = true }) {
+		return err // it was closed before
 	}
-	return err
+	return errors.Join(err, <-p.looping)
 }
 
 func (p *Proxy) accept() {
@@ -84,12 +93,20 @@ func (p *Proxy) accept() {
 // trip, SYN and SYN-ACK, and the server learns of it half a round trip later. Here the
 // client takes the connection for open at once: what it sends before it may is kept.
 func (p *Proxy) serve(client net.Conn) {
-	defer func() { _ = client.Close() }()
-	up, err := p.take(client, time.Now().Add(p.cfg.RoundTrip))
+	c := &connection{up: p.line(time.Now().Add(p.cfg.RoundTrip)), done: make(chan struct{})}
+	fd, err := raw(client)
 	if err != nil {
 		return
 	}
-	defer up.end()
+	var near *socket
+	if !p.loop.do(func() {
+		if near, err = p.loop.add(fd, c.up); err == nil {
+			p.loop.connections[c] = true
+		}
+	}) || err != nil {
+		return
+	}
+	defer p.loop.do(func() { p.loop.remove(c) })
 	if !p.sleep(p.cfg.RoundTrip + p.cfg.RoundTrip/2) {
 		return
 	}
@@ -97,21 +114,45 @@ func (p *Proxy) serve(client net.Conn) {
 	if err != nil {
 		return // the client sees the connection end
 	}
-	defer func() { _ = server.Close() }()
-	stop := context.AfterFunc(p.ctx, func() {
-		_ = client.Close()
-		_ = server.Close()
+	if fd, err = raw(server); err != nil {
+		return
+	}
+	p.loop.do(func() {
+		down := p.line(time.Now())
+		far, addErr := p.loop.add(fd, down)
+		if err = addErr; err != nil {
+			return
+		}
+		c.down, c.up.to, far.outgoing = down, far, c.up
+		down.to, near.outgoing = near, down
 	})
-	defer stop()
-	down, err := p.take(server, time.Now())
 	if err != nil {
 		return
 	}
-	defer down.end()
-	var both sync.WaitGroup
-	both.Go(func() { up.bring(server) })
-	both.Go(func() { down.bring(client) })
-	both.Wait()
+	select {
+	case <-c.done:
+	case <-p.ctx.Done():
+	}
+}
+
+func (p *Proxy) line(open time.Time) *line {
+	return &line{open: open, delay: p.cfg.RoundTrip / 2, limit: p.cfg.Queue}
+}
+
+// raw takes a connection away from the runtime, which would otherwise be woken by all
+// that happens to it.
+func raw(conn net.Conn) (fd int, err error) {
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		return -1, errors.Join(fmt.Errorf("delaying proxy: %T is no TCP connection", conn), conn.Close())
+	}
+	c, err := tcp.SyscallConn()
+	if err != nil {
+		return -1, errors.Join(err, conn.Close())
+	}
+	var dupErr error
+	err = c.Control(func(own uintptr) { fd, dupErr = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) })
+	return fd, errors.Join(err, dupErr, conn.Close())
 }
 
 func (p *Proxy) sleep(d time.Duration) bool {
@@ -123,45 +164,4 @@ func (p *Proxy) sleep(d time.Duration) bool {
 	case <-p.ctx.Done():
 		return false
 	}
-}
-
-// direction is what one side of a connection sends, on its way.
-type direction struct {
-	from    net.Conn
-	q       *queue
-	reading sync.WaitGroup
-}
-
-// take begins to take what comes out of a connection, which is as if it came when that
-// is open, if it comes earlier.
-func (p *Proxy) take(from net.Conn, open time.Time) (*direction, error) {
-	source, err := socketOf(from)
-	if err != nil {
-		return nil, err
-	}
-	d := &direction{from: from, q: newQueue(p.cfg.Queue, open, p.cfg.RoundTrip/2)}
-	d.reading.Go(func() { d.q.fill(source) })
-	return d, nil
-}
-
-// bring passes everything on, late.
-func (d *direction) bring(to net.Conn) {
-	target, err := socketOf(to)
-	if err != nil {
-		return
-	}
-	ended := d.q.drain(target)
-	if !ended {
-		_ = d.from.Close() // the other side is gone: nothing more can be brought there
-	} else if half, ok := to.(*net.TCPConn); ok {
-		_ = half.CloseWrite() // as the sender did; if it cannot be, it is closed already
-	}
-}
-
-// end waits until nothing more is taken.
-func (d *direction) end() {
-	_ = d.from.Close() // ended or not, nobody wants more of it
-	d.q.abandon()
-	d.reading.Wait()
-	d.q.close()
 }

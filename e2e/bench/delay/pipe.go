@@ -1,11 +1,7 @@
 package delay
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"net"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,7 +10,10 @@ import (
 const pipeSize = 1 << 20
 
 // pipe holds bytes in the kernel.
-type pipe struct{ r, w int }
+type pipe struct {
+	r, w int
+	held int // bytes
+}
 
 func newPipe() (*pipe, error) {
 	var fds [2]int
@@ -30,79 +29,31 @@ func (p *pipe) close() {
 	_ = unix.Close(p.w)
 }
 
-// used is how many bytes it holds.
-func (p *pipe) used() (int, error) { return unix.IoctlGetInt(p.r, unix.TIOCINQ) }
-
-// socket is one side of a connection.
-type socket struct{ raw syscall.RawConn }
-
-func socketOf(conn net.Conn) (socket, error) {
-	tcp, ok := conn.(*net.TCPConn)
-	if !ok {
-		return socket{}, fmt.Errorf("delaying proxy: %T is no TCP connection", conn)
-	}
-	raw, err := tcp.SyscallConn()
-	return socket{raw}, err
-}
-
-// full is what into gives where there is no more room in a pipe.
-const full = -1
-
-// into waits for bytes and moves them into a pipe; 0 is the end of them.
-func (s socket) into(p *pipe) (n int, err error) {
-	waitErr := s.raw.Read(func(fd uintptr) bool {
-		var moved int64
-		moved, err = unix.Splice(int(fd), nil, p.w, nil, pipeSize, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
-		n = int(moved)
-		if err != unix.EAGAIN && err != unix.EINTR { //nolint:errorlint // as it is, not wrapped
-			return true
-		}
-		// There was nothing to move, or no room for it.
-		used, usedErr := p.used()
-		waiting, waitingErr := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
-		if err = errors.Join(usedErr, waitingErr); err != nil {
-			return true
-		}
-		if waiting == 0 {
-			return false
-		}
-		n = full
-		if used == 0 {
-			n = again // it came just now
-		}
-		return true
-	})
-	switch {
-	case waitErr != nil:
-		return 0, waitErr
-	case n == again:
-		return s.into(p)
-	}
+// fill moves what there is from a socket, and drain up to n bytes to one. Neither waits:
+// EAGAIN says that there was nothing to move, or no room for it. 0 bytes are the end.
+func (p *pipe) fill(socket int) (int, error) {
+	n, err := splice(socket, p.w, pipeSize)
+	p.held += n
 	return n, err
 }
 
-// again is what came between two looks.
-const again = -2
+func (p *pipe) drain(socket, n int) (int, error) {
+	n, err := splice(p.r, socket, n)
+	p.held -= n
+	return n, err
+}
 
-// outOf moves n bytes from a pipe on.
-func (s socket) outOf(p *pipe, n int) error {
-	for n > 0 {
-		var moved int64
-		var err error
-		waitErr := s.raw.Write(func(fd uintptr) bool {
-			moved, err = unix.Splice(p.r, nil, int(fd), nil, n, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
-			return err != unix.EAGAIN
-		})
-		switch {
-		case waitErr != nil:
-			return waitErr
-		case errors.Is(err, unix.EINTR):
-		case err != nil:
-			return err
-		case moved == 0:
-			return io.ErrUnexpectedEOF
+// splice is made without the runtime's knowledge, for it waits for nothing: a thread
+// that is known to be in the kernel costs looks at whether it still is.
+func splice(from, to, n int) (int, error) {
+	for {
+		moved, _, errno := unix.RawSyscall6(unix.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(n), unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+		switch errno {
+		case 0:
+			return int(moved), nil
+		case unix.EINTR:
+		default:
+			return 0, errno
 		}
-		n -= int(max(moved, 0))
 	}
-	return nil
 }
