@@ -49,7 +49,7 @@ type Budget struct {
 // whoever has one can finish with it.
 type slot struct {
 	in  []byte // plaintext, of fixed capacity
-	out []byte // compressed; grows to what the data needs
+	out []byte // compressed; nil until something is, and grows to what the data needs
 }
 
 // slotSize is what a slot takes where nothing can be compressed.
@@ -160,7 +160,7 @@ func (b *Budget) takeSlot() *slot {
 		b.free = b.free[:n-1]
 		return s
 	}
-	return &slot{in: make([]byte, 0, MaxFrame), out: make([]byte, 0, MaxFrame/4)}
+	return &slot{in: make([]byte, 0, MaxFrame)}
 }
 
 // putSlots takes back an archive's slots, extra of which were lent.

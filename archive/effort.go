@@ -60,6 +60,9 @@ func (b *Budget) encoders(level zstd.EncoderLevel) (encoders, error) {
 
 // encode compresses a task's frame.
 func (e encoders) encode(t *task) []byte {
+	if t.slot.out == nil {
+		t.slot.out = make([]byte, 0, MaxFrame/4)
+	}
 	in, out := t.slot.in, t.slot.out[:0]
 	switch {
 	case e.quick == nil:
