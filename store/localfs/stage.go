@@ -115,9 +115,8 @@ func (s *staged) finishArtifact() error {
 	if err := failpoint.Hit("backup.fsync"); err != nil {
 		return err
 	}
-	s.behind.stop()
-	err := s.artifact.Sync()
-	err = errors.Join(err, s.artifact.Close())
+	err := s.behind.stop()
+	err = errors.Join(err, s.artifact.Sync(), s.artifact.Close())
 	s.artifact = nil
 	if err != nil {
 		return err
@@ -226,7 +225,7 @@ func (s *staged) Discard() error {
 	}
 	s.settled = true
 	if s.artifact != nil {
-		s.behind.stop()
+		_ = s.behind.stop() // nobody wants it any more
 		closeQuietly(s.artifact)
 		s.artifact = nil
 	}
