@@ -1,6 +1,7 @@
 package localfs_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,7 @@ func TestFailingSystemCalls(t *testing.T) {
 	tests := map[string]struct{ from, to, atLeast int }{
 		// Three files, the folder that holds them, and six above it in the end.
 		"fsync":     {1, 13, 10},
+		"fdatasync": {1, 2, 1}, // of what is large
 		"renameat2": {1, 2, 1},
 		// Behind the program's own start, up to the rename.
 		"close": {14, 40, 3},
@@ -102,7 +104,7 @@ func faultMain() int {
 	if err != nil {
 		return storeFailed
 	}
-	artifact := []byte("sealed")
+	artifact := bytes.Repeat([]byte("sealed "), 5<<20) // more than is left to the end
 	s, err := fs.Stage(newKey())
 	if err != nil {
 		return storeFailed

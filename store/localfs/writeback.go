@@ -1,8 +1,8 @@
 package localfs
 
 import (
+	"errors"
 	"os"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,12 +15,11 @@ const syncEvery = 32 << 20
 // writeback makes a file durable while it grows. It has a goroutine of its own, as that
 // takes its time, in which whoever writes the file would do nothing.
 type writeback struct {
-	file    *os.File
-	asked   int64
-	more    chan struct{}
-	ended   chan struct{}
-	stopped atomic.Bool
-	err     error // the first failure; of run until that has ended
+	file  *os.File
+	asked int64
+	more  chan struct{}
+	ended chan struct{}
+	err   error // the first failure; of run until that has ended
 }
 
 // grown is called with the size of the file after each write to it.
@@ -42,14 +41,13 @@ func (w *writeback) grown(size int64) {
 func (w *writeback) run() {
 	defer close(w.ended)
 	for range w.more {
-		if w.stopped.Load() || w.err != nil {
-			continue
-		}
-		for {
-			w.err = unix.Fdatasync(int(w.file.Fd()))
-			if w.err != unix.EINTR { //nolint:errorlint // as it is, not wrapped
-				break
+		for w.err == nil {
+			err := unix.Fdatasync(int(w.file.Fd()))
+			if errors.Is(err, unix.EINTR) {
+				continue
 			}
+			w.err = err
+			break
 		}
 	}
 }
@@ -59,7 +57,6 @@ func (w *writeback) run() {
 // twice.
 func (w *writeback) stop() error {
 	if w.more != nil {
-		w.stopped.Store(true)
 		close(w.more)
 		<-w.ended
 		w.more = nil
