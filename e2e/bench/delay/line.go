@@ -60,7 +60,7 @@ func (l *line) take(now time.Time) error {
 			continue
 		case err == unix.EAGAIN: //nolint:errorlint // as it is, not wrapped
 			return nil // it was gone by then
-		case err != nil || n == 0: // whoever closed it, however: no more comes
+		case n == 0: // it was closed, or broke: no more comes
 			l.ended = true
 			l.pieces = append(l.pieces, piece{due: now.Add(l.delay)})
 			return nil

@@ -176,8 +176,8 @@ func (l *loop) wait(events []unix.EpollEvent) (int, error) {
 		ts := unix.NsecToTimespec(int64(left))
 		timeout = &ts
 	}
-	n, _, errno := call(unix.SYS_EPOLL_PWAIT2, uintptr(l.epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), //nolint:gosec // how a system call is made
-		uintptr(unsafe.Pointer(timeout)), 0, 0) //nolint:gosec // as above
+	n, _, errno := call(unix.SYS_EPOLL_PWAIT2, uintptr(l.epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)),
+		uintptr(unsafe.Pointer(timeout)), 0, 0)
 	switch errno {
 	case 0:
 		l.busy = n > 0 || left < briefly && timeout != nil // or something was due
