@@ -141,8 +141,8 @@ func (s *session) measure(ctx context.Context, d time.Duration) (sample, bool) {
 }
 
 // grow opens more lanes for as long as that pays, until the context ends with the
-// reading. alone is whether no tars read beside
-// them: nearby these read all that is small, and need channels themselves.
+// reading. alone is whether no tars read beside them: nearby these read all that is
+// small, and need channels themselves.
 func (s *session) grow(ctx context.Context, o Options, log *slog.Logger, alone bool) {
 	defer func() {
 		if len(s.all()) == 1 {

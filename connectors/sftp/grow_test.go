@@ -125,7 +125,7 @@ func TestMemoryThatDoesNotPayIsLent(t *testing.T) {
 func TestNoConnectionForWhatIsSoonOver(t *testing.T) {
 	t.Parallel()
 	s := testenv.SSHD(t, testenv.SSHOptions{Extra: []string{"MaxSessions 1"}})
-	content := largeFile(t, filepath.Join(s.Root, "f"), 20<<20) // ten round trips
+	content := largeFile(t, filepath.Join(s.Root, "f"), 14<<20) // seven round trips
 	link := testenv.SlowLink(t, s.Addr(), 10*oneWay)
 	var dialed routes
 	sum, ended, err := readFar(t, far(), link.Config(s, s.Root), connectors.Env{Credential: keyOf(s), Dial: &dialed}, nil)

@@ -5,44 +5,68 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"io"
 	"math/rand/v2"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
+	"xvault/connectors"
 	"xvault/connectors/sftp"
 	"xvault/internal/testenv"
 )
 
-// readThrough reads a file of 64 MiB over a line, through channels each of which serve is
-// called with, from 0 on, and tells how many that were.
-func readThrough(t *testing.T, o sftp.Options, serve func(n int32, ch ssh.Channel, whole map[string]fakeNode)) (channels int32) {
-	t.Helper()
+// The content of a file that is read through several channels from its beginning, one
+// that is another in the middle, and one of zeros.
+var wholeFile, otherFile, zeroFile = sync.OnceValue(func() string {
 	random := make([]byte, 64<<20)
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(random) // never fails
+	return string(random)
+}), sync.OnceValue(func() string {
+	whole := wholeFile()
+	return whole[:len(whole)/2] + "other" + whole[len(whole)/2+5:]
+}), sync.OnceValue(func() string { return strings.Repeat("\x00", 64<<20) })
+
+// only gives a tree of one file, /f.
+func only(data string) map[string]fakeNode {
 	nodes := dirs()
-	nodes["/f"] = fakeNode{mode: regular, data: string(random)}
-	var used atomic.Int32
-	s := testenv.GoSSH(t, testenv.GoSSHOptions{Password: "p", OpenSSH: true, SFTP: func(ch ssh.Channel) {
-		serve(used.Add(1)-1, ch, nodes)
-	}})
+	nodes["/f"] = fakeNode{mode: regular, data: data}
+	return nodes
+}
+
+// farChannels gives a source of one file behind a line, through channels each of which
+// serve is called with, from 0 on, and counts them.
+func farChannels(t *testing.T, serve func(n int32, ch ssh.Channel)) (config map[string]any, used *atomic.Int32) {
+	t.Helper()
+	used = new(atomic.Int32)
+	s := testenv.GoSSH(t, testenv.GoSSHOptions{Password: "p", OpenSSH: true, SFTP: func(ch ssh.Channel) { serve(used.Add(1)-1, ch) }})
 	link := testenv.SlowLink(t, s.Addr, oneWay)
-	config := s.Config("/")
+	config = s.Config("/")
 	config["host"], config["port"] = link.Host, link.Port
+	return config, used
+}
+
+// readThrough reads that, and tells through how many channels.
+func readThrough(t *testing.T, o sftp.Options, serve func(n int32, ch ssh.Channel)) (channels int32) {
+	t.Helper()
+	config, used := farChannels(t, serve)
 	sum, ended, err := readFar(t, o, config, password("p"), nil)
-	if err != nil || ended != nil || sum != sha256.Sum256(random) {
+	if err != nil || ended != nil || sum != sha256.Sum256([]byte(wholeFile())) {
 		t.Error(err, ended, "or other content")
 	}
 	return used.Load()
 }
 
-// onlySize has nothing but the size of a file ask for more channels.
+// onlySize has nothing but the size of a file ask for more channels. A hello that does
+// not come is waited for for some seconds.
 func onlySize() sftp.Options {
 	o := quick
-	o.WidenAt, o.StallAfter = 1<<40, time.Minute
+	o.WidenAt, o.StallAfter, o.HandshakeTimeout = 1<<40, time.Minute, 6*time.Second
 	return o
 }
 
@@ -54,8 +78,8 @@ func TestChannelsReadWithTheirFirstWords(t *testing.T) {
 	enough := make(chan struct{})
 	patience, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	n := readThrough(t, onlySize(), func(n int32, ch ssh.Channel, whole map[string]fakeNode) {
-		f := &fakeServer{nodes: whole, numbered: true}
+	n := readThrough(t, onlySize(), func(n int32, ch ssh.Channel) {
+		f := &fakeServer{nodes: only(wholeFile()), numbered: true}
 		if n == 0 {
 			f.answer = func(typ byte, _ uint32, body []byte) []byte {
 				if typ == 5 && binary.BigEndian.Uint32(body[len(body)-4:]) > 4<<10 { // no look at it
@@ -94,46 +118,87 @@ func TestChannelsReadWithTheirFirstWords(t *testing.T) {
 // it becomes content, and nothing is missing.
 func TestGuessesThatAreWrong(t *testing.T) {
 	t.Parallel()
-	for what, serve := range map[string]func(ch ssh.Channel, whole map[string]fakeNode){
-		"other handles": func(ch ssh.Channel, whole map[string]fakeNode) {
-			(&fakeServer{nodes: whole, openssh: true}).serve(ch)
-		},
-		"no file": func(ch ssh.Channel, _ map[string]fakeNode) {
-			(&fakeServer{nodes: dirs(), numbered: true}).serve(ch)
-		},
-		"another file": func(ch ssh.Channel, whole map[string]fakeNode) {
-			data := []byte(whole["/f"].data)
-			copy(data[len(data)/2:], "other")
-			nodes := dirs()
-			nodes["/f"] = fakeNode{mode: regular, data: string(data)}
-			(&fakeServer{nodes: nodes, numbered: true}).serve(ch)
-		},
-		"the handle is of something else": func(ch ssh.Channel, whole map[string]fakeNode) {
-			nodes := dirs()
-			nodes["/f"], nodes["/"] = whole["/f"], fakeNode{mode: regular, data: string(make([]byte, 64<<20))}
+	for what, serve := range map[string]func(ch ssh.Channel){
+		"other handles": func(ch ssh.Channel) { (&fakeServer{nodes: only(wholeFile()), openssh: true}).serve(ch) },
+		"no file":       func(ch ssh.Channel) { (&fakeServer{nodes: dirs(), numbered: true}).serve(ch) },
+		"another file":  func(ch ssh.Channel) { (&fakeServer{nodes: only(otherFile()), numbered: true}).serve(ch) },
+		"the handle is of something else": func(ch ssh.Channel) {
+			nodes := only(wholeFile())
+			nodes["/"] = fakeNode{mode: regular, data: zeroFile()}
 			f := &fakeServer{nodes: nodes, numbered: true, handles: 7}
 			f.open = map[string]*fakeOpen{string(u32(0)): {path: "/", file: true}}
 			f.serve(ch)
 		},
-		"it ends": func(ssh.Channel, map[string]fakeNode) {},
-		"it speaks no SFTP": func(ch ssh.Channel, _ map[string]fakeNode) {
+		"it ends": func(ssh.Channel) {},
+		"it speaks no SFTP": func(ch ssh.Channel) {
 			_, _ = ch.Write([]byte("Welcome!\n")) // whoever reads sees it
 			_, _ = io.Copy(io.Discard, ch)
 		},
-		"it says nothing": func(ch ssh.Channel, _ map[string]fakeNode) { _, _ = io.Copy(io.Discard, ch) },
+		"it says nothing": silent,
+		"it speaks too late": func(ch ssh.Channel) {
+			_, _ = io.CopyN(io.Discard, ch, 9) // hello
+			_, _ = io.Copy(io.Discard, ch)     // until it is given up
+			_, _ = ch.Write(packet(2, u32(3)))
+		},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			n := readThrough(t, onlySize(), func(n int32, ch ssh.Channel, whole map[string]fakeNode) {
+			n := readThrough(t, onlySize(), func(n int32, ch ssh.Channel) {
 				if n == 0 {
-					(&fakeServer{nodes: whole, numbered: true}).serve(ch)
+					(&fakeServer{nodes: only(wholeFile()), numbered: true}).serve(ch)
 					return
 				}
-				serve(ch, whole)
+				serve(ch)
 			})
 			if n < 2 {
 				t.Errorf("%d channels", n)
 			}
 		})
+	}
+}
+
+func silent(ch ssh.Channel) { _, _ = io.Copy(io.Discard, ch) }
+
+// Whoever wants no more of a file does not wait for servers that never say anything.
+func TestASilentChannelHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	asked, once := make(chan struct{}), sync.Once{}
+	config, _ := farChannels(t, func(n int32, ch ssh.Channel) {
+		if n == 0 {
+			(&fakeServer{nodes: only(wholeFile()), numbered: true}).serve(ch)
+			return
+		}
+		if _, err := io.CopyN(io.Discard, ch, 300); err == nil { // more than what looks at the file
+			once.Do(func() { close(asked) })
+		}
+		silent(ch)
+	})
+	o := onlySize()
+	o.HandshakeTimeout = time.Minute
+	src, err := sourceWith(t, o, config, password("p"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	enough := errors.New("enough")
+	err = src.Read(ctx, func(item connectors.Item) error {
+		if item.Body == nil {
+			return nil
+		}
+		// The first channel brings some pieces after others have been asked.
+		for piece := make([]byte, 1<<20); ; {
+			if _, err := item.Body.Read(piece); err != nil {
+				t.Error(err)
+			}
+			select {
+			case <-asked:
+				return enough
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	})
+	if !errors.Is(err, enough) || ctx.Err() != nil {
+		t.Errorf("%v; %v", err, ctx.Err())
 	}
 }

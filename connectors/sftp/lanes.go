@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"xvault/connectors/sftp/wire"
 	"xvault/connectors/sshconn"
@@ -29,7 +30,7 @@ type lane struct {
 	*wire.Client
 	conn *sshconn.Conn
 	load atomic.Int64 // bytes that are being read through it
-	gone atomic.Bool  // its server ended while nothing was read through it
+	gone atomic.Bool  // it is done without: its server ended while it was idle, or never spoke
 	// first was opened with the lane's first words, a round trip earlier than it could
 	// be after them. Of the goroutine that visits.
 	first earlyOpen
@@ -93,7 +94,7 @@ func (s *session) add(l *lane) {
 			err := l.Err()
 			// What breaks the protocol is no such end, but for one that never spoke it.
 			idle := l.load.Load() == 0 && errors.Is(err, io.ErrUnexpectedEOF)
-			if l != s.all()[0] && (idle || !l.Speaks()) {
+			if l != s.all()[0] && (l.gone.Load() || idle || !l.Speaks()) {
 				l.gone.Store(true)
 				return
 			}
@@ -152,14 +153,33 @@ func (s *session) openLane(conn *sshconn.Conn) bool {
 	if err != nil {
 		return false
 	}
-	if first.guess == "" && l.Greeted() != nil {
+	if first.guess == "" && !s.greets(l) {
 		return false
 	}
 	if l.first = first; s.wanted.Load() == nil {
 		l.closeFirst(s) // it came too late
 	}
 	s.add(l)
-	return l.Greeted() == nil
+	return s.greets(l)
+}
+
+// greets waits for a lane's hello. One that does not come is done without: what was asked
+// for through the lane, the streams ask for elsewhere.
+func (s *session) greets(l *lane) bool {
+	ticker := time.NewTicker(max(s.greeting/8, time.Millisecond))
+	defer ticker.Stop()
+	var patience sshconn.Patience
+	for began := s.waits.now(); ; {
+		select {
+		case <-l.Hello():
+			return l.Greeted() == nil
+		case <-ticker.C:
+		}
+		if patience.Lasted(time.Duration(s.waits.now()-began), l.conn.Held()) > s.greeting {
+			s.giveUp(l)
+			return false
+		}
+	}
 }
 
 // openAhead opens the channels that are needed at once and those that a distance may ask

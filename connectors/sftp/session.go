@@ -28,7 +28,8 @@ type session struct {
 	wanted atomic.Pointer[string] // the path of the large file that comes next; nil: none
 	large  atomic.Bool            // a file of manyWindows was met
 
-	misguessed atomic.Bool // a handle was another than OpenSSH's would be
+	misguessed atomic.Bool   // a handle was another than OpenSSH's would be
+	greeting   time.Duration // for how long a further lane's hello is waited for
 
 	adding sync.Mutex // held while it does
 
@@ -51,7 +52,7 @@ type session struct {
 // early makes calls that go out with the first words, where the server is one that
 // reads on.
 func newSession(ctx context.Context, conn *sshconn.Conn, o Options, shared *semaphore.Weighted, early func(*wire.Client)) (*session, error) {
-	s := &session{conn: conn, waits: newWaits()}
+	s := &session{conn: conn, waits: newWaits(), greeting: o.HandshakeTimeout}
 	s.stretch.from = shared
 	ctx, cancel := context.WithTimeoutCause(ctx, o.HandshakeTimeout,
 		job.Errorf(job.ConnectFailed, "the server let the user in but its SFTP does not answer; it is tried again"))

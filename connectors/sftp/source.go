@@ -172,6 +172,7 @@ func (s *source) Read(ctx context.Context, visit func(connectors.Item) error) er
 		defer h.holdChannels(&sess.channels)()
 		defer h.help(ctx, r)()
 	}
+	// Once, as a source is read once.
 	growing, stop := context.WithCancel(ctx)
 	defer stop()
 	sess.grown.Do(func() { sess.growing.Go(func() { sess.grow(growing, s.options, s.env.Log, r.tars == nil) }) })

@@ -252,8 +252,9 @@ func (st *stream) advance() error {
 
 // await waits for the next read, and lets it be known if that takes time.
 func (st *stream) await() (int, error) {
-	if call := st.pending[0].call; call.Answered() || st.r.s.near() {
-		return call.Data() // nearby no lane is opened for it, so that waiting for it does not count
+	next := st.pending[0]
+	if next.call.Answered() || st.r.s.near() && next.from.opening == nil {
+		return next.call.Data() // nearby no lane is opened for it, so that waiting for it does not count
 	}
 	st.r.s.waits.start()
 	defer st.r.s.waits.stop()
@@ -414,8 +415,11 @@ func (st *stream) close() {
 
 func (st *stream) drop(spans []span) {
 	for _, s := range spans {
-		_, _ = s.call.Data() // only its buffer is of interest
 		s.from.lane.load.Add(-int64(len(s.buf)))
+		if !s.from.lane.Speaks() && !s.call.Answered() {
+			continue // its server may never do so: the buffer is left to the call
+		}
+		_, _ = s.call.Data() // only its buffer is of interest
 		st.r.recycle(s.buf)
 	}
 }

@@ -3,7 +3,6 @@ package sftp
 import (
 	"bytes"
 	"slices"
-	"time"
 
 	"xvault/connectors/sftp/wire"
 )
@@ -24,11 +23,10 @@ const (
 type stripe struct {
 	lane    *lane
 	handle  string
-	opening *wire.Call // until handle is known
-	guessed bool       // handle is read through while that is being opened
-	since   int64      // by the clock of waits, when it was
+	opening *wire.Call // until that has told the handle
+	guessed bool       // handle is read through before
 	look    *wire.Call // until it is proven to be of the same file
-	samples samples
+	samples *samples
 }
 
 // samples are small pieces of a file.
@@ -37,10 +35,11 @@ type samples struct {
 	data  [3][sampleSize]byte
 }
 
-// ask reads the pieces of a file, which is larger than all of them.
-func (s *samples) ask(st *stripe, size int64) {
+// sample reads the pieces of a file, which is larger than all of them.
+func (s *stripe) sample(size int64) {
+	s.samples = &samples{} // another that was asked for may still be written to
 	for i, at := range [3]int64{0, size / 2, size - sampleSize} {
-		s.calls[i] = st.read(at, s.data[i][:])
+		s.samples.calls[i] = s.read(at, s.samples.data[i][:])
 	}
 }
 
@@ -78,7 +77,7 @@ func (st *stream) widen() (open int) {
 		return 1
 	}
 	for i, s := range st.stripes {
-		if s != nil && s.opening != nil && (s.opening.Answered() || st.overdue(s)) {
+		if s != nil && s.opening != nil && (s.opening.Answered() || s.lane.gone.Load()) {
 			s = st.opened(i)
 		}
 		if s.open() {
@@ -90,14 +89,14 @@ func (st *stream) widen() (open int) {
 	}
 	first := st.stripes[0]
 	if st.tried == 0 {
-		first.samples.ask(first, st.size)
+		first.sample(st.size)
 	}
 	for _, l := range all[st.tried:] {
 		if l == first.lane {
 			continue
 		}
 		file := l.openOnce(st.r.s, st.sl.path)
-		s := &stripe{lane: l, opening: file.call, guessed: file.guess != "", since: st.r.s.waits.now()}
+		s := &stripe{lane: l, opening: file.call, guessed: file.guess != ""}
 		st.stripes = append(st.stripes, s)
 		if s.guessed {
 			st.use(s, file.guess)
@@ -112,15 +111,14 @@ func (st *stream) widen() (open int) {
 // before anything of it is given out.
 func (st *stream) use(s *stripe, handle string) {
 	s.handle, s.look = handle, s.lane.Fstat(handle)
-	s.samples.ask(s, st.size)
+	s.sample(st.size)
 }
 
 // opened takes the handle of the ith stripe into use; it gives nil where there is none.
 // What was asked for through a handle that was guessed wrong is asked for again.
 func (st *stream) opened(i int) *stripe {
 	s := st.stripes[i]
-	if st.overdue(s) {
-		st.r.s.giveUp(s.lane)
+	if s.lane.gone.Load() && !s.opening.Answered() {
 		return st.without(i)
 	}
 	handle, err := s.opening.Handle()
@@ -129,7 +127,9 @@ func (st *stream) opened(i int) *stripe {
 	}
 	s.opening = nil
 	if !s.guessed || handle != s.handle {
-		st.r.s.misguessed.CompareAndSwap(false, s.guessed)
+		if s.guessed {
+			st.r.s.misguessed.Store(true)
+		}
 		st.use(s, handle)
 		st.askAgain(s, s)
 	}
@@ -144,16 +144,8 @@ func (st *stream) without(i int) *stripe {
 	s := st.stripes[i]
 	st.stripes[i] = nil
 	st.askAgain(s, nil)
+	st.end = nil // what is asked for only now must lie before the last looks
 	return nil
-}
-
-// overdueAfter is for how long the server of a handle that was guessed may say nothing.
-const overdueAfter = 5 * time.Second
-
-// overdue reports whether a server of which it is not known that it speaks is no longer
-// waited for.
-func (st *stream) overdue(s *stripe) bool {
-	return s.guessed && !s.lane.Speaks() && time.Duration(st.r.s.waits.now()-s.since) > overdueAfter
 }
 
 // askAgain asks for everything that was asked for through a stripe through another, or
@@ -184,7 +176,7 @@ func (st *stream) proven(s *stripe) bool {
 		return true
 	}
 	now, err := s.look.Attrs()
-	if err != nil || now != st.found || !s.samples.equal(&st.stripes[0].samples) {
+	if err != nil || now != st.found || !s.samples.equal(st.stripes[0].samples) {
 		return false
 	}
 	s.look = nil

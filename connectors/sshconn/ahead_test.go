@@ -90,7 +90,10 @@ func TestSessionsAheadOfAnOddServer(t *testing.T) {
 	if !alive(conn) {
 		t.Error("the connection stands still")
 	}
-	left := <-*conn.ahead.Load()
+	left, ok := <-*conn.ahead.Load()
+	if !ok {
+		t.Fatal("no session was opened")
+	}
 	<-left.ended
 	if err := conn.Close(); err != nil {
 		t.Error(err)

@@ -16,7 +16,7 @@ import (
 // be opened, as many as the server allows. Its methods may be called from many
 // goroutines.
 type Conn struct {
-	// What of Client is not closed ends with the Conn.
+	// Channels of Client that nobody closes end with the Conn.
 	*ssh.Client
 
 	raw     *heardConn

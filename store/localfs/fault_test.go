@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"testing"
 
 	"xvault/store/blob"
@@ -17,6 +18,7 @@ import (
 
 // faultEnv makes this test binary a child that stores one snapshot on a disk
 // whose system calls fail where its parent says so.
+// The value is how large it is.
 const faultEnv = "XVAULT_LOCALFS_TEST_FAULT"
 
 // Exit codes of the child.
@@ -38,6 +40,7 @@ func TestFailingSystemCalls(t *testing.T) {
 		// Behind the program's own start, up to the rename.
 		"close": {14, 40, 3},
 	}
+	sizes := map[string]int{"fdatasync": 5 << 20} // which is made durable while it grows
 	for call, tt := range tests {
 		t.Run(call, func(t *testing.T) {
 			t.Parallel()
@@ -45,7 +48,7 @@ func TestFailingSystemCalls(t *testing.T) {
 			for nth := tt.from; nth <= tt.to; nth++ {
 				base := t.TempDir()
 				must(t, newStorage(base))
-				code := storeUnderFault(t, base, fmt.Sprintf("inject=%s:error=EIO:when=%d", call, nth))
+				code := storeUnderFault(t, base, fmt.Sprintf("inject=%s:error=EIO:when=%d", call, nth), sizes[call])
 				fs := open(t, localfs.Config{Base: base})
 				kept := list(t, fs)
 				switch code {
@@ -77,10 +80,10 @@ func newStorage(base string) error {
 	return fs.Close()
 }
 
-func storeUnderFault(t *testing.T, base, inject string) int {
+func storeUnderFault(t *testing.T, base, inject string, repeat int) int {
 	t.Helper()
 	cmd := exec.Command("strace", "-f", "-qq", "-o", filepath.Join(t.TempDir(), "trace"), "-e", inject, os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+base, faultEnv+"=1", "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(os.Environ(), childEnv+"="+base, faultEnv+"="+strconv.Itoa(max(1, repeat)), "GORACE=atexit_sleep_ms=0")
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	switch {
@@ -104,7 +107,11 @@ func faultMain() int {
 	if err != nil {
 		return storeFailed
 	}
-	artifact := bytes.Repeat([]byte("sealed "), 5<<20) // more than is left to the end
+	repeat, err := strconv.Atoi(os.Getenv(faultEnv))
+	if err != nil {
+		return 9
+	}
+	artifact := bytes.Repeat([]byte("sealed "), repeat)
 	s, err := fs.Stage(newKey())
 	if err != nil {
 		return storeFailed

@@ -71,7 +71,9 @@ func (s *staged) Write(p []byte) (int, error) {
 	if err != nil {
 		return n, s.failed("write artifact", err)
 	}
-	s.behind.grown(s.size)
+	if err := s.behind.grown(s.size); err != nil {
+		return n, s.failed("write artifact", err)
+	}
 	return n, nil
 }
 

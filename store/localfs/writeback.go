@@ -3,6 +3,7 @@ package localfs
 import (
 	"errors"
 	"os"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,13 +20,14 @@ type writeback struct {
 	asked int64
 	more  chan struct{}
 	ended chan struct{}
-	err   error // the first failure; of run until that has ended
+	err   atomic.Pointer[error] // the first failure
 }
 
-// grown is called with the size of the file after each write to it.
-func (w *writeback) grown(size int64) {
+// grown is called with the size of the file after each write to it. It gives what went
+// wrong with earlier ones.
+func (w *writeback) grown(size int64) error {
 	if size-w.asked < syncEvery {
-		return
+		return w.failure()
 	}
 	w.asked = size
 	if w.more == nil {
@@ -36,30 +38,37 @@ func (w *writeback) grown(size int64) {
 	case w.more <- struct{}{}:
 	default: // it is as far behind as that already
 	}
+	return w.failure()
+}
+
+func (w *writeback) failure() error {
+	if err := w.err.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 func (w *writeback) run() {
 	defer close(w.ended)
 	for range w.more {
-		for w.err == nil {
-			err := unix.Fdatasync(int(w.file.Fd()))
-			if errors.Is(err, unix.EINTR) {
-				continue
-			}
-			w.err = err
-			break
+		var err error = unix.EINTR
+		for errors.Is(err, unix.EINTR) {
+			err = unix.Fdatasync(int(w.file.Fd()))
+		}
+		if err = os.NewSyscallError("fdatasync", err); err != nil {
+			w.err.CompareAndSwap(nil, &err)
 		}
 	}
 }
 
 // stop waits until the file is no longer used, and gives what went wrong: a kernel tells
-// of each failure to write once, so that fsync may know nothing of it. It may be called
-// twice.
+// of each failure to write once, so that fsync may know nothing of it. What is being made
+// durable is so before stop comes back. It may be called twice.
 func (w *writeback) stop() error {
 	if w.more != nil {
 		close(w.more)
 		<-w.ended
 		w.more = nil
 	}
-	return os.NewSyscallError("fdatasync", w.err)
+	return w.failure()
 }

@@ -150,6 +150,9 @@ func (c *Client) Greeted() error {
 	return c.helloErr
 }
 
+// Hello is closed when the server has said hello, or failed to.
+func (c *Client) Hello() <-chan struct{} { return c.greeted }
+
 // Speaks reports whether the server has said hello by now.
 func (c *Client) Speaks() bool {
 	select {

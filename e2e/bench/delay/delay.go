@@ -38,6 +38,9 @@ type Proxy struct {
 	ctx      context.Context //nolint:containedctx // the proxy's own lifetime
 	cancel   context.CancelFunc
 	running  sync.WaitGroup
+
+	closing  sync.Once
+	closeErr error
 }
 
 // Start starts a proxy.
@@ -70,13 +73,14 @@ func (p *Proxy) Port() int {
 
 // Close ends every connection and waits until all is gone.
 func (p *Proxy) Close() error {
-	p.cancel()
-	err := p.listener.Close()
-	p.running.Wait()
-	if !p.loop.do(func() { p.loop.closing = true }) {
-		return err // it was closed before
-	}
-	return errors.Join(err, <-p.looping)
+	p.closing.Do(func() {
+		p.cancel()
+		err := p.listener.Close()
+		p.running.Wait()
+		p.loop.do(func() { p.loop.closing = true })
+		p.closeErr = errors.Join(err, <-p.looping)
+	})
+	return p.closeErr
 }
 
 func (p *Proxy) accept() {
@@ -103,7 +107,11 @@ func (p *Proxy) serve(client net.Conn) {
 		if near, err = p.loop.add(fd, c.up); err == nil {
 			p.loop.connections[c] = true
 		}
-	}) || err != nil {
+	}) {
+		_ = unix.Close(fd) // nobody took it
+		return
+	}
+	if err != nil {
 		return
 	}
 	defer p.loop.do(func() { p.loop.remove(c) })
@@ -117,7 +125,7 @@ func (p *Proxy) serve(client net.Conn) {
 	if fd, err = raw(server); err != nil {
 		return
 	}
-	p.loop.do(func() {
+	if !p.loop.do(func() {
 		down := p.line(time.Now())
 		far, addErr := p.loop.add(fd, down)
 		if err = addErr; err != nil {
@@ -125,7 +133,10 @@ func (p *Proxy) serve(client net.Conn) {
 		}
 		c.down, c.up.to, far.outgoing = down, far, c.up
 		down.to, near.outgoing = near, down
-	})
+	}) {
+		_ = unix.Close(fd) // as above
+		return
+	}
 	if err != nil {
 		return
 	}

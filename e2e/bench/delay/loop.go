@@ -18,13 +18,19 @@ type loop struct {
 	epoll, wake int
 
 	mu    sync.Mutex
-	calls []func() // of others, made by the loop
+	calls []call // of others, made by the loop
 	ended bool
 
 	connections map[*connection]bool
 	sockets     map[int32]*socket
 	closing     bool
 	busy        bool // something happened a moment ago
+}
+
+// call is one of another goroutine.
+type call struct {
+	f    func()
+	made chan bool // false: the loop had ended
 }
 
 // connection is a client's, with the server's side once that is there.
@@ -53,8 +59,11 @@ func (l *loop) add(fd int, incoming *line) (*socket, error) {
 	return s, nil
 }
 
-// remove closes a connection.
+// remove closes a connection, unless that was done.
 func (l *loop) remove(c *connection) {
+	if !l.connections[c] {
+		return
+	}
 	delete(l.connections, c)
 	for _, line := range c.lines() {
 		if line.from != nil {
@@ -86,17 +95,16 @@ func newLoop() (*loop, error) {
 
 // do has the loop call f, and waits for that; false when the loop has ended.
 func (l *loop) do(f func()) bool {
-	done := make(chan struct{})
+	c := call{f, make(chan bool, 1)}
 	l.mu.Lock()
 	if l.ended {
 		l.mu.Unlock()
 		return false
 	}
-	l.calls = append(l.calls, func() { f(); close(done) })
+	l.calls = append(l.calls, c)
 	l.mu.Unlock()
 	_, _ = unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // it is awake already where this fails
-	<-done
-	return true
+	return <-c.made
 }
 
 // run ends after a call of do has set closing.
@@ -128,8 +136,8 @@ func (l *loop) run() error {
 	l.ended = true
 	calls := l.calls
 	l.mu.Unlock()
-	for _, f := range calls {
-		f()
+	for _, c := range calls {
+		c.made <- false
 	}
 	return errors.Join(err, unix.Close(l.wake), unix.Close(l.epoll))
 }
@@ -164,20 +172,23 @@ func (l *loop) wait(events []unix.EpollEvent) (int, error) {
 			}
 		}
 	}
-	call := unix.Syscall6
-	if l.busy {
-		call = unix.RawSyscall6
-		if left < 0 || left > briefly {
-			left = briefly
-		}
+	if l.busy && (left < 0 || left > briefly) {
+		left = briefly
 	}
 	var timeout *unix.Timespec // for ever
 	if left >= 0 {
 		ts := unix.NsecToTimespec(int64(left))
 		timeout = &ts
 	}
-	n, _, errno := call(unix.SYS_EPOLL_PWAIT2, uintptr(l.epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)),
-		uintptr(unsafe.Pointer(timeout)), 0, 0)
+	var n uintptr
+	var errno unix.Errno
+	if l.busy {
+		n, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(l.epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)),
+			uintptr(unsafe.Pointer(timeout)), 0, 0)
+	} else {
+		n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(l.epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)),
+			uintptr(unsafe.Pointer(timeout)), 0, 0)
+	}
 	switch errno {
 	case 0:
 		l.busy = n > 0 || left < briefly && timeout != nil // or something was due
@@ -197,8 +208,9 @@ func (l *loop) happened(e unix.EpollEvent, now time.Time) error {
 		calls := l.calls
 		l.calls = nil
 		l.mu.Unlock()
-		for _, f := range calls {
-			f()
+		for _, c := range calls {
+			c.f()
+			c.made <- true
 		}
 		return nil
 	}
