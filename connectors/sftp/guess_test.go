@@ -18,6 +18,7 @@ import (
 
 	"xvault/connectors"
 	"xvault/connectors/sftp"
+	"xvault/internal/entry"
 	"xvault/internal/testenv"
 )
 
@@ -200,5 +201,63 @@ func TestASilentChannelHoldsNobodyUp(t *testing.T) {
 	})
 	if !errors.Is(err, enough) || ctx.Err() != nil {
 		t.Errorf("%v; %v", err, ctx.Err())
+	}
+}
+
+// What is asked for again because a server did not open the file may be of a file that
+// changed since the last look at it.
+func TestAskedAgainAfterTheLastLook(t *testing.T) {
+	t.Parallel()
+	data := wholeFile()[:8<<20] // all of which is asked for at once
+	asked, looked, once := make(chan struct{}), make(chan struct{}), sync.Once{}
+	patience, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	wait := func(c chan struct{}) {
+		select {
+		case <-c:
+		case <-patience.Done():
+		}
+	}
+	var looks atomic.Int32
+	var changed atomic.Bool
+	config, _ := farChannels(t, func(n int32, ch ssh.Channel) {
+		if n > 0 {
+			reads := 0
+			(&fakeServer{nodes: dirs(), numbered: true}).serveAfter(ch, func(typ byte) bool {
+				if typ == 5 {
+					reads++
+				}
+				if reads < 4 { // three look at the file
+					return false
+				}
+				once.Do(func() { close(asked) })
+				wait(looked)
+				changed.Store(true)
+				return true
+			})
+			return
+		}
+		f := &fakeServer{nodes: only(data), numbered: true}
+		f.answer = func(typ byte, id uint32, body []byte) []byte {
+			switch {
+			case typ == 5 && binary.BigEndian.Uint32(body[len(body)-4:]) > 4<<10:
+				wait(asked)
+			case typ == 8 && looks.Add(1) == 2: // the first was when it was opened
+				close(looked)
+			case typ == 8 && changed.Load():
+				return packet(105, u32(id), u32(1|4|8), u64(uint64(len(data))), u32(regular), u32(9), u32(9))
+			}
+			return nil
+		}
+		f.serve(ch)
+	})
+	o := far()
+	o.StallAfter, o.HandshakeTimeout = time.Minute, time.Minute
+	sum, ended, err := readFar(t, o, config, password("p"), nil)
+	if err != nil || !errors.Is(ended, entry.ErrChanged) || sum != sha256.Sum256([]byte(data)) {
+		t.Errorf("%v, %v, or other content", err, ended)
+	}
+	if patience.Err() != nil {
+		t.Error("nothing was asked for of another channel")
 	}
 }
