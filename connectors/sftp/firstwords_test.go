@@ -24,15 +24,7 @@ func TestChannelsOpenTheFileWithTheirFirstWords(t *testing.T) {
 	n := readThrough(t, o, func(n int32, ch ssh.Channel) {
 		f := &fakeServer{nodes: only(wholeFile()), openssh: true}
 		if n == 0 {
-			f.answer = func(typ byte, _ uint32, _ []byte) []byte {
-				if typ == 5 {
-					select {
-					case <-enough:
-					case <-patience.Done():
-					}
-				}
-				return nil
-			}
+			f.answer = holdingReads(patience, enough, 1)
 			f.serve(ch)
 			return
 		}

@@ -71,6 +71,20 @@ func onlySize() sftp.Options {
 	return o
 }
 
+// holdingReads answers reads of at least so many bytes only when a channel is closed, or
+// the patience has ended.
+func holdingReads(patience context.Context, until <-chan struct{}, least uint32) func(typ byte, id uint32, body []byte) []byte {
+	return func(typ byte, _ uint32, body []byte) []byte {
+		if typ == 5 && binary.BigEndian.Uint32(body[len(body)-4:]) >= least {
+			select {
+			case <-until:
+			case <-patience.Done():
+			}
+		}
+		return nil
+	}
+}
+
 // The file is read through a further channel before it is known that there is one: here
 // nothing is told before it is, and the first brings nothing until two have done so.
 func TestChannelsReadWithTheirFirstWords(t *testing.T) {
@@ -82,15 +96,7 @@ func TestChannelsReadWithTheirFirstWords(t *testing.T) {
 	n := readThrough(t, onlySize(), func(n int32, ch ssh.Channel) {
 		f := &fakeServer{nodes: only(wholeFile()), numbered: true}
 		if n == 0 {
-			f.answer = func(typ byte, _ uint32, body []byte) []byte {
-				if typ == 5 && binary.BigEndian.Uint32(body[len(body)-4:]) > 4<<10 { // no look at it
-					select {
-					case <-enough:
-					case <-patience.Done():
-					}
-				}
-				return nil
-			}
+			f.answer = holdingReads(patience, enough, 4<<10+1) // but for looks at it
 			f.serve(ch)
 			return
 		}
@@ -212,12 +218,6 @@ func TestAskedAgainAfterTheLastLook(t *testing.T) {
 	asked, looked, once := make(chan struct{}), make(chan struct{}), sync.Once{}
 	patience, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	wait := func(c chan struct{}) {
-		select {
-		case <-c:
-		case <-patience.Done():
-		}
-	}
 	var looks atomic.Int32
 	var changed atomic.Bool
 	config, _ := farChannels(t, func(n int32, ch ssh.Channel) {
@@ -231,23 +231,24 @@ func TestAskedAgainAfterTheLastLook(t *testing.T) {
 					return false
 				}
 				once.Do(func() { close(asked) })
-				wait(looked)
+				select {
+				case <-looked:
+				case <-patience.Done():
+				}
 				changed.Store(true)
 				return true
 			})
 			return
 		}
-		f := &fakeServer{nodes: only(data), numbered: true}
+		f, hold := &fakeServer{nodes: only(data), numbered: true}, holdingReads(patience, asked, 4<<10+1)
 		f.answer = func(typ byte, id uint32, body []byte) []byte {
 			switch {
-			case typ == 5 && binary.BigEndian.Uint32(body[len(body)-4:]) > 4<<10:
-				wait(asked)
 			case typ == 8 && looks.Add(1) == 2: // the first was when it was opened
 				close(looked)
 			case typ == 8 && changed.Load():
 				return packet(105, u32(id), u32(1|4|8), u64(uint64(len(data))), u32(regular), u32(9), u32(9))
 			}
-			return nil
+			return hold(typ, id, body)
 		}
 		f.serve(ch)
 	})

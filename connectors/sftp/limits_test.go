@@ -75,8 +75,8 @@ func TestReadLengthOfOpenSSH(t *testing.T) {
 	if ok, err := channel.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{"sftp"})); err != nil || !ok {
 		t.Fatalf("start sftp: %v, %v", ok, err)
 	}
-	c, err := wire.New(channel, nil)
-	if err != nil {
+	c := wire.Start(channel, nil)
+	if err := c.Greeted(); err != nil {
 		t.Fatal(err)
 	}
 	if l := c.Limits(); l.ReadLength != 255<<10 || l.OpenHandles < 100 {

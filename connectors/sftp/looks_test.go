@@ -55,8 +55,8 @@ func startHeld(t *testing.T) (*heldServer, *wire.Client) {
 		defer close(ended)
 		h.serve(t, theirs)
 	}()
-	c, err := wire.New(ours, nil)
-	if err != nil {
+	c := wire.Start(ours, nil)
+	if err := c.Greeted(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

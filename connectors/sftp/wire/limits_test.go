@@ -28,8 +28,8 @@ func extending(t *testing.T, extension string, reply []byte) *Client {
 		_, _ = there.Write(framed(slices.Concat(reply[:1], request[1:5], reply[1:]))) // with the number of the request
 		_, _ = io.Copy(io.Discard, there)                                             // ends with the client
 	})
-	c, err := New(here, nil)
-	if err != nil {
+	c := Start(here, nil)
+	if err := c.Greeted(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -98,15 +98,6 @@ type Client struct {
 	received atomic.Int64 // bytes that came
 }
 
-// New starts a session and waits for the server's hello.
-func New(rw io.ReadWriteCloser, early func(*Client)) (*Client, error) {
-	c := Start(rw, early)
-	if err := c.Greeted(); err != nil {
-		return nil, err
-	}
-	return c, nil
-}
-
 // Start says hello over rw and starts the session, which owns rw from then on, also
 // when that fails.
 //

@@ -31,8 +31,8 @@ func scripted(t testing.TB, reply []byte) *Client {
 		serving.Go(func() { _, _ = io.Copy(io.Discard, there) }) // ends with the client
 		_, _ = there.Write(append(slices.Clone(helloReply), reply...))
 	})
-	c, err := New(here, nil)
-	if err != nil {
+	c := Start(here, nil)
+	if err := c.Greeted(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -88,12 +88,13 @@ func TestEarlyCalls(t *testing.T) {
 			}
 		})
 		var early *Call
-		client, err := New(here, func(client *Client) { early = client.Lstat("/a") })
+		client := Start(here, func(client *Client) { early = client.Lstat("/a") })
+		err := client.Greeted()
 		_, callErr := early.Attrs()
 		if (err != nil) != c.fails || (callErr != nil) != c.fails {
 			t.Errorf("%s: errors %v, %v of the call", c.what, err, callErr)
 		}
-		if client != nil {
+		if err == nil {
 			if l := client.Limits(); l.ReadLength != safeRead {
 				t.Errorf("%s: limits of %+v from a server that has none", c.what, l)
 			}
@@ -132,7 +133,6 @@ func FuzzAnswers(f *testing.F) {
 		here, there := net.Pipe()
 		buf := make([]byte, 16)
 		var serving sync.WaitGroup
-		var c *Client
 		ready := make(chan struct{})
 		serving.Go(func() {
 			_, _ = there.Read(make([]byte, 9))
@@ -141,8 +141,8 @@ func FuzzAnswers(f *testing.F) {
 			_, _ = there.Write(reply)
 			_ = there.Close()
 		})
-		c, err := New(here, nil)
-		if err != nil {
+		c := Start(here, nil)
+		if err := c.Greeted(); err != nil {
 			t.Fatal(err)
 		}
 		calls := []*Call{c.Open("/a"), c.Read("h", 0, buf[:8]), c.ReadDir("h"), c.Lstat("/a"), c.ReadLink("/l"), c.CloseHandle("h")}
