@@ -31,14 +31,16 @@ const (
 
 	// And what recurs at a distance, two copies of one picture, shows when the
 	// eight bytes at one of many places are those at another.
-	anchorEvery = 256
+	anchorEvery = 1 << 10
 	searchEvery = 64 << 10
-	tableBits   = 15
+	tableBits   = 13
 )
 
 // prober looks at frames. It is used by one goroutine.
 type prober struct {
-	anchors [1 << tableBits]uint32 // places, plus one
+	// anchors are looked for in the nearest cache: each is 16 bits of what is there, so that
+	// hardly any other is gone to, and its number, plus one.
+	anchors [1 << tableBits]uint32
 	out     []byte
 }
 
@@ -95,12 +97,18 @@ func (p *prober) repeats(frame []byte) bool {
 	clear(p.anchors[:])
 	last := len(frame) - 8
 	for at := 0; at <= last; at += anchorEvery {
-		p.anchors[anchorHash(frame, at)] = uint32(at) + 1
+		place, mark := anchorHash(frame, at)
+		p.anchors[place] = mark | uint32(at/anchorEvery+1)
 	}
 	for from := 0; from <= last; from += searchEvery {
 		for at := from; at < min(from+anchorEvery, last); at++ {
-			found := int(p.anchors[anchorHash(frame, at)]) - 1
-			if found >= 0 && found != at && load64(frame, found) == load64(frame, at) {
+			place, mark := anchorHash(frame, at)
+			anchor := p.anchors[place]
+			if anchor&^0xffff != mark || anchor&0xffff == 0 {
+				continue
+			}
+			found := int(anchor&0xffff-1) * anchorEvery
+			if found != at && load64(frame, found) == load64(frame, at) {
 				return true
 			}
 		}
@@ -108,9 +116,12 @@ func (p *prober) repeats(frame []byte) bool {
 	return false
 }
 
-func anchorHash(b []byte, at int) uint64 {
+// anchorHash gives the place in the table of the eight bytes there, and what marks them:
+// 16 bits, above 16 zeros.
+func anchorHash(b []byte, at int) (place, mark uint32) {
 	const prime = 0x9E3779B97F4A7C15
-	return load64(b, at) * prime >> (64 - tableBits)
+	h := load64(b, at) * prime
+	return uint32(h >> (64 - tableBits)), uint32(h>>(64-tableBits-16)) << 16
 }
 
 func load64(b []byte, at int) uint64 { return binary.LittleEndian.Uint64(b[at:]) }

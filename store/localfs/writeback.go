@@ -11,7 +11,7 @@ import (
 // syncEvery is after how many bytes what was written is made durable, while more is
 // written. The fsync at the end has little left to do then: neither to write, nor, which
 // takes as long, to have the disk empty its cache.
-const syncEvery = 32 << 20
+const syncEvery = 16 << 20
 
 // writeback makes a file durable while it grows. It has a goroutine of its own, as that
 // takes its time, in which whoever writes the file would do nothing.
