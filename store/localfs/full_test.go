@@ -2,6 +2,7 @@ package localfs_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -106,15 +107,15 @@ func TestFileSizeLimit(t *testing.T) {
 	}
 }
 
-// childMain stores an artifact that is larger than this process may write.
+// childMain stores artifacts that are larger than this process may write.
 func childMain() {
-	err := storeLimited(os.Getenv(childEnv))
-	if !errors.Is(err, blob.ErrFull) {
-		fmt.Fprintln(os.Stderr, "wrong error:", err)
+	if err := storeLimited(os.Getenv(childEnv)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
+// storeLimited fails unless each of them is too large.
 func storeLimited(base string) error {
 	fs, err := localfs.Open(localfs.Config{Base: base})
 	if err != nil {
@@ -124,10 +125,21 @@ func storeLimited(base string) error {
 	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &limit); err != nil {
 		return err
 	}
-	s, err := fs.Stage(newKey())
-	if err != nil {
-		return err
+	for _, size := range []int{20_000, 1 << 20} { // seen at the end, and while it is written
+		s, err := fs.Stage(newKey())
+		if err != nil {
+			return err
+		}
+		artifact := make([]byte, size)
+		if _, err = s.Write(artifact); err == nil {
+			err = s.Commit(context.Background(), files(artifact))
+		}
+		if !errors.Is(err, blob.ErrFull) {
+			return fmt.Errorf("%d bytes: not %q but %v", size, blob.ErrFull, err)
+		}
+		if err := s.Discard(); err != nil {
+			return err
+		}
 	}
-	_, err = s.Write(make([]byte, 20_000))
-	return errors.Join(err, s.Discard(), fs.Close())
+	return fs.Close()
 }

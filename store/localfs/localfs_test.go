@@ -198,15 +198,23 @@ func TestReadBackSeesWhatTheDiskHolds(t *testing.T) {
 	t.Parallel()
 	base := t.TempDir()
 	fs := open(t, localfs.Config{Base: base, ReadBack: true})
-	s := stage(t, fs, newKey(), []byte("sealed"))
+	artifact := bytes.Repeat([]byte("sealed"), 100_000) // so much that it is on the disk by now
+	s := stage(t, fs, newKey(), artifact)
 	dirs, err := os.ReadDir(filepath.Join(base, "staging"))
 	if err != nil || len(dirs) != 1 {
 		t.Fatal(dirs, err)
 	}
-	if err := os.WriteFile(filepath.Join(base, "staging", dirs[0].Name(), blob.Artifact), []byte("sEaled"), 0o600); err != nil {
+	f, err := os.OpenFile(filepath.Join(base, "staging", dirs[0].Name(), blob.Artifact), os.O_WRONLY, 0)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Commit(t.Context(), files([]byte("sealed"))); !errors.Is(err, blob.ErrMismatch) {
+	if _, err := f.WriteAt([]byte("E"), 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Commit(t.Context(), files(artifact)); !errors.Is(err, blob.ErrMismatch) {
 		t.Errorf("commit: %v", err)
 	}
 	if err := s.Discard(); err != nil {
@@ -290,10 +298,10 @@ func TestSweepRemovesLeftovers(t *testing.T) {
 	fs := open(t, localfs.Config{Base: base})
 	key := newKey()
 	store(t, fs, key, []byte("kept"))
-	stage(t, fs, newKey(), []byte("12345")) // as after a crash
-	stage(t, fs, newKey(), []byte("678"))
+	stage(t, fs, newKey(), make([]byte, 5<<20)) // as after a crash
+	stage(t, fs, newKey(), make([]byte, 3<<20))
 	swept, err := fs.SweepStaging(t.Context())
-	if err != nil || swept != (blob.Swept{Items: 2, Bytes: 8}) {
+	if err != nil || swept != (blob.Swept{Items: 2, Bytes: 8 << 20}) {
 		t.Errorf("swept %+v, %v", swept, err)
 	}
 	if got := list(t, fs); len(got) != 1 || got[0] != key {

@@ -1,6 +1,7 @@
 package localfs
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -22,12 +23,17 @@ import (
 // that the failpoint lies behind it.
 const sealHeader = 180
 
+// pieceSize is how much is written at once, so that the kernel gets whole pages: what comes
+// out of the seal ends in the middle of one, which it would then take up twice.
+const pieceSize = 256 << 10
+
 // staged is a snapshot in a folder of its own under staging.
 type staged struct {
 	fs       *FS
 	key      blob.Key
 	dir      string // below the storage's root
 	artifact *os.File
+	out      *bufio.Writer // to it
 	hash     hash.Hash
 	size     int64
 	behind   writeback
@@ -52,6 +58,7 @@ func (fs *FS) Stage(key blob.Key) (blob.Staged, error) {
 		return nil, errors.Join(fail("stage snapshot", err), s.Discard())
 	}
 	s.artifact, s.behind.file = f, f
+	s.out = bufio.NewWriterSize(f, pieceSize)
 	return s, nil
 }
 
@@ -65,7 +72,7 @@ func (s *staged) Write(p []byte) (int, error) {
 			return 0, s.failed("write artifact", err)
 		}
 	}
-	n, err := s.artifact.Write(p)
+	n, err := s.out.Write(p)
 	s.hash.Write(p[:n])
 	s.size += int64(n)
 	if err != nil {
@@ -117,7 +124,7 @@ func (s *staged) finishArtifact() error {
 	if err := failpoint.Hit("backup.fsync"); err != nil {
 		return err
 	}
-	err := s.behind.stop()
+	err := errors.Join(s.out.Flush(), s.behind.stop())
 	err = errors.Join(err, s.artifact.Sync(), s.artifact.Close())
 	s.artifact = nil
 	if err != nil {
