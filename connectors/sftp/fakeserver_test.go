@@ -57,13 +57,23 @@ func (f *fakeServer) serve(ch ssh.Channel) { f.serveAfter(ch, func(byte) bool { 
 
 // serveAfter answers nothing before a request of a type for which begin is true.
 func (f *fakeServer) serveAfter(ch ssh.Channel, begin func(typ byte) bool) {
+	begun := false
+	f.serveHolding(ch, func(typ byte) bool {
+		begun = begun || begin(typ)
+		return !begun
+	})
+}
+
+// serveHolding answers nothing after a request for whose type hold is true, until there is
+// one for which it is not.
+func (f *fakeServer) serveHolding(ch ssh.Channel, hold func(typ byte) bool) {
 	f.mu.Lock()
 	if f.open == nil {
 		f.open = map[string]*fakeOpen{}
 	}
 	f.mu.Unlock()
 	var owed []byte
-	for begun := false; ; {
+	for {
 		var head [5]byte
 		if _, err := io.ReadFull(ch, head[:]); err != nil {
 			return
@@ -73,7 +83,7 @@ func (f *fakeServer) serveAfter(ch ssh.Channel, begin func(typ byte) bool) {
 			return
 		}
 		owed = append(owed, f.reply(head[4], body)...)
-		if begun = begun || begin(head[4]); !begun {
+		if hold(head[4]) {
 			continue
 		}
 		if _, err := ch.Write(owed); err != nil {

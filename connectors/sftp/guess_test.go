@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 	"xvault/connectors"
 	"xvault/connectors/sftp"
 	"xvault/internal/entry"
+	"xvault/internal/job"
 	"xvault/internal/testenv"
 )
 
@@ -119,6 +121,81 @@ func TestChannelsReadWithTheirFirstWords(t *testing.T) {
 	if got := early.Load(); got < 2 {
 		t.Errorf("%d of %d channels read with their first words", got, n)
 	}
+}
+
+// The first large file of a channel is read before it is known what its handle is: here
+// that is not told before.
+func TestALargeFileIsReadWhileItIsOpened(t *testing.T) {
+	t.Parallel()
+	o := onlySize()
+	o.StallAfter = 10 * time.Second
+	err := readFile(t, o, func(n int32, ch ssh.Channel) {
+		f := &fakeServer{nodes: only(wholeFile()), numbered: true}
+		if n > 0 {
+			f.serve(ch)
+			return
+		}
+		opening := false
+		f.serveHolding(ch, func(typ byte) bool {
+			opening = typ == 3 || opening && typ != 5
+			return opening
+		})
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// Where its handle is another, or it does not open, nothing of what was read becomes
+// content.
+func TestALargeFileWithAnotherHandle(t *testing.T) {
+	t.Parallel()
+	for what, open := range map[string]map[string]*fakeOpen{
+		"of nothing":       {},
+		"of another file":  {string(u32(0)): {path: "/other", file: true}},
+		"of a directory":   {string(u32(0)): {path: "/"}},
+		"of the same file": {string(u32(0)): {path: "/f", file: true}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			err := readFile(t, onlySize(), func(_ int32, ch ssh.Channel) {
+				nodes := only(wholeFile())
+				nodes["/other"] = fakeNode{mode: regular, data: otherFile()}
+				(&fakeServer{nodes: nodes, numbered: true, handles: 7, open: maps.Clone(open)}).serve(ch)
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Run("none", func(t *testing.T) {
+		t.Parallel()
+		err := readFile(t, onlySize(), func(_ int32, ch ssh.Channel) {
+			f := &fakeServer{nodes: only(wholeFile()), numbered: true}
+			f.answer = func(typ byte, id uint32, _ []byte) []byte {
+				if typ == 3 {
+					return status(id, 3)
+				}
+				return nil
+			}
+			f.serve(ch)
+		})
+		if e, ok := errors.AsType[*job.Error](err); !ok || e.Code != job.PermissionDenied {
+			t.Error(err)
+		}
+	})
+}
+
+// readFile reads /f, which is all that the source names, behind a line.
+func readFile(t *testing.T, o sftp.Options, serve func(n int32, ch ssh.Channel)) error {
+	t.Helper()
+	config, _ := farChannels(t, serve)
+	config["paths"] = []string{"/f"}
+	sum, ended, err := readFar(t, o, config, password("p"), nil)
+	if err == nil && ended == nil && sum != sha256.Sum256([]byte(wholeFile())) {
+		err = errors.New("other content")
+	}
+	return errors.Join(err, ended)
 }
 
 // Whatever is wrong with a channel that was read through before it was known, nothing of

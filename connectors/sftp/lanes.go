@@ -47,6 +47,15 @@ type earlyOpen struct {
 // counts them (sftp-server.c, handle_to_string).
 const firstHandle = "\x00\x00\x00\x00"
 
+// guess is what the handle that a call asks a lane's server for will be, most likely; empty
+// where nobody knows.
+func (s *session) guess(conn *sshconn.Conn, opening *wire.Call) string {
+	if opening.First() && isOpenSSH(conn) && s.Abilities().Lsetstat && !s.misguessed.Load() {
+		return firstHandle
+	}
+	return ""
+}
+
 // openOnce opens a file, unless that was done with the first words.
 func (l *lane) openOnce(s *session, path string) earlyOpen {
 	first := l.first
@@ -197,11 +206,10 @@ func (s *session) openWanted(conn *sshconn.Conn, first *earlyOpen) func(*wire.Cl
 	if path == nil || s.near() || !isOpenSSH(conn) {
 		return nil
 	}
-	guess := ""
-	if s.Abilities().Lsetstat && !s.misguessed.Load() {
-		guess = firstHandle
+	return func(c *wire.Client) {
+		opening := c.Open(*path)
+		*first = earlyOpen{*path, opening, s.guess(conn, opening)}
 	}
-	return func(c *wire.Client) { *first = earlyOpen{*path, c.Open(*path), guess} }
 }
 
 // further gives the nth connection beside the first, which whoever asks for it first

@@ -56,19 +56,13 @@ func (r *reader) startStream(sl *slot) {
 	if r.s.near() {
 		l = r.s.lane // one lane is quickest for it, and a server may end the first if that is idle
 	}
-	handle, err := l.Open(sl.path).Handle()
+	st, look, err := r.openStream(sl, l)
 	if err != nil {
 		r.s.wanted.CompareAndSwap(&sl.path, nil)
 		r.handles.Release(1)
 		r.lost(sl, err)
 		return
 	}
-	st := &stream{r: r, sl: sl, stripes: []*stripe{{lane: l, handle: handle}}, held: true, size: sl.item.Size, window: sl.charge}
-	look := l.Fstat(handle)
-	if st.size >= checkEnd {
-		st.last = l.Read(handle, st.size-1, make([]byte, 1))
-	}
-	st.fill()
 	now, err := look.Attrs()
 	if err != nil {
 		if !wire.IsStatus(err) {
@@ -91,6 +85,43 @@ func (r *reader) startStream(sl *slot) {
 		return
 	}
 	sl.stream = st
+}
+
+// openStream opens a file and asks for its beginning, and what it is. Far away it does so
+// in one round trip, where the handle can be guessed.
+func (r *reader) openStream(sl *slot, l *lane) (*stream, *wire.Call, error) {
+	opening, guess := l.Open(sl.path), ""
+	if !r.s.near() {
+		guess = r.s.guess(l.conn, opening)
+	}
+	var st *stream
+	var look *wire.Call
+	if guess != "" {
+		st, look = r.beginStream(sl, l, guess)
+	}
+	handle, err := opening.Handle()
+	if st != nil && (err != nil || handle != guess) {
+		st.drop(st.pending)
+		st = nil
+		if err == nil {
+			r.s.misguessed.Store(true)
+		}
+	}
+	if err == nil && st == nil {
+		st, look = r.beginStream(sl, l, handle)
+	}
+	return st, look, err
+}
+
+// beginStream asks for the beginning of a file, and what it is.
+func (r *reader) beginStream(sl *slot, l *lane, handle string) (*stream, *wire.Call) {
+	st := &stream{r: r, sl: sl, stripes: []*stripe{{lane: l, handle: handle}}, held: true, size: sl.item.Size, window: sl.charge}
+	look := l.Fstat(handle)
+	if st.size >= checkEnd {
+		st.last = l.Read(handle, st.size-1, make([]byte, 1))
+	}
+	st.fill()
+	return st, look
 }
 
 // stillThere: a file that is another than the listed one must not be one that a

@@ -61,6 +61,7 @@ type Call struct {
 	answered bool
 	done     chan struct{} // closed with the answer; there once somebody waits
 
+	first   bool   // nothing was opened before
 	into    []byte // where data goes, for a read
 	most    int    // length of an answer
 	n       int    // how much came
@@ -79,6 +80,9 @@ func (call *Call) finish() {
 		close(call.done)
 	}
 }
+
+// First reports whether the call opens something, and is the first of its client to do so.
+func (call *Call) First() bool { return call.first }
 
 // Answered reports whether the answer can be had without waiting.
 func (call *Call) Answered() bool {
@@ -141,6 +145,9 @@ func (c *Client) send(typ byte, into []byte, body func([]byte) []byte) *Call {
 		c.touch()
 	}
 	c.calls[id] = call
+	if typ == typeOpen || typ == typeOpendir {
+		call.first, c.opened = !c.opened, true
+	}
 	// Inside the lock: requests go out in the order of the calls.
 	c.out.add(func(b []byte) []byte {
 		start := len(b)

@@ -88,6 +88,7 @@ type Client struct {
 	mu      sync.Mutex
 	calls   map[uint32]*Call
 	nextID  uint32
+	opened  bool  // something was
 	failure error // set once; no call is taken after it
 
 	out  outbox
