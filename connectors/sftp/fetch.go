@@ -56,7 +56,7 @@ func (r *reader) expect(sl *slot) {
 		r.s.wanted.CompareAndSwap(nil, &sl.path)
 	}
 	if sl.item.Size >= manyWindows && r.tars == nil {
-		r.s.large.Store(true)
+		r.s.met.Do(func() { close(r.s.large) })
 	}
 }
 

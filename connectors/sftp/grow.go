@@ -120,6 +120,7 @@ type gauge struct {
 	waits    *waits
 	received func() int64
 	done     <-chan struct{} // there is nothing more to measure
+	early    <-chan struct{} // ends it before its time; may be nil
 }
 
 // measure waits and tells what came meanwhile; false when there is nothing more.
@@ -130,6 +131,7 @@ func (g gauge) measure(d time.Duration) (sample, bool) {
 	select {
 	case <-g.done:
 		return sample{}, false
+	case <-g.early:
 	case <-timer.C:
 	}
 	return sample{time.Duration(g.waits.now() - begin), g.waits.sum() - waited, g.received() - bytes}, true
@@ -257,8 +259,9 @@ func (s *session) moreChannels(ctx context.Context, o Options, log *slog.Logger)
 // with a server nearby.
 func (s *session) tooFew(ctx context.Context, o Options) (guessed, ok bool) {
 	var last []sample // of about a round trip
+	g := gauge{waits: &s.waits, received: s.received, done: ctx.Done(), early: s.large}
 	for {
-		m, ok := s.measure(ctx, 10*time.Millisecond)
+		m, ok := g.measure(10 * time.Millisecond)
 		trip := s.conn.RoundTrip()
 		if !ok || s.near() {
 			return false, false
@@ -269,8 +272,13 @@ func (s *session) tooFew(ctx context.Context, o Options) (guessed, ok bool) {
 		if trip > 0 && sum.starving(0.3) && sum.bytes >= o.WidenAt {
 			return false, true
 		}
-		if s.large.Load() && lanesAt(trip) > 1 {
-			return true, true
+		select {
+		case <-s.large:
+			if lanesAt(trip) > 1 {
+				return true, true
+			}
+			g.early = nil // that is known now
+		default:
 		}
 		if sum.took > trip {
 			last = last[1:]

@@ -26,7 +26,8 @@ type session struct {
 	lanes atomic.Pointer[[]*lane] // all of them; it only grows
 
 	wanted atomic.Pointer[string] // the path of the large file that comes next; nil: none
-	large  atomic.Bool            // a file of manyWindows was met
+	large  chan struct{}          // closed when a file of manyWindows is met
+	met    sync.Once              // closes it
 
 	misguessed atomic.Bool   // a handle was another than OpenSSH's would be
 	greeting   time.Duration // for how long a further lane's hello is waited for
@@ -52,7 +53,7 @@ type session struct {
 // early makes calls that go out with the first words, where the server is one that
 // reads on.
 func newSession(ctx context.Context, conn *sshconn.Conn, o Options, shared *semaphore.Weighted, early func(*wire.Client)) (*session, error) {
-	s := &session{conn: conn, waits: newWaits(), greeting: o.HandshakeTimeout}
+	s := &session{conn: conn, large: make(chan struct{}), waits: newWaits(), greeting: o.HandshakeTimeout}
 	s.stretch.from = shared
 	ctx, cancel := context.WithTimeoutCause(ctx, o.HandshakeTimeout,
 		job.Errorf(job.ConnectFailed, "the server let the user in but its SFTP does not answer; it is tried again"))

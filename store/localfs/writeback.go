@@ -13,29 +13,32 @@ import (
 // takes as long, to have the disk empty its cache.
 const syncEvery = 16 << 20
 
-// writeback makes a file durable while it grows. It has a goroutine of its own, as that
-// takes its time, in which whoever writes the file would do nothing.
+// writeback makes a file durable while it grows, and gives back the memory in which the
+// kernel keeps it: nobody reads it soon, what does had better see the disk, and what is
+// written next takes the same memory, where new one would have to be had, on a virtual
+// machine from its host. It has a goroutine of its own, as that takes its time, in which
+// whoever writes the file would do nothing.
 type writeback struct {
 	file  *os.File
 	asked int64
-	more  chan struct{}
+	more  chan int64 // sizes
 	ended chan struct{}
 	err   atomic.Pointer[error] // the first failure
 }
 
-// grown is called with the size of the file after each write to it. It gives what went
-// wrong with earlier ones.
+// grown is called with the size of the file after each write to it, or what it will be once
+// that has been written. It gives what went wrong with earlier ones.
 func (w *writeback) grown(size int64) error {
 	if size-w.asked < syncEvery {
 		return w.failure()
 	}
 	w.asked = size
 	if w.more == nil {
-		w.more, w.ended = make(chan struct{}, 1), make(chan struct{})
+		w.more, w.ended = make(chan int64, 1), make(chan struct{})
 		go w.run()
 	}
 	select {
-	case w.more <- struct{}{}:
+	case w.more <- size:
 	default: // it is as far behind as that already
 	}
 	return w.failure()
@@ -50,14 +53,19 @@ func (w *writeback) failure() error {
 
 func (w *writeback) run() {
 	defer close(w.ended)
-	for range w.more {
+	given := int64(0)
+	for size := range w.more {
 		var err error = unix.EINTR
 		for errors.Is(err, unix.EINTR) {
 			err = unix.Fdatasync(int(w.file.Fd()))
 		}
 		if err = os.NewSyscallError("fdatasync", err); err != nil {
 			w.err.CompareAndSwap(nil, &err)
+			continue
 		}
+		written := size - size%pieceSize
+		_ = unix.Fadvise(int(w.file.Fd()), given, written-given, unix.FADV_DONTNEED) // takes more memory without, no more
+		given = written
 	}
 }
 

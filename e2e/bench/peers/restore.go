@@ -30,7 +30,7 @@ func (l *lab) artifact(ctx context.Context, c column) (artifact, source string, 
 		return "", "", err
 	}
 	l.made[c.name] = d.Artifact
-	return d.Artifact, source, nil
+	return d.Artifact, source, warm(ctx, d.Artifact)
 }
 
 func restoreColumn(c column) func(context.Context, *lab) ([]row, error) {
