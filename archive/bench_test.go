@@ -132,7 +132,7 @@ func BenchmarkWriterGzip(b *testing.B) {
 }
 
 func BenchmarkProbe(b *testing.B) {
-	enc, err := newEncoder(zstd.SpeedFastest, 1)
+	enc, err := newEncoder(zstd.SpeedDefault, 1)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -58,14 +58,6 @@ func (b *Budget) encoders(level zstd.EncoderLevel) (encoders, error) {
 	return encoders{thorough, quick}, err
 }
 
-// trial is the one that shows whether there is anything to be found at all.
-func (e encoders) trial() *zstd.Encoder {
-	if e.quick != nil {
-		return e.quick
-	}
-	return e.thorough
-}
-
 // encode compresses a task's frame.
 func (e encoders) encode(t *task) []byte {
 	if t.slot.out == nil {

@@ -162,7 +162,7 @@ func (t *task) encode(enc encoders, look *prober) {
 		t.out = enc.thorough.EncodeAll(t.block.raw, nil)
 		return
 	}
-	if t.stored = look.incompressible(t.slot.in, enc.trial()); t.stored {
+	if t.stored = look.incompressible(t.slot.in, enc.thorough); t.stored {
 		return
 	}
 	t.slot.out = enc.encode(t)

@@ -90,9 +90,9 @@ func (p *prober) shrinks(frame []byte, enc *zstd.Encoder) bool {
 	return false
 }
 
-// repeats looks for the same bytes at two places. Copies of 64 KiB and more are
-// always found, wherever they are; shorter ones the more likely the more
-// there are.
+// repeats looks for the same bytes at two places. Copies of 128 KiB and more are
+// hardly ever missed, wherever they are; shorter ones are found the more likely
+// the more there are.
 func (p *prober) repeats(frame []byte) bool {
 	clear(p.anchors[:])
 	last := len(frame) - 8

@@ -51,7 +51,7 @@ func zipped(t *testing.T, n int) []byte {
 // TestProbe: what cannot be compressed is stored as it is, and nothing else.
 func TestProbe(t *testing.T) {
 	t.Parallel()
-	enc, err := newEncoder(zstd.SpeedFastest, 1)
+	enc, err := newEncoder(zstd.SpeedDefault, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

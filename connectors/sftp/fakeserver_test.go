@@ -64,8 +64,8 @@ func (f *fakeServer) serveAfter(ch ssh.Channel, begin func(typ byte) bool) {
 	})
 }
 
-// serveHolding answers nothing after a request for whose type hold is true, until there is
-// one for which it is not.
+// serveHolding answers nothing from a request on for whose type hold is true, until there
+// is one for which it is not.
 func (f *fakeServer) serveHolding(ch ssh.Channel, hold func(typ byte) bool) {
 	f.mu.Lock()
 	if f.open == nil {

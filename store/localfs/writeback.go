@@ -14,14 +14,15 @@ import (
 const syncEvery = 16 << 20
 
 // writeback makes a file durable while it grows, and gives back the memory in which the
-// kernel keeps it: nobody reads it soon, what does had better see the disk, and what is
-// written next takes the same memory, where new one would have to be had, on a virtual
-// machine from its host. It has a goroutine of its own, as that takes its time, in which
-// whoever writes the file would do nothing.
+// kernel keeps what is durable: nobody reads it soon, and what is written next takes the
+// same memory, where new one would have to be had, on a virtual machine from its host. It
+// has a goroutine of its own, as that takes its time, in which whoever writes the file
+// would do nothing.
 type writeback struct {
 	file  *os.File
 	asked int64
-	more  chan int64 // sizes
+	size  atomic.Int64 // when it was asked last
+	more  chan struct{}
 	ended chan struct{}
 	err   atomic.Pointer[error] // the first failure
 }
@@ -33,12 +34,13 @@ func (w *writeback) grown(size int64) error {
 		return w.failure()
 	}
 	w.asked = size
+	w.size.Store(size)
 	if w.more == nil {
-		w.more, w.ended = make(chan int64, 1), make(chan struct{})
+		w.more, w.ended = make(chan struct{}, 1), make(chan struct{})
 		go w.run()
 	}
 	select {
-	case w.more <- size:
+	case w.more <- struct{}{}:
 	default: // it is as far behind as that already
 	}
 	return w.failure()
@@ -54,7 +56,8 @@ func (w *writeback) failure() error {
 func (w *writeback) run() {
 	defer close(w.ended)
 	given := int64(0)
-	for size := range w.more {
+	for range w.more {
+		size := w.size.Load()
 		var err error = unix.EINTR
 		for errors.Is(err, unix.EINTR) {
 			err = unix.Fdatasync(int(w.file.Fd()))

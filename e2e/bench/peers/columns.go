@@ -94,7 +94,7 @@ func sftpTree(ctx context.Context, l *lab) ([]row, error) {
 		return nil, err
 	}
 	once := func(c contender) contender { c.runs = 1; return c }
-	whole := func(c contender) contender { c.check = l.copied(source); return c }
+	whole := func(c contender) contender { c.check, c.keep = l.copied(source), true; return c }
 	got, err := l.turns(ctx, 3, l.ours("xvault", "sftp", source, near),
 		whole(l.rclone(source, near)), whole(l.sftpGet(source)), once(whole(l.rsync(source))), once(whole(l.lftp(source))))
 	if err != nil {
