@@ -25,7 +25,7 @@ type column struct {
 func columns() []column {
 	return []column{
 		{"go", "Go's own tree", func(ctx context.Context, _ *lab) (string, error) { return goRoot(ctx) }, true, 5},
-		{"share", "/usr/share", func(context.Context, *lab) (string, error) { return "/usr/share", nil }, true, 3},
+		{"share", "/usr/share", func(context.Context, *lab) (string, error) { return "/usr/share", nil }, true, 5},
 		{"text", "one file of 1 GiB that compresses as logs and source code do", func(ctx context.Context, l *lab) (string, error) { return l.data.text(ctx) }, false, 3},
 		{"random", "one file of 1 GiB that does not compress", func(ctx context.Context, l *lab) (string, error) { return l.data.random(ctx) }, false, 3},
 	}

@@ -89,7 +89,7 @@ func distantFile(distance time.Duration) func(context.Context, *lab) ([]row, err
 		if err != nil {
 			return nil, err
 		}
-		got, err := l.turns(ctx, 3, l.ours("ssh", "ssh", source, distance), l.cat(source, distance), l.ours("sftp", "sftp", source, distance))
+		got, err := l.turns(ctx, 7, l.ours("ssh", "ssh", source, distance), l.cat(source, distance), l.ours("sftp", "sftp", source, distance))
 		if err != nil {
 			return nil, err
 		}
