@@ -135,7 +135,7 @@ func storeLimited(base string) error {
 			err = s.Commit(context.Background(), files(artifact))
 		}
 		if !errors.Is(err, blob.ErrFull) {
-			return fmt.Errorf("%d bytes: not %q but %w", size, blob.ErrFull, err)
+			return fmt.Errorf("%d bytes: not that the disk is full: %w", size, err)
 		}
 		if err := s.Discard(); err != nil {
 			return err
