@@ -137,9 +137,14 @@ func (g gauge) measure(d time.Duration) (sample, bool) {
 	return sample{time.Duration(g.waits.now() - begin), g.waits.sum() - waited, g.received() - bytes}, true
 }
 
+// gauge is that of the lanes, until the reading is over.
+func (s *session) gauge(ctx context.Context) gauge {
+	return gauge{waits: &s.waits, received: s.received, done: ctx.Done()}
+}
+
 // measure is that of the lanes; false when the reading is over.
 func (s *session) measure(ctx context.Context, d time.Duration) (sample, bool) {
-	return gauge{waits: &s.waits, received: s.received, done: ctx.Done()}.measure(d)
+	return s.gauge(ctx).measure(d)
 }
 
 // grow opens more lanes for as long as that pays, until the context ends with the
@@ -259,7 +264,8 @@ func (s *session) moreChannels(ctx context.Context, o Options, log *slog.Logger)
 // with a server nearby.
 func (s *session) tooFew(ctx context.Context, o Options) (guessed, ok bool) {
 	var last []sample // of about a round trip
-	g := gauge{waits: &s.waits, received: s.received, done: ctx.Done(), early: s.large}
+	g := s.gauge(ctx)
+	g.early = s.large
 	for {
 		m, ok := g.measure(10 * time.Millisecond)
 		trip := s.conn.RoundTrip()

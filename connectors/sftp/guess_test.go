@@ -129,14 +129,9 @@ func TestALargeFileIsReadWhileItIsOpened(t *testing.T) {
 	t.Parallel()
 	o, data := onlySize(), wholeFile()[:32<<20]
 	o.StallAfter = 10 * time.Second
-	err := readFile(t, o, data, func(n int32, ch ssh.Channel) {
-		f := &fakeServer{nodes: only(data), numbered: true}
-		if n > 0 {
-			f.serve(ch)
-			return
-		}
+	err := readFile(t, o, data, func(_ int32, ch ssh.Channel) {
 		opening := false
-		f.serveHolding(ch, func(typ byte) bool {
+		(&fakeServer{nodes: only(data), numbered: true}).serveHolding(ch, func(typ byte) bool {
 			opening = typ == 3 || opening && typ != 5
 			return opening
 		})

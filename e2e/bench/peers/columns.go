@@ -94,7 +94,7 @@ func sftpTree(ctx context.Context, l *lab) ([]row, error) {
 		return nil, err
 	}
 	once := func(c contender) contender { c.runs = 1; return c }
-	whole := func(c contender) contender { c.check, c.keep = l.copied(source), true; return c }
+	whole := func(c contender) contender { c.check = l.copied(source); return c }
 	got, err := l.turns(ctx, 3, l.ours("xvault", "sftp", source, near),
 		whole(l.rclone(source, near)), whole(l.sftpGet(source)), once(whole(l.rsync(source))), once(whole(l.lftp(source))))
 	if err != nil {
@@ -145,7 +145,7 @@ func weigh(root string) (w weight, err error) {
 
 // rclone copies with 16 transfers and compares no hashes.
 func (l *lab) rclone(source string, distance time.Duration) contender {
-	return contender{name: "rclone", run: func(ctx context.Context, dir string) (usage, error) {
+	return contender{name: "rclone", keep: true, run: func(ctx context.Context, dir string) (usage, error) {
 		remote := fmt.Sprintf(":sftp,host=%s,port=%d,user=%s,key_file=%q,disable_hashcheck=true:%s",
 			l.sshd.Host(), l.ports[distance], l.sshd.User, l.clientKey(), source)
 		return l.measure(ctx, command{argv: []string{"rclone", "copy", "--transfers", "16", "--checkers", "16", "--ignore-checksum", "-q", remote, dir}, dir: l.scratch})
@@ -153,19 +153,19 @@ func (l *lab) rclone(source string, distance time.Duration) contender {
 }
 
 func (l *lab) sftpGet(source string) contender {
-	return contender{name: "sftp -r", run: func(ctx context.Context, dir string) (usage, error) {
+	return contender{name: "sftp -r", keep: true, run: func(ctx context.Context, dir string) (usage, error) {
 		return l.measure(ctx, command{argv: []string{"sftp", "-F", l.sshConfig(), "-q", "-r", hostName(near) + ":" + source, dir}, dir: l.scratch})
 	}}
 }
 
 func (l *lab) rsync(source string) contender {
-	return contender{name: "rsync", run: func(ctx context.Context, dir string) (usage, error) {
+	return contender{name: "rsync", keep: true, run: func(ctx context.Context, dir string) (usage, error) {
 		return l.measure(ctx, command{argv: []string{"rsync", "-a", "-e", "ssh -F " + l.sshConfig(), hostName(near) + ":" + source + "/", dir}, dir: l.scratch})
 	}}
 }
 
 func (l *lab) lftp(source string) contender {
-	return contender{name: "lftp", run: func(ctx context.Context, dir string) (usage, error) {
+	return contender{name: "lftp", keep: true, run: func(ctx context.Context, dir string) (usage, error) {
 		text := fmt.Sprintf("set sftp:connect-program 'ssh -a -x -F %s'; open sftp://%s@%s; mirror -P8 %s %s; bye",
 			l.sshConfig(), l.sshd.User, hostName(near), source, dir)
 		return l.measure(ctx, command{argv: []string{"lftp", "-c", text}, dir: l.scratch})
