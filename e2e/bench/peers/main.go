@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -25,6 +26,22 @@ import (
 // workerArg is the first argument of this program where it is the worker that
 // is measured.
 const workerArg = "worker"
+
+// isPart reports whether this is a process that is measured, which the bench started.
+func isPart(args []string) bool {
+	return len(args) == 1 && slices.Contains([]string{workerArg, readingArg, packingArg}, args[0])
+}
+
+func runPart(ctx context.Context, part string, stdin io.Reader, stdout, stderr io.Writer) error {
+	switch part {
+	case readingArg:
+		return half(ctx, stdin, stdout, readyToRead)
+	case packingArg:
+		return half(ctx, stdin, stdout, readyToPack)
+	default:
+		return work(ctx, stdin, stdout, stderr)
+	}
+}
 
 // options are the flags.
 type options struct {
@@ -50,8 +67,8 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
-	if len(args) == 1 && args[0] == workerArg {
-		return work(ctx, stdin, stdout, stderr)
+	if isPart(args) {
+		return runPart(ctx, args[0], stdin, stdout, stderr)
 	}
 	var o options
 	f := flag.NewFlagSet("peers", flag.ContinueOnError)
