@@ -3,28 +3,28 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
-	"strings"
 	"time"
 )
 
-// The least is what nobody can leave out who makes a sealed artifact of a tree over
-// SFTP, measured as the time on processors of the whole machine, both ends together:
+// The least is what a sealed artifact of a tree over SFTP takes with the libraries that
+// there are and at the default level, and nothing of what else a backup is. It is the time
+// on processors of the whole machine, both ends together, of two halves:
 //
 //   - reading: each file, of which name and length are known before, is opened, read and
-//     closed, hundreds at once, and what comes is thrown away;
-//   - packing: the content, which is in memory, is hashed, compressed at the level that is
-//     the default, and sealed, and the result is hashed and thrown away.
+//     closed, many at once, and what comes is thrown away. Not to close them would be
+//     less, but servers let only so many be open;
+//   - packing: the content, which is in memory, is hashed, compressed and sealed, and the
+//     result is hashed and thrown away.
 //
 // To log in, to list, to look whether something changed meanwhile, to keep an index and to
-// write to a disk is not in it. Shared evenly by all processors it is a time that only
-// less work could undercut.
+// write to a disk is not in it. Divided by the number of processors it is the time that it
+// would take if none of them ever waited.
 
 // First arguments of this program where it does one of the two.
 const (
@@ -35,32 +35,61 @@ const (
 // spent is what each of them says in the end.
 type spent struct {
 	Machine time.Duration `json:"machine_ns"` // on all processors
+	Bytes   int64         `json:"bytes"`      // of content
+	Size    int64         `json:"size"`       // sealed; 0 where nothing is
+}
+
+// work that was made ready: do does it, which is measured, and end tidies up.
+type readyWork struct {
+	do  func() (bytes, size int64, err error)
+	end func() error
 }
 
 func (l *lab) least(source string) contender {
 	return contender{name: "the least", run: func(ctx context.Context, dir string) (all usage, err error) {
-		raw, err := json.Marshal(l.order("sftp", source, near, dir))
+		want, err := weigh(source)
 		if err != nil {
 			return usage{}, err
 		}
-		for _, half := range []string{readingArg, packingArg} {
-			u, err := l.measure(ctx, command{argv: []string{l.self, half}, dir: dir, stdin: raw})
+		for _, part := range []string{readingArg, packingArg} {
+			s, err := l.leastPart(ctx, part, source, dir)
+			if err == nil && s.Bytes != want.bytes {
+				err = fmt.Errorf("%s: %d bytes of %d", part, s.Bytes, want.bytes)
+			}
 			if err != nil {
 				return usage{}, err
 			}
-			var s spent
-			if err := json.Unmarshal(u.output, &s); err != nil {
-				return usage{}, fmt.Errorf("read what %s took: %w", half, err)
-			}
-			all.CPU += s.Machine
+			all.Machine += s.Machine
+			all.Size += s.Size
 		}
-		all.Wall = all.CPU / time.Duration(runtime.NumCPU())
+		all.Wall = all.Machine / time.Duration(runtime.NumCPU())
 		return all, nil
 	}}
 }
 
+// leastPart does one of the two. Disks are quiet before it begins, as whoever writes to
+// them takes time on processors as well.
+func (l *lab) leastPart(ctx context.Context, part, source, dir string) (s spent, err error) {
+	o := l.order("sftp", source, near, dir)
+	if part == packingArg {
+		o.Key = ""
+	}
+	raw, err := json.Marshal(o)
+	if err != nil {
+		return spent{}, err
+	}
+	u, err := l.measure(ctx, command{argv: []string{l.self, part}, dir: dir, stdin: raw})
+	if err != nil {
+		return spent{}, err
+	}
+	if err := json.Unmarshal(u.output, &s); err != nil {
+		return spent{}, fmt.Errorf("read what %s took: %w", part, err)
+	}
+	return s, nil
+}
+
 // half makes one of the two ready and then does it; only the latter counts.
-func half(ctx context.Context, stdin io.Reader, stdout io.Writer, ready func(context.Context, order, []knownFile) (do func() error, end func() error, err error)) (err error) {
+func half(ctx context.Context, stdin io.Reader, stdout io.Writer, ready func(context.Context, order, []knownFile) (readyWork, error)) (err error) {
 	var o order
 	if err := json.NewDecoder(stdin).Decode(&o); err != nil {
 		return fmt.Errorf("read order: %w", err)
@@ -69,27 +98,26 @@ func half(ctx context.Context, stdin io.Reader, stdout io.Writer, ready func(con
 	if err != nil {
 		return err
 	}
-	do, end, err := ready(ctx, o, files)
+	work, err := ready(ctx, o, files)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if ended := end(); err == nil {
-			err = ended
-		}
-	}()
+	defer func() { err = errors.Join(err, work.end()) }()
+	runtime.GC() // what making it ready left
 	before, err := machineCPU()
 	if err != nil {
 		return err
 	}
-	if err := do(); err != nil {
+	var s spent
+	if s.Bytes, s.Size, err = work.do(); err != nil {
 		return err
 	}
 	after, err := machineCPU()
 	if err != nil {
 		return err
 	}
-	return json.NewEncoder(stdout).Encode(spent{after - before})
+	s.Machine = after - before
+	return json.NewEncoder(stdout).Encode(s)
 }
 
 // knownFile is a file that need not be listed.
@@ -110,30 +138,4 @@ func filesBelow(root string) (files []knownFile, err error) {
 		return err
 	})
 	return files, err
-}
-
-// machineCPU is for how long the processors have worked since the machine was started,
-// whoever for.
-func machineCPU() (time.Duration, error) {
-	b, err := os.ReadFile("/proc/stat")
-	if err != nil {
-		return 0, err
-	}
-	line, _, _ := strings.Cut(string(b), "\n")
-	fields := strings.Fields(line)
-	const idle, waiting, guest = 4, 5, 9 // proc_stat(5), the first being "cpu"
-	if len(fields) <= guest {
-		return 0, fmt.Errorf("read /proc/stat: %q", line)
-	}
-	var ticks int64
-	for i, field := range fields[1:guest] { // guests are counted as users too
-		n, err := strconv.ParseInt(field, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("read /proc/stat: %w", err)
-		}
-		if i+1 != idle && i+1 != waiting {
-			ticks += n
-		}
-	}
-	return time.Duration(ticks) * (10 * time.Millisecond), nil
 }

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 // The least takes part in turns as everybody does, and reads what there is.
@@ -22,41 +26,79 @@ func TestTheLeast(t *testing.T) {
 		}
 	}()
 	tree := t.TempDir()
-	for name, size := range map[string]int{"empty": 0, "small": 1, "whole": readLength, "large": 2*readLength + 1} {
+	sizes := map[string]int{"empty": 0, "small": 1, "whole": readLength, "large": 2*readLength + 1}
+	for i := range 3 * filesAtOnce {
+		sizes[fmt.Sprint("many-", i)] = 1 + i
+	}
+	for name, size := range sizes {
 		if err := os.WriteFile(filepath.Join(tree, name), make([]byte, size), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	got, err := l.turns(t.Context(), 1, l.least(tree))
 	if err != nil || len(got["the least"]) != 1 {
-		t.Errorf("%v %v", got, err)
+		t.Fatalf("%v %v", got, err)
+	}
+	if u := got["the least"][0]; u.Size <= 0 || u.Wall != u.Machine/time.Duration(runtime.NumCPU()) {
+		t.Errorf("%+v", u)
 	}
 
 	files, err := filesBelow(tree)
-	if err != nil || len(files) != 4 {
-		t.Fatalf("%v %v", files, err)
+	if err != nil || len(files) != len(sizes) {
+		t.Fatalf("%d files, %v", len(files), err)
 	}
-	do, end, err := readyToRead(t.Context(), l.order("sftp", tree, near, ""), files)
+	work, err := readyToRead(t.Context(), l.order("sftp", tree, near, ""), files)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := end(); err != nil {
+		if err := work.end(); err != nil {
 			t.Error(err)
 		}
 	}()
 	if err := os.Truncate(filepath.Join(tree, "large"), readLength+1); err != nil {
 		t.Fatal(err)
 	}
-	if err := do(); err == nil || !strings.Contains(err.Error(), "large") {
+	if _, _, err := work.do(); err == nil || !strings.Contains(err.Error(), "large") {
 		t.Errorf("of a file that is shorter than it was: %v", err)
 	}
 }
 
-// Whoever gets less done has not measured it.
-func TestHalfTheLeastSaysWhatFails(t *testing.T) {
+func TestHalfSaysWhatFails(t *testing.T) {
 	t.Parallel()
 	if err := half(t.Context(), strings.NewReader("{}"), io.Discard, readyToPack); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
+	}
+}
+
+// Whoever packs less than there is has not measured it.
+func TestPackerHoldsAll(t *testing.T) {
+	t.Parallel()
+	var p packer
+	whole := bytes.Repeat([]byte("0123456789"), 1<<20)
+	for _, part := range [][]byte{whole[:5], whole[5:5], whole[5 : 5<<20], whole[5<<20:]} {
+		if err := p.fill(bytes.NewReader(part)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(bytes.Join(p.frames, nil), whole) {
+		t.Error("other content")
+	}
+}
+
+func TestBusyTicks(t *testing.T) {
+	t.Parallel()
+	for stat, want := range map[string]int64{
+		"cpu  1 20 300 4000 50000 600000 7000000 80000000 1 20\ncpu0 9 9 9 9 9 9 9 9 9 9\n": 7600321,
+		"cpu  1 20 300 4000 50000 600000 7000000":                                           7600321,
+	} {
+		if got, err := busyTicks(stat); err != nil || got != want {
+			t.Errorf("%q: %d, %v", stat, got, err)
+		}
+	}
+	for _, stat := range []string{"", "cpu  1 2 3 4 5 6", "cpu  1 2 x 4 5 6 7 8", "intr 1 2 3 4 5 6 7 8"} {
+		if got, err := busyTicks(stat); err == nil {
+			t.Errorf("%q: %d", stat, got)
+		}
 	}
 }

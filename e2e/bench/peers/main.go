@@ -18,28 +18,38 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
+
+	"xvault/internal/heap"
 )
 
 // workerArg is the first argument of this program where it is the worker that
 // is measured.
 const workerArg = "worker"
 
-// isPart reports whether this is a process that is measured, which the bench started.
-func isPart(args []string) bool {
-	return len(args) == 1 && slices.Contains([]string{workerArg, readingArg, packingArg}, args[0])
+// part gives what this program does where it is a process that is measured, which the
+// bench started; nil where it is the bench.
+func part(args []string) func(context.Context, io.Reader, io.Writer, io.Writer) error {
+	if len(args) != 1 {
+		return nil
+	}
+	switch args[0] {
+	case workerArg:
+		return work
+	case readingArg:
+		return asPart(readyToRead)
+	case packingArg:
+		return asPart(readyToPack)
+	default:
+		return nil
+	}
 }
 
-func runPart(ctx context.Context, part string, stdin io.Reader, stdout, stderr io.Writer) error {
-	switch part {
-	case readingArg:
-		return half(ctx, stdin, stdout, readyToRead)
-	case packingArg:
-		return half(ctx, stdin, stdout, readyToPack)
-	default:
-		return work(ctx, stdin, stdout, stderr)
+func asPart(ready func(context.Context, order, []knownFile) (readyWork, error)) func(context.Context, io.Reader, io.Writer, io.Writer) error {
+	return func(ctx context.Context, stdin io.Reader, stdout, _ io.Writer) error {
+		heap.ForArchives() // as a worker
+		return half(ctx, stdin, stdout, ready)
 	}
 }
 
@@ -67,8 +77,8 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
-	if isPart(args) {
-		return runPart(ctx, args[0], stdin, stdout, stderr)
+	if do := part(args); do != nil {
+		return do(ctx, stdin, stdout, stderr)
 	}
 	var o options
 	f := flag.NewFlagSet("peers", flag.ContinueOnError)

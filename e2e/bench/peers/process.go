@@ -23,6 +23,9 @@ type usage struct {
 	CPU  time.Duration `json:"cpu_ns"` // of the command and what it started
 	// Server is what sshd spent meanwhile.
 	Server time.Duration `json:"server_cpu_ns"`
+	// Machine is what all processors spent meanwhile, whoever for: also for what ends
+	// without being counted, as an SFTP server whose session has ended before it.
+	Machine time.Duration `json:"machine_cpu_ns"`
 	// Read is how many bytes were asked of the kernel, from files and pipes and
 	// connections alike.
 	Read int64 `json:"read_bytes"`
@@ -57,6 +60,10 @@ func (l *lab) measure(ctx context.Context, c command) (usage, error) {
 		unix.Sync()
 	}
 	before := l.serverCPU()
+	machine, err := machineCPU()
+	if err != nil {
+		return usage{}, err
+	}
 	var errs devenv.Tail
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
@@ -80,6 +87,11 @@ func (l *lab) measure(ctx context.Context, c command) (usage, error) {
 	}
 	u.CPU = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	u.Server = l.serverCPU() - before
+	after, err := machineCPU()
+	if err != nil {
+		return usage{}, err
+	}
+	u.Machine = after - machine
 	u.output = out.Bytes()
 	if os.Getenv("BENCH_VERBOSE") != "" && errs.String() != "" {
 		l.say("%s", errs.String())

@@ -136,6 +136,9 @@ func wall(u usage) float64 { return u.Wall.Seconds() }
 // effort is the time on processors at both ends.
 func effort(u usage) float64 { return (u.CPU + u.Server).Seconds() }
 
+// machineTime is the same, of the whole machine.
+func machineTime(u usage) float64 { return u.Machine.Seconds() }
+
 func size(u usage) float64 { return float64(u.Size) }
 
 func peak(all []usage) int64 {
