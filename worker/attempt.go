@@ -100,6 +100,9 @@ func (a *attempt) run(do func(context.Context, *attempt) outcome) {
 	renewing.Go(func() { a.keepLease(done) })
 	a.log.Info("job started", "kind", a.claim.Kind)
 	out := a.guarded(jobCtx, do)
+	if a.until.Err() != nil {
+		stop(errDrained) // the goroutine that does so may not have had its turn yet
+	}
 	a.report(context.Cause(jobCtx), out)
 	if a.after != nil {
 		a.after()
