@@ -2,13 +2,15 @@ package devenv
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 )
 
-// clockTick is the unit of /proc/PID/stat: USER_HZ is 100 on every Linux.
+// clockTick is the unit of /proc/stat and /proc/PID/stat: USER_HZ is 100 on every Linux.
 const clockTick = 10 * time.Millisecond
 
 // CPU is the time that the process spent on processors so far, together with
@@ -60,3 +62,34 @@ func cpuOf(pid int) (time.Duration, error) {
 
 // CPU is what the server and all its sessions have used.
 func (s *SSHD) CPU() (time.Duration, error) { return s.process.CPU() }
+
+// MachineCPU is for how long the processors have worked since the machine was started,
+// whoever for. It needs /proc.
+func MachineCPU() (time.Duration, error) {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	ticks, err := busyTicks(string(b))
+	if err != nil {
+		return 0, fmt.Errorf("read /proc/stat: %w", err)
+	}
+	return time.Duration(ticks) * clockTick, nil
+}
+
+// busyTicks adds up the first line of /proc/stat (proc_stat(5)) but for those in which no
+// processor of this machine worked. Guests are counted as users already.
+func busyTicks(stat string) (ticks int64, err error) {
+	line, _, _ := strings.Cut(stat, "\n")
+	fields := strings.Fields(line)
+	const user, nice, system, irq, softirq = 1, 2, 3, 6, 7 // between them idle and waiting, behind them stolen
+	if len(fields) <= softirq || fields[0] != "cpu" {
+		return 0, fmt.Errorf("it starts with %.80q", line)
+	}
+	for _, i := range []int{user, nice, system, irq, softirq} {
+		n, numberErr := strconv.ParseInt(fields[i], 10, 64)
+		err = errors.Join(err, numberErr)
+		ticks += n
+	}
+	return ticks, err
+}

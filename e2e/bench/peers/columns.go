@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"time"
 )
@@ -133,17 +132,11 @@ func (l *lab) copied(source string) func(string) error {
 type weight struct{ files, bytes int64 }
 
 func weigh(root string) (w weight, err error) {
-	err = filepath.WalkDir(root, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
-			return err
-		}
-		info, err := d.Info()
-		if err == nil {
-			w.files++
-			w.bytes += info.Size()
-		}
-		return err
-	})
+	files, err := filesBelow(root)
+	for _, f := range files {
+		w.files++
+		w.bytes += f.size
+	}
 	return w, err
 }
 

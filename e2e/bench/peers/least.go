@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"time"
+
+	"xvault/internal/devenv"
 )
 
 // The least is what a sealed artifact of a tree over SFTP takes with the libraries that
@@ -39,7 +41,7 @@ type spent struct {
 	Size    int64         `json:"size"`       // sealed; 0 where nothing is
 }
 
-// work that was made ready: do does it, which is measured, and end tidies up.
+// readyWork only remains to be done: do does it, which is measured, and end tidies up.
 type readyWork struct {
 	do  func() (bytes, size int64, err error)
 	end func() error
@@ -88,8 +90,11 @@ func (l *lab) leastPart(ctx context.Context, part, source, dir string) (s spent,
 	return s, nil
 }
 
+// makeReady does what is not measured.
+type makeReady func(context.Context, order, []knownFile) (readyWork, error)
+
 // half makes one of the two ready and then does it; only the latter counts.
-func half(ctx context.Context, stdin io.Reader, stdout io.Writer, ready func(context.Context, order, []knownFile) (readyWork, error)) (err error) {
+func half(ctx context.Context, stdin io.Reader, stdout io.Writer, ready makeReady) (err error) {
 	var o order
 	if err := json.NewDecoder(stdin).Decode(&o); err != nil {
 		return fmt.Errorf("read order: %w", err)
@@ -104,7 +109,7 @@ func half(ctx context.Context, stdin io.Reader, stdout io.Writer, ready func(con
 	}
 	defer func() { err = errors.Join(err, work.end()) }()
 	runtime.GC() // what making it ready left
-	before, err := machineCPU()
+	before, err := devenv.MachineCPU()
 	if err != nil {
 		return err
 	}
@@ -112,7 +117,7 @@ func half(ctx context.Context, stdin io.Reader, stdout io.Writer, ready func(con
 	if s.Bytes, s.Size, err = work.do(); err != nil {
 		return err
 	}
-	after, err := machineCPU()
+	after, err := devenv.MachineCPU()
 	if err != nil {
 		return err
 	}

@@ -28,9 +28,11 @@ import (
 // is measured.
 const workerArg = "worker"
 
-// part gives what this program does where it is a process that is measured, which the
-// bench started; nil where it is the bench.
-func part(args []string) func(context.Context, io.Reader, io.Writer, io.Writer) error {
+// process is what a process that is measured does, which the bench started.
+type process func(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error
+
+// part gives what this program does where it is such a process; nil where it is the bench.
+func part(args []string) process {
 	if len(args) != 1 {
 		return nil
 	}
@@ -46,7 +48,7 @@ func part(args []string) func(context.Context, io.Reader, io.Writer, io.Writer) 
 	}
 }
 
-func asPart(ready func(context.Context, order, []knownFile) (readyWork, error)) func(context.Context, io.Reader, io.Writer, io.Writer) error {
+func asPart(ready makeReady) process {
 	return func(ctx context.Context, stdin io.Reader, stdout, _ io.Writer) error {
 		heap.ForArchives() // as a worker
 		return half(ctx, stdin, stdout, ready)

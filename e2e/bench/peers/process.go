@@ -60,7 +60,7 @@ func (l *lab) measure(ctx context.Context, c command) (usage, error) {
 		unix.Sync()
 	}
 	before := l.serverCPU()
-	machine, err := machineCPU()
+	machine, err := devenv.MachineCPU()
 	if err != nil {
 		return usage{}, err
 	}
@@ -87,7 +87,7 @@ func (l *lab) measure(ctx context.Context, c command) (usage, error) {
 	}
 	u.CPU = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	u.Server = l.serverCPU() - before
-	after, err := machineCPU()
+	after, err := devenv.MachineCPU()
 	if err != nil {
 		return usage{}, err
 	}
